@@ -1,0 +1,2 @@
+//! osync.
+fn main() {}

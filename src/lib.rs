@@ -1,0 +1,12 @@
+//! osync moves a pool of many million files from an old host to a new one while people keep
+//! working on it. See ARCHITECTURE.md for a map of this crate and PROTOCOL.md for what travels.
+
+#![cfg_attr(not(test), forbid(clippy::exit))]
+
+pub mod error;
+pub mod flow;
+pub mod model;
+pub mod net;
+pub mod phases;
+pub mod tree;
+pub mod wire;

@@ -1,0 +1,81 @@
+//! Every bound of the program, in one place, with the relations that must hold between them.
+
+/// Longest name in bytes, as Linux has it.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest path below the root in bytes that travels.
+pub const PATH_BYTES_MAX: usize = 64 * 1024;
+
+/// Content up to this many bytes may travel in the live lane; more goes as a transfer (law 5).
+pub const LIVE_BYTES_MAX: u64 = 256 * 1024;
+/// Bytes of one chunk of a transfer.
+pub const CHUNK_BYTES: u64 = 512 * 1024;
+/// Content in one message of small files.
+pub const BATCH_BYTES_MAX: u64 = 512 * 1024;
+/// Operations in one message.
+pub const BATCH_OPS_MAX: usize = 256;
+/// Entries in one part of a listing.
+pub const LISTING_ENTRIES_MAX: usize = 512;
+/// Bytes of names and targets in one part of a listing, about.
+pub const LISTING_BYTES_MAX: usize = 128 * 1024;
+/// Names that one answer gives of a directory which is not empty.
+pub const REMAINS_MAX: usize = 512;
+/// Names that one answer gives of what the sink has beyond a listing.
+pub const EXTRAS_MAX: usize = 4096;
+
+/// Credit in the live lane, in bytes.
+pub const LIVE_CREDIT_BYTES: u64 = 2 * 1024 * 1024;
+/// Credit in the live lane, in messages.
+pub const LIVE_CREDIT_MESSAGES: u32 = 64;
+/// Credit in the backlog lane, in bytes.
+pub const BACKLOG_CREDIT_BYTES: u64 = 8 * 1024 * 1024;
+/// Credit in the backlog lane, in messages.
+pub const BACKLOG_CREDIT_MESSAGES: u32 = 64;
+/// High-water mark of the data sockets: above the credit, so that `send` never blocks on it.
+pub const DATA_HWM: i32 = 160;
+/// Largest frame that either side accepts.
+pub const FRAME_BYTES_MAX: i64 = 4 * 1024 * 1024;
+
+/// Unanswered parts of listings for one sink.
+pub const LISTING_PARTS_MAX: usize = 32;
+/// Directories that are being listed at once for one sink.
+pub const LISTINGS_OPEN_MAX: usize = 16;
+/// Transfers of large files at once for one sink.
+pub const TRANSFERS_MAX: usize = 4;
+/// Looks under way at once for one sink.
+pub const LOOKS_MAX: usize = 64;
+/// Directories being armed at once.
+pub const ARMS_MAX: usize = 64;
+/// Marks on single names for one sink; beyond it they fold into directories.
+pub const MARKS_MAX: usize = 100_000;
+/// Marked names of one directory; beyond it they fold into that directory.
+pub const MARKS_PER_DIR_MAX: usize = 4_096;
+/// Renames held for one sink; one more, and all of them become marks.
+pub const RENAMES_MAX: usize = 256;
+/// First halves of renames held back for their second half.
+pub const HALVES_MAX: usize = 1_024;
+/// Removals of whole directories under way at once for one sink.
+pub const REMOVALS_MAX: usize = 64;
+/// Problems kept by path; beyond it they are only counted.
+pub const PROBLEMS_MAX: usize = 10_000;
+/// Foreign names kept by path; beyond it they are only counted.
+pub const FOREIGN_MAX: usize = 10_000;
+
+/// Messages waiting for an applier, for each lane.
+pub const APPLY_QUEUE: usize = 64;
+/// Answers waiting for the reporter.
+pub const ANSWER_QUEUE: usize = 1_024;
+/// Notices waiting for the director.
+pub const NOTICE_QUEUE: usize = 4_096;
+/// Results of looks waiting for the director.
+pub const LOOK_QUEUE: usize = 256;
+/// Commands of people and of sinks waiting for the director.
+pub const COMMAND_QUEUE: usize = 64;
+/// Open directory descriptors kept by the sink.
+pub const DIR_CACHE: usize = 256;
+
+const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
+const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
+const _: () = assert!(LIVE_BYTES_MAX <= BATCH_BYTES_MAX);
+const _: () = assert!((LIVE_CREDIT_MESSAGES as i32) < DATA_HWM);
+const _: () = assert!((BACKLOG_CREDIT_MESSAGES as i32) < DATA_HWM);
+const _: () = assert!((BATCH_BYTES_MAX as i64) < FRAME_BYTES_MAX);

@@ -1,0 +1,165 @@
+//! What travels on the two one-way streams, but for its frame: bodies of data messages, reports.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::op::{Answer, ListingPart, Operation};
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::{Epoch, Lane, Sequence};
+
+/// What a data message says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// Operations; one content frame follows, the contents of its `Put`s one after the other.
+    Operations(Vec<Operation>),
+    /// Part of a listing; no frame follows.
+    Listing(ListingPart),
+    /// Bytes for the staged object of a transfer; one content frame follows.
+    Chunk {
+        /// Names the staged object.
+        transfer: u64,
+        /// Where the bytes go.
+        offset: u64,
+    },
+    /// The transfer is given up; its staged object may go. No frame follows.
+    Drop {
+        /// Names the staged object.
+        transfer: u64,
+    },
+}
+
+/// One report of the sink: answers in bulk, and what has become durable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The epoch that the report belongs to.
+    pub epoch: Epoch,
+    /// Its number, from 1, without holes.
+    pub number: u64,
+    /// One for each message answered.
+    pub answers: Vec<MessageAnswer>,
+    /// All that was answered `applied` in reports up to this number is on disk; 0 for none.
+    pub durable_through: u64,
+    /// The number of the durable barrier that this speaks of.
+    pub barrier: u64,
+}
+
+/// The answer to one message. What is not named was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageAnswer {
+    /// The lane of the message.
+    pub lane: Lane,
+    /// Its number.
+    pub sequence: Sequence,
+    /// Operations (by index) that were not applied.
+    pub exceptions: Vec<(u32, Answer)>,
+    /// Directories that were made on the way, or stood there otherwise than one would think.
+    pub made: Vec<RelPath>,
+    /// The answer to a part of a listing.
+    pub listing: Option<ListingAnswer>,
+}
+
+/// What the sink says of one part of a listing. Entries not named are there, equal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListingAnswer {
+    /// Names the listing.
+    pub listing: u64,
+    /// The part that is answered.
+    pub part: u32,
+    /// The entries whose content is needed.
+    pub needed: Picked,
+    /// The entries whose content is right and whose attributes are not.
+    pub retouch: Picked,
+    /// The entries for which something newer was applied.
+    pub superseded: Picked,
+    /// The directory itself could not be listed or made.
+    pub failed: Option<Answer>,
+    /// With the last part: names that the sink has and no part had; at most `EXTRAS_MAX`.
+    pub extras: Vec<Name>,
+    /// Whether there are more of them: the directory is then to be listed again.
+    pub more_extras: bool,
+}
+
+/// Some of the entries of a part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Picked {
+    /// None of them.
+    None,
+    /// All of them.
+    All,
+    /// These, as (first, count) ranges in rising order.
+    Ranges(Vec<(u32, u32)>),
+}
+
+impl Picked {
+    /// Gathers rising indexes out of `total` entries.
+    #[must_use]
+    pub fn from_indexes(indexes: &[u32], total: usize) -> Picked {
+        if indexes.is_empty() {
+            return Picked::None;
+        }
+        if indexes.len() == total {
+            return Picked::All;
+        }
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for &index in indexes {
+            match ranges.last_mut() {
+                Some((first, count)) if *first + *count == index => *count += 1,
+                _ => ranges.push((index, 1)),
+            }
+        }
+        Picked::Ranges(ranges)
+    }
+
+    /// The indexes below `total` that are meant; whatever lies beyond is left out.
+    #[must_use]
+    pub fn indexes(&self, total: usize) -> Vec<usize> {
+        match self {
+            Picked::None => Vec::new(),
+            Picked::All => (0..total).collect(),
+            Picked::Ranges(ranges) => ranges
+                .iter()
+                .flat_map(|&(first, count)| {
+                    let first = (first as usize).min(total);
+                    first..first.saturating_add(count as usize).min(total)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl ListingAnswer {
+    /// Everything in this part is needed.
+    #[must_use]
+    pub fn all_needed(listing: u64, part: u32) -> ListingAnswer {
+        ListingAnswer { needed: Picked::All, ..ListingAnswer::equal(listing, part) }
+    }
+
+    /// Everything in this part is there already.
+    #[must_use]
+    pub fn equal(listing: u64, part: u32) -> ListingAnswer {
+        ListingAnswer {
+            listing,
+            part,
+            needed: Picked::None,
+            retouch: Picked::None,
+            superseded: Picked::None,
+            failed: None,
+            extras: Vec::new(),
+            more_extras: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Picked;
+
+    #[test]
+    fn picked_keeps_the_indexes() {
+        for indexes in [vec![], vec![0, 1, 2, 3], vec![0, 2, 3], vec![3]] {
+            let picked = Picked::from_indexes(&indexes, 4);
+            let back: Vec<u32> = picked.indexes(4).into_iter().map(|i| i as u32).collect();
+            assert_eq!(back, indexes);
+        }
+        assert_eq!(Picked::Ranges(vec![(2, u32::MAX)]).indexes(4), [2, 3]);
+    }
+}

@@ -1,0 +1,16 @@
+//! Plain values that every floor shares: names, entries, stamps, events, operations, limits.
+//!
+//! Nothing here does I/O, takes a lock or reads a clock. This floor imports no other. One trait
+//! stands here because floors that never meet share it: [`target::Target`].
+
+pub mod entry;
+pub mod event;
+pub mod limits;
+pub mod look;
+pub mod message;
+pub mod offer;
+pub mod op;
+pub mod path;
+pub mod session;
+pub mod stamp;
+pub mod target;

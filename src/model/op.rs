@@ -1,0 +1,216 @@
+//! Operations: what is to be done at the sink, idempotent, each with the stamp of its look.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::entry::{Entry, FileTime, Hash, Meta};
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::Stamp;
+
+/// An operation with its stamp.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Taken before the look that this operation carries.
+    pub stamp: Stamp,
+    /// What is to be done.
+    pub op: Op,
+}
+
+/// What is to be done at one or two names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Op {
+    /// Puts a whole file there; its bytes follow in the content frame, in the order of operations.
+    Put {
+        /// Where.
+        path: RelPath,
+        /// Length of the content in the frame.
+        size: u64,
+        /// Attributes.
+        meta: Meta,
+        /// Of the content.
+        hash: Hash,
+    },
+    /// Puts a file there whose content was staged by a transfer.
+    Commit {
+        /// Where.
+        path: RelPath,
+        /// Names the staged object.
+        transfer: u64,
+        /// Length that the staged object must have.
+        size: u64,
+        /// Attributes.
+        meta: Meta,
+        /// Of the content.
+        hash: Hash,
+    },
+    /// Puts a symbolic link there.
+    Symlink {
+        /// Where.
+        path: RelPath,
+        /// What it holds, raw.
+        #[serde(with = "serde_bytes")]
+        target: Vec<u8>,
+        /// Attributes.
+        meta: Meta,
+    },
+    /// Makes a directory, mode 0700 until its attributes come.
+    MakeDir {
+        /// Where.
+        path: RelPath,
+    },
+    /// Sets attributes, if what stands there is what they presuppose.
+    SetMeta {
+        /// Where; may be the root.
+        path: RelPath,
+        /// What must stand there.
+        presumes: Version,
+        /// The attributes.
+        meta: Meta,
+    },
+    /// Removes a name: unlinks it, or removes the directory if it is empty.
+    Remove {
+        /// Where.
+        path: RelPath,
+    },
+    /// Moves a name, if what stands at `from` is what is presupposed.
+    Rename {
+        /// Where it is.
+        from: RelPath,
+        /// Where it goes; a file or an empty directory there is replaced.
+        to: RelPath,
+        /// What must stand at `from`.
+        presumes: Version,
+    },
+    /// Exchanges two names, if a directory stands at one of them at least.
+    Exchange {
+        /// One of them.
+        a: RelPath,
+        /// The other.
+        b: RelPath,
+    },
+}
+
+impl Op {
+    /// The name that the operation is about; for a rename where it goes, for an exchange `a`.
+    #[must_use]
+    pub fn path(&self) -> &RelPath {
+        match self {
+            Op::Put { path, .. }
+            | Op::Commit { path, .. }
+            | Op::Symlink { path, .. }
+            | Op::MakeDir { path }
+            | Op::SetMeta { path, .. }
+            | Op::Remove { path }
+            | Op::Rename { to: path, .. }
+            | Op::Exchange { a: path, .. } => path,
+        }
+    }
+
+    /// Bytes of this operation in the content frame.
+    #[must_use]
+    pub fn frame_bytes(&self) -> u64 {
+        match self {
+            Op::Put { size, .. } => *size,
+            _ => 0,
+        }
+    }
+}
+
+/// The version of what stands at a name that a partial operation presupposes (H4, H12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// A directory.
+    Dir,
+    /// A regular file of this size and modification time and, if given, this content.
+    File {
+        /// Length in bytes.
+        size: u64,
+        /// Modification time.
+        mtime: FileTime,
+        /// Of the content.
+        hash: Option<Hash>,
+    },
+    /// A symbolic link with this modification time.
+    Symlink {
+        /// Modification time.
+        mtime: FileTime,
+    },
+}
+
+/// One entry of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The name in the listed directory.
+    pub name: Name,
+    /// What stands there.
+    pub entry: Entry,
+}
+
+/// A bounded part of what one directory holds: says what is there, never what is not (H13).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListingPart {
+    /// Names the listing: all parts of one reading of one directory.
+    pub listing: u64,
+    /// The directory.
+    pub dir: RelPath,
+    /// Taken before this part was read.
+    pub stamp: Stamp,
+    /// Its number, from 0.
+    pub part: u32,
+    /// What it holds; at most `LISTING_ENTRIES_MAX`.
+    pub entries: Vec<Listed>,
+    /// Whether the listing ends here, and how.
+    pub end: ListingEnd,
+}
+
+/// Whether more parts follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ListingEnd {
+    /// More parts follow.
+    More,
+    /// This is the last part and nothing went wrong: names missing from all parts may be asked for.
+    Complete,
+    /// The listing was given up: nothing may be concluded from what is missing.
+    Abandoned,
+}
+
+/// The four answers to an operation (law 4). Each frees credit and its place below the watermark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Done, or already so.
+    Applied,
+    /// Something newer was applied to that name or above it: look again.
+    Superseded,
+    /// What was presupposed is not there: look again, wholly.
+    Needed(Need),
+    /// It could not be done: a problem, kept for later.
+    Failed(Failure),
+}
+
+/// Why an operation can't be applied as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Need {
+    /// The content presupposed is not there.
+    Content,
+    /// Something that is no directory stands above the name.
+    Parent,
+    /// A directory that is not empty stands in the way; some of the names in it.
+    Remains {
+        /// The directory that is not empty: the operation's path or, for a rename, its target.
+        dir: RelPath,
+        /// At most `REMAINS_MAX` names that stand in it.
+        names: Vec<Name>,
+    },
+    /// The staged object of a commit is missing or is not what was announced.
+    Transfer,
+}
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// No room on the sink's filesystem, or no inode: let go and tried again later.
+    NoRoom,
+    /// The policy forbids it (`--delete never`, a staging name).
+    Forbidden(String),
+    /// Any other error, in words.
+    Other(String),
+}

@@ -1,0 +1,145 @@
+//! What both sides say of a session: its phase, figures, credit, policy, and how it ended.
+
+use serde::{Deserialize, Serialize};
+
+/// How a termination phase is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// When a sweep over both trees finds nothing.
+    Cutover,
+    /// When all that changed until the backlog emptied is settled.
+    Once,
+}
+
+/// Room that the sink has in one lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Credit {
+    /// Content and header bytes unanswered at most.
+    pub bytes: u64,
+    /// Messages unanswered at most.
+    pub messages: u32,
+}
+
+/// What may be removed at the sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeletePolicy {
+    /// Nothing.
+    Never,
+    /// What was offered and is no more at the source.
+    Live,
+    /// Foreign names too.
+    All,
+}
+
+/// The three phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PhaseTag {
+    /// Registering and making ready.
+    Init,
+    /// Live changes and backlog flow.
+    Transfer,
+    /// Draining, sweeping, reporting.
+    Termination,
+}
+
+/// The figures of one session, known and estimated apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Why nothing moves, if nothing does.
+    pub halted: Option<String>,
+    /// Entries listed so far, not counting directories listed again.
+    pub files_known: u64,
+    /// Bytes of content in them.
+    pub bytes_known: u64,
+    /// Entries settled at the sink.
+    pub files_done: u64,
+    /// Bytes of content in them.
+    pub bytes_done: u64,
+    /// Content and header bytes sent.
+    pub bytes_on_wire: u64,
+    /// Entries known and not yet settled.
+    pub backlog_files: u64,
+    /// Bytes of content in them.
+    pub backlog_bytes: u64,
+    /// Whether the walk has seen every directory.
+    pub backlog_known: bool,
+    /// Directories known.
+    pub directories: u64,
+    /// Directories not yet listed, as far as known.
+    pub directories_left: u64,
+    /// Names marked and not yet settled.
+    pub dirty_paths: u64,
+    /// Age of the oldest mark in milliseconds, 0 for none.
+    pub lag_ms: u64,
+    /// Median time from mark to answer in microseconds, of recent live changes.
+    pub latency_p50_us: u64,
+    /// 99th percentile of the same.
+    pub latency_p99_us: u64,
+    /// Problems by path, those over the bound included.
+    pub problems: u64,
+    /// Kernel queue overflows.
+    pub overflows: u64,
+    /// Foreign names at the sink.
+    pub foreign: u64,
+    /// Sweeps over the whole tree that have ended.
+    pub sweeps: u64,
+}
+
+/// What a session ended with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalReport {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// In words, for people.
+    pub text: String,
+    /// The last figures.
+    pub figures: Figures,
+    /// What went wrong, by path; at most `REPORT_LINES_MAX` of them.
+    pub problems: Vec<ProblemLine>,
+    /// Names that only the sink has; at most `REPORT_LINES_MAX` of them.
+    #[serde(with = "byte_lists")]
+    pub foreign: Vec<Vec<u8>>,
+    /// Names that went on changing; at most `REPORT_LINES_MAX` of them.
+    #[serde(with = "byte_lists")]
+    pub hot: Vec<Vec<u8>>,
+    /// Attributes that the sink could not keep, by kind.
+    pub lost_attributes: Vec<(String, u64)>,
+}
+
+/// Problem lines, foreign and hot names that travel with a final report, each.
+pub const REPORT_LINES_MAX: usize = 5_000;
+
+/// How a session ends; each has its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Equal, but for foreign names.
+    Equal,
+    /// Finished, with problems or names that went on changing.
+    Problems,
+    /// Not finished: the source went on changing, or removals are halted.
+    Unfinished,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProblemLine {
+    /// Where, as bytes below the root.
+    #[serde(with = "serde_bytes")]
+    pub path: Vec<u8>,
+    /// What, and what to do.
+    pub text: String,
+}
+
+mod byte_lists {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_bytes::{ByteBuf, Bytes};
+
+    pub(super) fn serialize<S: Serializer>(list: &[Vec<u8>], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(list.iter().map(|bytes| Bytes::new(bytes)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Vec<u8>>, D::Error> {
+        let list = Vec::<ByteBuf>::deserialize(d)?;
+        Ok(list.into_iter().map(ByteBuf::into_vec).collect())
+    }
+}

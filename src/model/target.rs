@@ -1,0 +1,158 @@
+//! The sink's tree as the applier sees it: verbs on names, each confined below the root.
+//!
+//! The transfer phase implements it over the real disk, the simulation over a model tree. Every
+//! verb resolves its path beneath the root without following a symlink anywhere (law 10), and
+//! never removes recursively (H7).
+
+use crate::model::entry::{Entry, Hash, Meta};
+use crate::model::path::{Name, RelPath};
+
+/// Why a verb did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The name is not there (the directory above it is).
+    Missing,
+    /// A directory above the name is not there.
+    NoParent,
+    /// Something that is no directory (a file, a symlink) stands above the name.
+    NotDir,
+    /// A directory stands at the name.
+    IsDir,
+    /// The directory is not empty.
+    NotEmpty,
+    /// Something stands at the name already.
+    Exists,
+    /// No room, or no inode, on the filesystem.
+    NoRoom,
+    /// Anything else, in words, without the path.
+    Other(String),
+}
+
+/// What stands at a name at the sink, with the hash of a file's content only where asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The entry, with the attributes that the sink really has.
+    pub entry: Entry,
+    /// Of the content, if asked for and a file.
+    pub hash: Option<Hash>,
+}
+
+/// The sink's tree.
+pub trait Target {
+    /// A staged file or symlink, ready to be placed.
+    type Staged;
+
+    /// Stages a whole file with its attributes.
+    ///
+    /// # Errors
+    /// `NoRoom` or `Other`.
+    fn stage_file(&self, content: &[u8], meta: &Meta) -> Result<Self::Staged, Obstacle>;
+
+    /// Stages a symlink with its attributes.
+    ///
+    /// # Errors
+    /// `NoRoom` or `Other`.
+    fn stage_symlink(&self, target: &[u8], meta: &Meta) -> Result<Self::Staged, Obstacle>;
+
+    /// Takes what a transfer has staged, gives it its attributes, and checks length and hash.
+    ///
+    /// # Errors
+    /// `Missing` if there is no such transfer or it is not what is said; else `NoRoom`, `Other`.
+    fn take_transfer(
+        &self,
+        transfer: u64,
+        size: u64,
+        hash: &Hash,
+        meta: &Meta,
+    ) -> Result<Self::Staged, Obstacle>;
+
+    /// Renames what is staged to its name, replacing anything but a directory. On an error the
+    /// staged object is kept, so that the caller can clear the way and try again.
+    ///
+    /// # Errors
+    /// `NoParent`, `NotDir`, `IsDir`, `NoRoom`, `Other`.
+    fn place(&self, staged: &mut Self::Staged, path: &RelPath) -> Result<(), Obstacle>;
+
+    /// What stands at a name.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `Other`.
+    fn look(&self, path: &RelPath, want_hash: bool) -> Result<Standing, Obstacle>;
+
+    /// Whether the file at a name has this content. `expected` is compared with what is read now.
+    ///
+    /// # Errors
+    /// As `look`.
+    fn has_content(&self, path: &RelPath, expected: &Hash) -> Result<bool, Obstacle> {
+        Ok(self.look(path, true)?.hash.as_ref() == Some(expected))
+    }
+
+    /// Makes a directory, mode 0700.
+    ///
+    /// # Errors
+    /// `Exists`, `NoParent`, `NotDir`, `NoRoom`, `Other`.
+    fn make_dir(&self, path: &RelPath) -> Result<(), Obstacle>;
+
+    /// Unlinks anything but a directory.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `IsDir`, `Other`.
+    fn unlink(&self, path: &RelPath) -> Result<(), Obstacle>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir` (also when the name itself is none), `NotEmpty`, `Other`.
+    fn remove_dir(&self, path: &RelPath) -> Result<(), Obstacle>;
+
+    /// Moves a name, replacing a file or an empty directory.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `IsDir`, `NotEmpty`, `Other`.
+    fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), Obstacle>;
+
+    /// Exchanges two names.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `Other`.
+    fn exchange(&self, a: &RelPath, b: &RelPath) -> Result<(), Obstacle>;
+
+    /// Sets the attributes of what stands at a name (the mode of a symlink excepted).
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `Other`.
+    fn set_meta(&self, path: &RelPath, meta: &Meta) -> Result<(), Obstacle>;
+
+    /// Whether attributes on this sink agree: what the sink cannot hold is left out.
+    fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool;
+
+    /// What stands in a directory, without the staging directory, in bounded steps: calls `each`
+    /// until it returns false.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `Other`.
+    fn read_dir(&self, path: &RelPath, each: &mut dyn FnMut(Name) -> bool) -> Result<(), Obstacle>;
+
+    /// Looks at many names of one directory, without hashes; one result for each, in order.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `Other` for the directory itself.
+    fn look_many(
+        &self,
+        dir: &RelPath,
+        names: &[&Name],
+    ) -> Result<Vec<Result<Entry, Obstacle>>, Obstacle>;
+
+    /// Whether a directory holds no name (the staging directory left out).
+    ///
+    /// # Errors
+    /// As `read_dir`.
+    fn is_empty(&self, path: &RelPath) -> Result<bool, Obstacle> {
+        let mut empty = true;
+        self.read_dir(path, &mut |_| {
+            empty = false;
+            false
+        })?;
+        Ok(empty)
+    }
+}
