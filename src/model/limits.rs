@@ -103,6 +103,14 @@ pub const INVITE_SECONDS: u64 = 24 * 60 * 60;
 pub const INVITES_MAX: usize = 1_000;
 /// Grants remembered, so that a repeated registration gets the same epoch: one for each sink.
 pub const GRANTS_MAX: usize = 1_000;
+/// Connections to one control socket at once.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Bytes of one request or reply on a control socket.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Ends of sessions that a control socket keeps for those who wait for one.
+pub const CONTROL_RESULTS_MAX: usize = 16;
+/// Names of each sort in a result on a control socket.
+pub const CONTROL_RESULT_NAMES_MAX: usize = 100;
 
 const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
 const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
