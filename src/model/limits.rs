@@ -60,6 +60,9 @@ pub const PROBLEMS_MAX: usize = 10_000;
 /// Foreign names kept by path; beyond it they are only counted.
 pub const FOREIGN_MAX: usize = 10_000;
 
+/// Problem lines, foreign and hot names that travel with a final report, each.
+pub const REPORT_LINES_MAX: usize = 5_000;
+
 /// Messages waiting for an applier, for each lane.
 pub const APPLY_QUEUE: usize = 64;
 /// Answers waiting for the reporter.
