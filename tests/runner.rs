@@ -1,3 +1,6 @@
+//! All integration tests, in one binary.
+
+mod cli;
 //! The one test binary: each module below is a folder or a file beside this one. The tidy test
 //! fails when a module of this folder is not listed here.
 
