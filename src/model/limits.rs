@@ -70,7 +70,7 @@ pub const ANSWER_QUEUE: usize = 1_024;
 /// Notices waiting for the director.
 pub const NOTICE_QUEUE: usize = 4_096;
 /// Results of looks waiting for the director.
-pub const LOOK_QUEUE: usize = 256;
+pub const LOOK_QUEUE: usize = 4_096;
 /// Commands of people and of sinks waiting for the director.
 pub const COMMAND_QUEUE: usize = 64;
 /// Open directory descriptors kept by the sink.
@@ -123,3 +123,14 @@ const _: () = assert!((BACKLOG_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BATCH_BYTES_MAX as i64) < FRAME_BYTES_MAX);
 const _: () = assert!(RETRY_MS_MIN < RETRY_MS_MAX);
 const _: () = assert!(HANDSHAKE_MS < SEND_MS);
+
+/// Jobs waiting for a worker, in each of the two queues: more than all sinks have under way.
+pub const LOOK_JOBS: usize = 4_096;
+/// Messages waiting for a lane's sender: above the credit in messages.
+pub const LANE_QUEUE: usize = 256;
+/// Reports and losses waiting for the director.
+pub const NEWS_QUEUE: usize = 256;
+/// Questions to the journals of names offered.
+pub const JOURNAL_QUEUE: usize = 4_096;
+/// Replies waiting for the command service.
+pub const REPLY_QUEUE: usize = 256;
