@@ -8,5 +8,6 @@ pub mod flow;
 pub mod model;
 pub mod net;
 pub mod phases;
+pub mod state;
 pub mod tree;
 pub mod wire;
