@@ -13,6 +13,7 @@ pub mod model;
 pub mod monitor;
 pub mod net;
 pub mod phases;
+pub mod state;
 pub mod sink;
 pub mod source;
 pub mod stop;
