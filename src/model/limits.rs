@@ -115,6 +115,15 @@ pub const CONTROL_RESULTS_MAX: usize = 16;
 /// Names of each sort in a result on a control socket.
 pub const CONTROL_RESULT_NAMES_MAX: usize = 100;
 
+/// Bytes of an invite, as pasted or in a file, with what white space it has met on its way.
+pub const INVITE_BYTES_MAX: usize = 4 * 1024;
+/// Problems told to a person as they come; the rest is in the report.
+pub const PROBLEMS_TOLD_MAX: u64 = 100;
+/// Names of each sort told to a person at the end; the report has more.
+pub const NAMES_TOLD_MAX: usize = 20;
+/// Figures kept to tell how fast things go, one set a second.
+pub const PROGRESS_SAMPLES_MAX: usize = 600;
+
 const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
 const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
 const _: () = assert!(LIVE_BYTES_MAX <= BATCH_BYTES_MAX);

@@ -14,7 +14,7 @@ const FLOORS: [(&str, &[&str]); 17] = [
     ("config", &["model", "error"]),
     ("stop", &[]),
     ("ended", &["model", "error"]),
-    ("control", &["stop", "config", "monitor", "model", "error"]),
+    ("control", &["ended", "stop", "config", "monitor", "model", "error"]),
     ("net", &["wire", "model", "error"]),
     ("phases", &PHASES),
     ("source", &OPERATOR),

@@ -153,7 +153,8 @@ pub struct SinkArgs {
 /// What a sink may be told.
 #[derive(Debug, Args)]
 pub struct SinkOptions {
-    /// Remove nothing, what the source once offered and has no more, or foreign names too
+    /// Remove here: never anything; live, what the source once offered and has no more; all,
+    /// foreign names too
     #[arg(long, value_name = "WHAT", default_value = "live")]
     pub delete: Delete,
     /// End by itself when all that changed until the backlog emptied is settled
@@ -170,11 +171,9 @@ pub struct SinkOptions {
 /// What may be removed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Delete {
-    /// Nothing: a rename keeps the old name, a change of kind is a problem
+    // No doc comments: clap would print them as a list of their own.
     Never,
-    /// What the source once offered and has no more
     Live,
-    /// Foreign names too
     All,
 }
 

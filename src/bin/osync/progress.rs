@@ -9,10 +9,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount};
+use osync::model::limits::PROGRESS_SAMPLES_MAX;
 use osync::model::session::Figures;
 
-/// Samples kept, one a second or fewer.
-const SAMPLES_MAX: usize = 600;
 /// What counts as lately.
 const LATELY: Duration = Duration::from_secs(30);
 
@@ -118,7 +117,7 @@ impl Progress {
         if self.samples.back().is_some_and(|last| sample.files < last.files) {
             self.samples.clear();
         }
-        if self.samples.len() == SAMPLES_MAX {
+        if self.samples.len() == PROGRESS_SAMPLES_MAX {
             self.samples.pop_front();
         }
         self.samples.push_back(sample);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use osync::control::{Phase, StatusObject, escaped};
-use osync::model::limits::PROBLEMS_MAX;
+use osync::model::limits::{PROBLEMS_MAX, PROBLEMS_TOLD_MAX};
 use osync::model::session::{Figures, PhaseTag, ProblemLine};
 use osync::model::status::{Role, State};
 use osync::monitor::{Monitor, StateChange};
@@ -19,8 +19,6 @@ use serde::Serialize;
 use crate::output::{self, tell};
 use crate::progress::{Progress, View};
 
-/// Problems told as they come; the rest is in the report.
-const PROBLEMS_TOLD_MAX: u64 = 100;
 /// Ticks from one plain line of progress to the next.
 const PLAIN_TICKS: u64 = 10;
 /// Steps of the bar.
@@ -232,10 +230,13 @@ impl Screen {
 impl Monitor for Screen {
     fn state(&self, change: &StateChange) {
         let mut inner = self.inner();
-        if change.phase == PhaseTag::Termination {
-            inner.terminating_since.get_or_insert_with(Instant::now);
-        } else {
-            inner.terminating_since = None;
+        match change.phase {
+            PhaseTag::Termination => {
+                inner.terminating_since.get_or_insert_with(Instant::now);
+            }
+            // A connection lost meanwhile does not begin the cutover anew.
+            PhaseTag::Init => {}
+            PhaseTag::Transfer => inner.terminating_since = None,
         }
         if change.role == self.command.role() {
             inner.change = Some(change.clone());
