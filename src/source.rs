@@ -27,13 +27,12 @@ use crate::model::event::Notice;
 use crate::model::limits::{COMMAND_QUEUE, NOTICE_QUEUE, REPLY_QUEUE};
 use crate::model::status::Role;
 use crate::monitor::Monitor;
-use crate::net::Context;
 use crate::net::ports::PortRange;
 use crate::net::stream::bound::DataHost;
-use crate::phases::init::{Host, Preparation};
-use crate::phases::transfer::source::{Asked, Engine, Parts};
+use crate::phases::init::{Asked, Preparation};
+use crate::phases::transfer::source::{Engine, Parts};
 use crate::phases::transfer::workers::Workers;
-use crate::state::StateDir;
+use crate::state::dir::StateDir;
 use crate::stop::{Stop, StopLevel};
 use crate::tree::lock::lock_directory;
 use crate::tree::looker::Looker;
@@ -76,9 +75,8 @@ pub fn run_with(
     let directory = resolve(&config.directory)?;
     let _lock = lock_directory(&directory)?;
     let state = StateDir::open(Some(&config.state))?;
-    let host = Host::open(&state, &directory, &Context::new()?)?;
     let address = listen_address(config.bind);
-    let mut prepared = Preparation::prepare(host, &address, config.port)?;
+    let mut prepared = Preparation::prepare(&state, &directory, &address, config.port)?;
     let invite = prepared.invite()?;
     if let Some(file) = &config.invite_file {
         crate::state::dir::write_private(file, format!("{invite}\n").as_bytes())?;

@@ -16,7 +16,8 @@ use crate::model::stamp::{Epoch, Sequence, SinkId};
 use crate::model::status::{Role, State};
 use crate::monitor::StateChange;
 use crate::phases::transfer::link::Link;
-use crate::phases::transfer::source::{Asked, Engine};
+use crate::phases::init::Asked;
+use crate::phases::transfer::source::Engine;
 use crate::state::offered::Offered;
 use crate::state::unix_now;
 use crate::wire::command::{

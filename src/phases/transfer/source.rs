@@ -17,13 +17,13 @@ use crate::error::Error;
 use crate::flow::director::Director;
 use crate::flow::session::Action;
 use crate::model::event::Notice;
-use crate::model::key::PublicKey;
 use crate::model::limits::{COMMAND_QUEUE, JOURNAL_QUEUE, NEWS_QUEUE};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{Epoch, SinkId};
 use crate::monitor::Monitor;
 use crate::net::service::Routing;
 use crate::net::stream::bound::DataHost;
+use crate::phases::init::Asked;
 use crate::phases::transfer::link::{Link, LinkEvent, LinkNews};
 use crate::phases::transfer::sessions::Sessions;
 use crate::phases::transfer::workers::Workers;
@@ -32,7 +32,7 @@ use crate::state::offered::Offered;
 use crate::stop::Stop;
 use crate::tree::looker::Looker;
 use crate::tree::watch::Watcher;
-use crate::wire::command::{Reply, Request};
+use crate::wire::command::Reply;
 
 /// How often the director is ticked when nothing happens.
 const TICK: Duration = Duration::from_millis(50);
@@ -40,19 +40,6 @@ const TICK: Duration = Duration::from_millis(50);
 const TELL: Duration = Duration::from_millis(500);
 /// How many inputs are taken in a row before the clock is read again.
 const BURST: usize = 64;
-
-/// A request of a sink, with the way back for its reply.
-#[derive(Debug)]
-pub struct Asked {
-    /// Where the reply goes.
-    pub routing: Routing,
-    /// Who asks.
-    pub peer: PublicKey,
-    /// From where.
-    pub address: String,
-    /// What.
-    pub request: Request,
-}
 
 /// What the engine is made of; see ARCHITECTURE.md for who runs where.
 pub struct Parts<'scope, 'env> {
