@@ -1,7 +1,3 @@
-//! What an operator remembers between runs.
-//! What is kept on disk between runs.
-
-pub mod offered;
 //! What an operator remembers between runs: its keys, its peers, invites, epochs.
 //!
 //! - All of it lies in one private directory, in files that people can read; secrets lie in files
@@ -15,6 +11,7 @@ pub mod epochs;
 pub mod invite;
 pub mod keys;
 mod lines;
+pub mod offered;
 pub mod peers;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -21,9 +21,9 @@ use crate::model::limits::{COMMAND_QUEUE, JOURNAL_QUEUE, NEWS_QUEUE};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{Epoch, SinkId};
 use crate::monitor::Monitor;
-use crate::net::service::Routing;
+use crate::net::service::{Call, Routing};
 use crate::net::stream::bound::DataHost;
-use crate::phases::init::Asked;
+use crate::phases::init::source::Doorkeeper;
 use crate::phases::transfer::link::{Link, LinkEvent, LinkNews};
 use crate::phases::transfer::sessions::Sessions;
 use crate::phases::transfer::workers::Workers;
@@ -62,7 +62,7 @@ pub struct Parts<'scope, 'env> {
     /// Draws epochs.
     pub epochs: EpochStore,
     /// Requests of sinks.
-    pub asked: Receiver<Asked>,
+    pub calls: Receiver<Call>,
     /// Replies to them.
     pub replies: Box<dyn Fn(Routing, Reply) + 'scope>,
     /// Requests of people.
@@ -92,6 +92,8 @@ type Verdict = (SinkId, u64, Result<Vec<bool>, Error>);
 pub struct Engine<'scope, 'env> {
     pub(super) parts: Parts<'scope, 'env>,
     pub(super) director: Director,
+    /// Knows who may come in, and what was granted; away while it grants.
+    pub(super) doorkeeper: Option<Doorkeeper>,
     pub(super) sessions: Sessions,
     pub(super) links: BTreeMap<SinkId, (Epoch, Link)>,
     pub(super) news: Sender<LinkNews>,
@@ -105,7 +107,7 @@ pub struct Engine<'scope, 'env> {
 
 impl<'scope, 'env> Engine<'scope, 'env> {
     /// Puts the engine together; nothing runs yet but the thread that asks the journals.
-    pub fn new(parts: Parts<'scope, 'env>) -> Engine<'scope, 'env> {
+    pub fn new(parts: Parts<'scope, 'env>, doorkeeper: Doorkeeper) -> Engine<'scope, 'env> {
         let (news, heard) = bounded(NEWS_QUEUE);
         let (questions, asked) = bounded::<Question>(JOURNAL_QUEUE);
         let (answers, verdicts) = bounded(JOURNAL_QUEUE + COMMAND_QUEUE);
@@ -115,6 +117,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         Engine {
             parts,
             director,
+            doorkeeper: Some(doorkeeper),
             sessions,
             links,
             news,
@@ -183,7 +186,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
                         self.take_verdict(verdict, now);
                     }
                 }
-                recv(self.parts.asked) -> asked => self.asked(asked.map_err(|_| gone())?),
+                recv(self.parts.calls) -> call => self.called(call.map_err(|_| gone())?),
                 recv(self.parts.control) -> control => {
                     if let Ok((request, reply)) = control {
                         let answer = self.control(&request);
@@ -229,7 +232,9 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         }
         tracing::warn!(sink = sink.0, why, "the epoch is over");
         self.director.end(sink, self.now());
-        self.sessions.lost(sink, why);
+        if let (Some(key), Some(doorkeeper)) = (self.sessions.lost(sink), &mut self.doorkeeper) {
+            doorkeeper.forget(&key);
+        }
     }
 
     fn take_verdict(&mut self, (sink, query, offered): Verdict, now: Duration) {
