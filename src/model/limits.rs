@@ -164,3 +164,9 @@ pub const FILESYSTEMS_MAX: usize = 256;
 pub const STAGING_LEFT_MAX: usize = 256;
 /// Bytes held at once while the journal of offered names is made compact.
 pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Answers in one report.
+pub const ANSWERS_PER_REPORT: usize = 64;
+/// Operations after which a durable barrier is due.
+pub const BARRIER_OPS: u64 = 50_000;
+/// Bytes of content after which a durable barrier is due.
+pub const BARRIER_BYTES: u64 = 256 * 1024 * 1024;
