@@ -77,6 +77,15 @@ pub const LISTINGS_KEPT_MAX: usize = 4 * LISTINGS_OPEN_MAX;
 /// Open directory descriptors kept by the sink.
 pub const DIR_CACHE: usize = 256;
 
+/// Connections to one control socket at once.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Bytes of one request or reply on a control socket.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Ends of sessions that a control socket keeps for those who wait for one.
+pub const CONTROL_RESULTS_MAX: usize = 16;
+/// Names of each sort in a result on a control socket.
+pub const CONTROL_RESULT_NAMES_MAX: usize = 100;
+
 const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
 const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
 const _: () = assert!(LIVE_BYTES_MAX <= BATCH_BYTES_MAX);

@@ -13,4 +13,5 @@ pub mod op;
 pub mod path;
 pub mod session;
 pub mod stamp;
+pub mod status;
 pub mod target;
