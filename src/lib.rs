@@ -15,6 +15,7 @@ pub mod net;
 pub mod phases;
 pub mod sink;
 pub mod source;
+pub mod state;
 pub mod stop;
 pub mod tree;
 pub mod wire;

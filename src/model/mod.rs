@@ -5,6 +5,7 @@
 
 pub mod entry;
 pub mod event;
+pub mod key;
 pub mod limits;
 pub mod look;
 pub mod message;
