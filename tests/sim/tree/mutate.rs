@@ -110,10 +110,13 @@ impl ModelTree {
         Ok(())
     }
 
-    /// Changes permission bits.
+    /// Changes permission bits; a symlink has none.
     pub fn chmod(&self, path: &RelPath, mode: u16) -> Changed {
         let mut disk = self.disk();
         let (place, id) = (disk.place(path)?, disk.at(path)?);
+        if matches!(disk.nodes[id].body, Inside::Symlink(_)) {
+            return Err(Obstacle::Other("a symlink has no mode".into()));
+        }
         let now = disk.tick();
         disk.nodes[id].meta.mode = mode;
         disk.nodes[id].ctime = now;
