@@ -290,6 +290,62 @@ fn h18_a_listing_sees_what_came_between_its_look_and_its_judgement() {
 }
 
 #[test]
+fn h18_a_listing_sees_a_rename_that_came_between() {
+    let sink = Sink::new();
+    sink.put(3, "x", "same");
+    let (other, done) = (Arc::clone(&sink.0), AtomicBool::new(false));
+    let hook = move |verb: &str, _: &RelPath| {
+        if verb == "look_many" && !done.swap(true, Ordering::SeqCst) {
+            let other = Sink(Arc::clone(&other));
+            let presumes = version("same", 3);
+            let rename = std::thread::spawn(move || other.rename(4, "x", "y", presumes));
+            assert_eq!(rename.join().unwrap(), Answer::Applied);
+        }
+    };
+    sink.0.target().set_hook(Some(Arc::new(hook)));
+    let answer = sink.list(5, "", &[("x", file("same", 3))]);
+    sink.0.target().set_hook(None);
+    assert_eq!((answer.needed, answer.extras), (Picked::All, vec![name("y")]));
+}
+
+#[test]
+fn h32_a_removal_of_a_directory_waits_for_all_others() {
+    let sink = Sink::new();
+    sink.make_dir(3, "p");
+    let (other, removing) = (Arc::clone(&sink.0), AtomicBool::new(false));
+    let (told, removed) = std::sync::mpsc::sync_channel(1);
+    let hook = move |verb: &str, at: &RelPath| {
+        if verb == "remove_dir" {
+            removing.store(true, Ordering::SeqCst);
+        }
+        if verb == "place" && *at == path("p/x") {
+            let (other, told) = (Sink(Arc::clone(&other)), told.clone());
+            std::thread::spawn(move || told.send(other.remove(7, "p")));
+            for _ in 0..20_000 {
+                std::thread::yield_now();
+                assert!(!removing.load(Ordering::SeqCst), "it did not wait");
+            }
+        }
+    };
+    sink.0.target().set_hook(Some(Arc::new(hook)));
+    assert_eq!(sink.put(5, "p/x", "child"), Answer::Applied);
+    assert_eq!(removed.recv().unwrap(), remains("p", &["x"]));
+    sink.0.target().set_hook(None);
+}
+
+#[test]
+fn a_listing_has_a_stamp_at_all_that_it_showed_to_be_there() {
+    let sink = Sink::new();
+    sink.put(2, "d/same", "a");
+    let (answer, _) = sink.list_part((1, 0, ListingEnd::More), 5, "d", &[("same", file("a", 2))]);
+    assert_eq!(answer, ListingAnswer::equal(1, 0));
+    assert_eq!(sink.put(4, "d/same", "older"), Answer::Superseded);
+    assert_eq!(sink.remove(4, "d/same"), Answer::Superseded);
+    assert_eq!(sink.remove(4, "d"), Answer::Superseded, "it was there at 5");
+    assert_eq!(sink.put(4, "d/unlisted", "older"), Answer::Applied);
+}
+
+#[test]
 fn h18_an_operation_that_hangs_is_waited_for_by_a_listing() {
     let sink = Sink::new();
     sink.put(3, "x", "same");
@@ -299,12 +355,15 @@ fn h18_an_operation_that_hangs_is_waited_for_by_a_listing() {
         if verb == "place" && !done.swap(true, Ordering::SeqCst) {
             // Stamp 4 is recorded, its change not yet visible.
             let (other, told) = (Sink(Arc::clone(&other)), told.clone());
-            std::thread::spawn(move || told.send(other.list(5, "", &[("x", file("same", 3))])));
+            std::thread::spawn(move || {
+                let answer = other.list(5, "", &[("x", file("same", 3))]);
+                told.send(answer.needed)
+            });
         }
     };
     sink.0.target().set_hook(Some(Arc::new(hook)));
     assert_eq!(sink.put(4, "x", "other"), Answer::Applied);
-    assert_eq!(listed.recv().unwrap().needed, Picked::All);
+    assert_eq!(listed.recv().unwrap(), Picked::All);
     sink.0.target().set_hook(None);
 }
 

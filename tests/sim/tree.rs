@@ -5,6 +5,7 @@
 //! inotify makes, and `run_look` answers looks as a worker would.
 
 mod events;
+mod faith;
 mod look;
 mod mutate;
 mod target;
@@ -20,8 +21,6 @@ use osync::model::target::Obstacle;
 use super::dice::Dice;
 use events::Queue;
 use look::{OpenFile, OpenListing};
-
-pub use target::Staged;
 
 /// Bounds of a model tree, small so that they are met.
 #[derive(Debug, Clone)]
