@@ -14,7 +14,7 @@ const FLOORS: [(&str, &[&str]); 17] = [
     ("config", &["model", "error"]),
     ("stop", &[]),
     ("ended", &["model", "error"]),
-    ("control", &["stop", "config", "monitor", "model", "error"]),
+    ("control", &["ended", "stop", "config", "monitor", "model", "error"]),
     ("net", &["wire", "model", "error"]),
     ("phases", &PHASES),
     ("source", &OPERATOR),
@@ -37,7 +37,7 @@ const BIN: [&str; 11] = [
 ];
 
 /// Each outside crate (or function) that has a home, with the places where it may be named.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("zmq", &["src/net/"]),
     ("zmq_sys", &["src/net/"]),
     ("inotify", &["src/tree/watch"]),
@@ -49,6 +49,7 @@ const HOMES: [(&str, &[&str]); 13] = [
     ),
     ("indicatif", &["src/bin/"]),
     ("ctrlc", &["src/bin/"]),
+    ("signal_hook", &["src/bin/"]),
     ("clap", &["src/bin/"]),
     ("clap_complete", &["src/bin/"]),
     ("clap_mangen", &["src/bin/"]),
