@@ -73,6 +73,10 @@ pub const NOTICE_QUEUE: usize = 4_096;
 pub const LOOK_QUEUE: usize = 4_096;
 /// Commands of people and of sinks waiting for the director.
 pub const COMMAND_QUEUE: usize = 64;
+/// Locks among which the names at the sink are divided.
+pub const APPLIER_SHARDS: usize = 64;
+/// Listings that the sink keeps the names of, before their last part has come.
+pub const LISTINGS_KEPT_MAX: usize = 4 * LISTINGS_OPEN_MAX;
 /// Open directory descriptors kept by the sink.
 pub const DIR_CACHE: usize = 256;
 
