@@ -88,6 +88,9 @@ pub const REQUEST_BYTES_MAX: i64 = 1024 * 1024;
 pub const REPLY_BYTES_MAX: i64 = 16 * 1024 * 1024;
 /// Frames around a request (routing, correlation, delimiter) that the command service accepts.
 pub const ROUTING_FRAMES_MAX: usize = 8;
+/// Events of one socket's connections that wait to be read. Beyond it libzmq stands still, and
+/// all sockets of that thread with it: whoever owns a socket reads its events every now and then.
+pub const EVENT_HWM: i32 = 10_000;
 /// Threads of the network library that move bytes: one for commands and live, one for backlog.
 pub const IO_THREADS: i32 = 2;
 /// Half-open connections remembered at one data socket, to tell a stranger's end from the sink's.

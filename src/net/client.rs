@@ -17,7 +17,7 @@ use crate::model::limits::{
 };
 use crate::model::stamp::Lane;
 use crate::net::curve::{self, KeyPair};
-use crate::net::monitor::{Event, Failure, Monitor};
+use crate::net::monitor::{Event, Failure, Watched};
 use crate::net::reach::{self, Spoken};
 use crate::net::{Context, affinity, millis, sys, trouble};
 use crate::wire::codec;
@@ -84,8 +84,7 @@ struct Standing {
 
 /// Asks the command service of one source. Not for two threads at once.
 pub struct CommandClient {
-    socket: zmq::Socket,
-    monitor: Monitor,
+    socket: Watched,
     host: String,
     address: SocketAddr,
     standing: Standing,
@@ -105,7 +104,7 @@ impl CommandClient {
     ) -> Result<CommandClient, CallError> {
         let address = reach::find(host, port).map_err(CallError::TimedOut)?;
         let network = |e: Error| CallError::Network(e.to_string());
-        let mut socket = context.socket(zmq::REQ).map_err(network)?;
+        let socket = context.socket(zmq::REQ).map_err(network)?;
         let set = |socket: &zmq::Socket| -> zmq::Result<()> {
             socket.set_ipv6(true)?;
             socket.set_affinity(affinity(Lane::Live))?;
@@ -123,11 +122,11 @@ impl CommandClient {
         };
         set(&socket).map_err(|e| network(trouble("Can't set up a socket", e)))?;
         curve::present(&socket, own, server).map_err(network)?;
-        let monitor = Monitor::new(context, &socket).map_err(network)?;
-        sys::connect(&mut socket, &format!("tcp://{address}"))
+        let mut socket = Watched::new(context, socket).map_err(network)?;
+        sys::connect(socket.socket_mut(), &format!("tcp://{address}"))
             .map_err(|e| CallError::Network(format!("Can't connect to {address}: {e}")))?;
         let host = host.to_owned();
-        Ok(CommandClient { socket, monitor, host, address, standing: Standing::default() })
+        Ok(CommandClient { socket, host, address, standing: Standing::default() })
     }
 
     /// Where the source is: data sockets are to be sought at the same IP address.
@@ -151,9 +150,16 @@ impl CommandClient {
         let body =
             codec::encode_envelope(request).map_err(|e| CallError::Protocol(e.to_string()))?;
         self.wait(zmq::POLLOUT, deadline)?;
-        self.socket.send(body, zmq::DONTWAIT).map_err(|e| self.silence(e))?;
-        self.wait(zmq::POLLIN, deadline)?;
-        let frames = self.socket.recv_multipart(zmq::DONTWAIT).map_err(|e| self.silence(e))?;
+        self.socket.socket().send(body, zmq::DONTWAIT).map_err(|e| self.broken(e))?;
+        let frames = loop {
+            self.wait(zmq::POLLIN, deadline)?;
+            match self.socket.socket().recv_multipart(zmq::DONTWAIT) {
+                Ok(frames) => break frames,
+                // That was a late reply to an earlier request.
+                Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => {}
+                Err(e) => return Err(self.broken(e)),
+            }
+        };
         let [body] = frames.as_slice() else {
             return Err(CallError::Protocol("The source sent a malformed reply".into()));
         };
@@ -175,7 +181,7 @@ impl CommandClient {
                 self.blame()?;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut items = [self.socket.as_poll_item(what), self.monitor.poll_item()];
+            let mut items = [self.socket.socket().as_poll_item(what), self.socket.poll_item()];
             match zmq::poll(&mut items, millis(left)) {
                 Ok(_) | Err(zmq::Error::EINTR) => {}
                 Err(e) => return Err(CallError::Network(format!("Can't wait: {e}"))),
@@ -190,7 +196,7 @@ impl CommandClient {
     }
 
     fn read_events(&mut self) {
-        while let Some(event) = self.monitor.next() {
+        while let Some(event) = self.socket.next() {
             let place = format!("{} port {}", self.host, self.address.port());
             match event {
                 Event::HandshakeSucceeded => {
@@ -250,7 +256,7 @@ impl CommandClient {
         }
     }
 
-    fn silence(&self, error: zmq::Error) -> CallError {
+    fn broken(&self, error: zmq::Error) -> CallError {
         match error {
             zmq::Error::EAGAIN | zmq::Error::EINTR => self.explain_silence(),
             other => CallError::Network(format!("Can't talk to {}: {other}", self.address)),
