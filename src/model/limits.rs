@@ -70,7 +70,7 @@ pub const ANSWER_QUEUE: usize = 1_024;
 /// Notices waiting for the director.
 pub const NOTICE_QUEUE: usize = 4_096;
 /// Results of looks waiting for the director.
-pub const LOOK_QUEUE: usize = 256;
+pub const LOOK_QUEUE: usize = 4_096;
 /// Commands of people and of sinks waiting for the director.
 pub const COMMAND_QUEUE: usize = 64;
 /// Open directory descriptors kept by the sink.
@@ -132,3 +132,35 @@ const _: () = assert!((BACKLOG_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BATCH_BYTES_MAX as i64) < FRAME_BYTES_MAX);
 const _: () = assert!(RETRY_MS_MIN < RETRY_MS_MAX);
 const _: () = assert!(HANDSHAKE_MS < SEND_MS);
+
+/// Jobs waiting for a worker, in each of the two queues: more than all sinks have under way.
+pub const LOOK_JOBS: usize = 4_096;
+/// Messages waiting for a lane's sender: above the credit in messages.
+pub const LANE_QUEUE: usize = 256;
+/// Reports and losses waiting for the director.
+pub const NEWS_QUEUE: usize = 256;
+/// Questions to the journals of names offered.
+pub const JOURNAL_QUEUE: usize = 4_096;
+/// Replies waiting for the command service.
+pub const REPLY_QUEUE: usize = 256;
+
+/// Open directory descriptors kept by the source.
+pub const LOOK_DIR_CACHE: usize = 256;
+/// Open listings kept by the source, for all sinks together.
+pub const LISTINGS_KEPT: usize = 128;
+/// Open transfers kept by the source, for all sinks together, and by a sink.
+pub const TRANSFERS_KEPT: usize = 64;
+/// Chunks of one transfer read ahead of one that is still missing, kept for the hash.
+pub const CHUNKS_AHEAD_MAX: usize = 8;
+/// Times that a name is looked at again because it was replaced meanwhile.
+pub const LOOK_TRIES: u32 = 8;
+/// Bytes read from the kernel's queue of events at once.
+pub const WATCH_READ_BYTES: usize = 256 * 1024;
+/// Milliseconds for which the sink trusts a directory descriptor without resolving its path again.
+pub const DIR_TRUST_MS: u64 = 200;
+/// Filesystems below one sink's root.
+pub const FILESYSTEMS_MAX: usize = 256;
+/// Left-over staging directories that a sink remembers for removal.
+pub const STAGING_LEFT_MAX: usize = 256;
+/// Bytes held at once while the journal of offered names is made compact.
+pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;

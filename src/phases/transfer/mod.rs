@@ -4,5 +4,6 @@
 //! and reports.
 
 pub mod link;
+pub mod sessions;
 pub mod source;
 pub mod workers;
