@@ -242,7 +242,8 @@ fn heed_bound(event: &Event, candidates: &mut Vec<i32>, failures: &mut u32, up: 
             };
             let alone = candidates.len() == 1;
             candidates.swap_remove(place);
-            let strangers = std::mem::replace(failures, failures.saturating_sub(1));
+            let strangers = *failures;
+            *failures = if candidates.is_empty() { 0 } else { failures.saturating_sub(1) };
             up && alone && strangers == 0
         }
         _ => false,
