@@ -27,18 +27,21 @@ use crate::model::event::Notice;
 use crate::model::limits::{COMMAND_QUEUE, NOTICE_QUEUE, REPLY_QUEUE};
 use crate::model::status::Role;
 use crate::monitor::Monitor;
-use crate::net::Context;
 use crate::net::ports::PortRange;
+use crate::net::service::{Call, CommandService, Routing};
 use crate::net::stream::bound::DataHost;
-use crate::phases::init::{Host, Preparation};
-use crate::phases::transfer::source::{Asked, Engine, Parts};
+use crate::phases::init::source::PreparedService;
+use crate::phases::transfer::source::{Engine, Parts};
 use crate::phases::transfer::workers::Workers;
-use crate::state::StateDir;
+use crate::state::dir::StateDir;
 use crate::stop::{Stop, StopLevel};
 use crate::tree::lock::lock_directory;
 use crate::tree::looker::Looker;
 use crate::tree::watch::Watcher;
+use crate::wire::command::Reply;
 
+/// How long the service waits for a request before it looks whether it is to stop.
+const SERVICE_WAIT: Duration = Duration::from_millis(100);
 /// How often the root's path is looked at.
 const ROOT_CHECK: Duration = Duration::from_secs(1);
 /// How long a person's request waits for the director.
@@ -76,24 +79,26 @@ pub fn run_with(
     let directory = resolve(&config.directory)?;
     let _lock = lock_directory(&directory)?;
     let state = StateDir::open(Some(&config.state))?;
-    let host = Host::open(&state, &directory, &Context::new()?)?;
     let address = listen_address(config.bind);
-    let mut prepared = Preparation::prepare(host, &address, config.port)?;
-    let invite = prepared.invite()?;
+    let mut prepared = PreparedService::prepare(&state, &directory, &address, config.port)?;
+    let invite = prepared.doorkeeper.issue_invite(&prepared.keys)?.to_string();
     if let Some(file) = &config.invite_file {
         crate::state::dir::write_private(file, format!("{invite}\n").as_bytes())?;
     }
-    monitor.service(prepared.port());
+    let port = prepared.service.port();
+    monitor.service(port);
     monitor.invite(&invite);
-    bound(Bound { port: prepared.port(), invite });
+    bound(Bound { port, invite });
     let data = DataHost {
-        context: prepared.context(),
-        keys: prepared.keys(),
-        access: prepared.access(),
+        context: prepared.context.clone(),
+        keys: prepared.keys.clone(),
+        access: prepared.gatekeeper.access(),
         address,
         ports: config.data_ports.map(|p| PortRange::new(p.first, p.last)).transpose()?,
     };
-    std::thread::scope(|scope| serve(scope, config, monitor, stop, &state, directory, prepared, data))
+    std::thread::scope(|scope| {
+        serve(scope, config, monitor, stop, &state, directory, prepared, data)
+    })
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -104,7 +109,7 @@ fn serve<'scope, 'env>(
     stop: &Stop,
     state: &StateDir,
     directory: PathBuf,
-    prepared: Preparation,
+    prepared: PreparedService,
     host: DataHost,
 ) -> Result<Ended, Error> {
     let closing = Stop::new();
@@ -112,11 +117,17 @@ fn serve<'scope, 'env>(
     let (notices, watcher) = watch(config.watch, monitor)?;
     let looker = Arc::new(Looker::open(&directory, watcher.clone())?);
     let workers = Workers::start(scope, &looker, WORKERS);
-    let (ask, asked) = bounded::<Asked>(COMMAND_QUEUE);
+    let PreparedService { service, doorkeeper, gatekeeper, .. } = prepared;
+    let (call, calls) = bounded::<Call>(COMMAND_QUEUE);
     let (answer, answers) = bounded(REPLY_QUEUE);
-    let waker = prepared.waker();
+    let waker = service.waker();
     let until = closing.clone();
-    let service = scope.spawn(move || prepared.serve(&ask, &answers, &until));
+    let service = scope.spawn(move || {
+        let served = serve_commands(&service, &call, &answers, &until);
+        // The gatekeeper has to outlive the socket.
+        drop((service, gatekeeper));
+        served
+    });
     let replies = Box::new(move |routing, reply| {
         // A full queue drops the reply: the sink asks again.
         let _ = answer.try_send((routing, reply));
@@ -135,7 +146,7 @@ fn serve<'scope, 'env>(
             crate::state::keys::KeyRole::Source,
             &directory,
         ),
-        asked,
+        calls,
         replies,
         control,
         announce: Box::new(move |result| server.announce(result)),
@@ -145,11 +156,32 @@ fn serve<'scope, 'env>(
         looker,
         directory,
     };
-    let end = Engine::new(parts).run();
+    let end = Engine::new(parts, doorkeeper).run();
     closing.raise(StopLevel::Now);
     match service.join() {
         Ok(Ok(())) | Err(_) => end,
         Ok(Err(error)) => end.and(Err(error)),
+    }
+}
+
+/// Hands requests to the director and replies to the sinks, until told to stop.
+fn serve_commands(
+    service: &CommandService,
+    calls: &Sender<Call>,
+    answers: &Receiver<(Routing, Reply)>,
+    until: &Stop,
+) -> Result<(), Error> {
+    loop {
+        while let Ok((routing, reply)) = answers.try_recv() {
+            service.reply(&routing, &reply)?;
+        }
+        if until.is_now() {
+            return Ok(());
+        }
+        if let Some(call) = service.recv(SERVICE_WAIT)? {
+            // When the director is that busy, the sink asks again.
+            let _ = calls.try_send(call);
+        }
     }
 }
 

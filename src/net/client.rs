@@ -274,3 +274,154 @@ fn not_osync(place: &str) -> CallError {
 fn int(number: u64) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::net::rig::{Answering, Rig, SECONDS, introduce, silent_and_closed};
+    use crate::net::service::CommandService;
+
+    #[test]
+    fn a_known_sink_is_answered_again_and_again() {
+        let rig = Rig::new();
+        let answering = Answering::start(rig.service());
+        let mut client = CommandClient::connect(
+            &Context::new().unwrap(),
+            "127.0.0.1",
+            answering.port,
+            &rig.source.public,
+            &rig.sink,
+        )
+        .unwrap();
+        for _ in 0..100 {
+            assert_eq!(client.call(&introduce(), SECONDS), Ok(Reply::Introduced));
+        }
+        assert!(client.is_connected());
+        assert_eq!(answering.finish(), 100);
+    }
+
+    #[test]
+    fn a_strangers_key_gets_a_sentence_and_nothing_else() {
+        let rig = Rig::new();
+        let answering = Answering::start(rig.service());
+        let stranger = KeyPair::generate().unwrap();
+        let began = Instant::now();
+        let error = rig.call(answering.port, &stranger, &rig.source).unwrap_err();
+        assert!(matches!(error, CallError::NotAuthorised(_)), "{error}");
+        assert!(began.elapsed() < SECONDS);
+        // The next try of the same sink, once it is known, needs only a new client.
+        rig.gatekeeper.access().admit(stranger.public);
+        assert_eq!(rig.call(answering.port, &stranger, &rig.source), Ok(Reply::Introduced));
+        assert_eq!(answering.finish(), 1);
+    }
+
+    #[test]
+    fn a_wrong_server_key_is_told_from_a_lost_connection() {
+        let rig = Rig::new();
+        let answering = Answering::start(rig.service());
+        let other = KeyPair::generate().unwrap();
+        let error = rig.call(answering.port, &rig.sink, &other).unwrap_err();
+        assert!(matches!(error, CallError::WrongServerKey(_)), "{error}");
+        assert_eq!(answering.finish(), 0);
+    }
+
+    #[test]
+    fn without_keys_nobody_comes_in() {
+        let rig = Rig::new();
+        let answering = Answering::start(rig.service());
+        let context = zmq::Context::new();
+        let naked = context.socket(zmq::REQ).unwrap();
+        naked.set_linger(0).unwrap();
+        naked.set_rcvtimeo(500).unwrap();
+        naked.connect(&format!("tcp://127.0.0.1:{}", answering.port)).unwrap();
+        let _ = naked.send(codec::encode_envelope(introduce()).unwrap(), zmq::DONTWAIT);
+        assert!(naked.recv_bytes(0).is_err());
+        assert_eq!(answering.finish(), 0);
+    }
+
+    #[test]
+    fn without_a_gatekeeper_nobody_comes_in() {
+        let (source, sink) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let context = Context::new().unwrap();
+        let service = CommandService::bind(&context, &source, "127.0.0.1", 0).unwrap();
+        let answering = Answering::start(service);
+        let mut client = CommandClient::connect(
+            &Context::new().unwrap(),
+            "127.0.0.1",
+            answering.port,
+            &source.public,
+            &sink,
+        )
+        .unwrap();
+        assert!(client.call(&introduce(), Duration::from_secs(1)).is_err());
+        assert_eq!(answering.finish(), 0);
+    }
+
+    #[test]
+    fn what_is_no_source_is_named() {
+        let rig = Rig::new();
+        let (silent, closed) = silent_and_closed();
+        let said = |port| rig.call(port, &rig.sink, &rig.source).unwrap_err().to_string();
+        assert!(said(closed).contains("Nobody listens"), "{}", said(closed));
+        let port = silent.local_addr().unwrap().port();
+        assert!(said(port).contains("says nothing"), "{}", said(port));
+
+        let plain = zmq::Context::new().socket(zmq::REP).unwrap();
+        plain.set_linger(0).unwrap();
+        plain.bind("tcp://127.0.0.1:*").unwrap();
+        let endpoint = plain.get_last_endpoint().unwrap().unwrap();
+        let port = endpoint.rsplit(':').next().unwrap().parse().unwrap();
+        assert!(said(port).contains("does not encrypt"), "{}", said(port));
+
+        let chatty = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = chatty.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for mut stream in chatty.incoming().flatten() {
+                let _ = stream.write_all(b"SSH-2.0-Example, what do you want?\r\n");
+            }
+        });
+        assert!(said(port).contains("is no osync source"), "{}", said(port));
+    }
+
+    #[test]
+    fn a_host_that_is_not_there_is_named() {
+        let rig = Rig::new();
+        let context = Context::new().unwrap();
+        let error = CommandClient::connect(
+            &context,
+            "no-such-host.invalid",
+            1,
+            &rig.source.public,
+            &rig.sink,
+        )
+        .err()
+        .unwrap();
+        assert!(matches!(error, CallError::TimedOut(_)));
+        assert!(error.to_string().contains("no-such-host.invalid"), "{error}");
+    }
+
+    #[test]
+    fn a_lost_reply_is_made_up_for() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let mut client = CommandClient::connect(
+            &Context::new().unwrap(),
+            "127.0.0.1",
+            service.port(),
+            &rig.source.public,
+            &rig.sink,
+        )
+        .unwrap();
+        let error = client.call(&introduce(), Duration::from_millis(300)).unwrap_err();
+        assert!(matches!(error, CallError::TimedOut(_)), "{error}");
+        // The late reply to the first request is passed over.
+        let late = service.recv(SECONDS).unwrap().unwrap();
+        service.reply(&late.routing, &Reply::Farewell).unwrap();
+        let answering = Answering::start(service);
+        assert_eq!(client.call(&introduce(), SECONDS), Ok(Reply::Introduced));
+        assert_eq!(answering.finish(), 1);
+    }
+}

@@ -227,3 +227,108 @@ fn halve(report: &mut FinalReport) -> bool {
     report.hot.truncate(report.hot.len() / 2);
     lines > 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::session::{Figures, Outcome, PhaseTag, ProblemLine};
+    use crate::net::rig::{Answering, LONG, Rig, introduce};
+    use crate::wire::command::{Alive, Envelope, PROTOCOL_VERSION};
+
+    /// A sink that sends what it likes.
+    fn raw(rig: &Rig, port: u16, body: &[u8]) -> Result<Reply, Error> {
+        let context = Context::new().unwrap();
+        let socket = context.socket(zmq::REQ).unwrap();
+        socket.set_rcvtimeo(10_000).unwrap();
+        curve::present(&socket, &rig.sink, &rig.source.public).unwrap();
+        socket.connect(&format!("tcp://127.0.0.1:{port}")).unwrap();
+        socket.send(body, 0).unwrap();
+        codec::decode_envelope(&socket.recv_bytes(0).unwrap())
+    }
+
+    #[test]
+    fn a_call_names_the_caller() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let port = service.port();
+        let thread = std::thread::spawn(move || {
+            let call = service.recv(LONG).unwrap().unwrap();
+            service.reply(&call.routing, &Reply::Introduced).unwrap();
+            // Kept until the reply has left.
+            (call, service)
+        });
+        assert_eq!(rig.call(port, &rig.sink, &rig.source), Ok(Reply::Introduced));
+        let (call, _service) = thread.join().unwrap();
+        assert_eq!(call.peer, rig.sink.public);
+        assert_eq!(call.address, "127.0.0.1");
+        assert_eq!(call.request.unwrap(), introduce());
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_refused_in_words() {
+        let rig = Rig::new();
+        let answering = Answering::start(rig.service());
+        let reply = raw(&rig, answering.port, b"rubbish").unwrap();
+        assert!(matches!(reply, Reply::Refused { code: Refusal::Malformed, .. }), "{reply:?}");
+        let mut newer = Envelope::new(introduce());
+        newer.version = PROTOCOL_VERSION + 1;
+        // As `encode_envelope` would, in that version.
+        let bytes = codec::encode_envelope(introduce()).unwrap();
+        let place = bytes.windows(8).position(|w| w == b"\xa7version").unwrap() + 8;
+        let mut other = bytes.clone();
+        other[place] = u8::try_from(newer.version).unwrap();
+        let reply = raw(&rig, answering.port, &other).unwrap();
+        let Reply::Refused { code: Refusal::Version, text } = reply else { panic!("{reply:?}") };
+        assert!(text.contains("version 1") && text.contains(" 2"), "{text}");
+    }
+
+    #[test]
+    fn a_port_in_use_is_a_sentence() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let bind = |address, port| {
+            let bound = CommandService::bind(&rig.context, &rig.source, address, port);
+            bound.err().map(|e| e.to_string()).unwrap_or_default()
+        };
+        let sentence = bind("127.0.0.1", service.port());
+        assert!(sentence.contains("is in use") && sentence.contains("--port"), "{sentence}");
+        let sentence = bind("203.0.113.7", 9753);
+        assert!(sentence.contains("--bind"), "{sentence}");
+    }
+
+    #[test]
+    fn the_waker_ends_a_wait() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let waker = service.waker();
+        let thread = std::thread::spawn(move || service.recv(LONG).unwrap().is_none());
+        waker.wake();
+        assert!(thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_report_beyond_the_bound_is_cut_down() {
+        let line = ProblemLine { path: vec![b'a'; 60_000], text: "x".into() };
+        let report = FinalReport {
+            outcome: Outcome::Problems,
+            text: "Finished".into(),
+            figures: Figures::default(),
+            problems: vec![line; 400],
+            foreign: Vec::new(),
+            hot: Vec::new(),
+            lost_attributes: Vec::new(),
+        };
+        let reply = Reply::Alive(Alive {
+            sent: [0, 0],
+            reports_seen: 0,
+            phase: PhaseTag::Termination,
+            figures: Figures::default(),
+            please_unregister: None,
+            finished: Some(report),
+        });
+        let bytes = encode_fitting(&reply).unwrap();
+        assert!(i64::try_from(bytes.len()).unwrap() <= REPLY_BYTES_MAX);
+        let Reply::Alive(alive) = codec::decode_envelope(&bytes).unwrap() else { panic!() };
+        assert_eq!(alive.finished.unwrap().problems.len(), 200);
+    }
+}

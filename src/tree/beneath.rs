@@ -17,8 +17,7 @@ pub(super) const DIR_PATH: OFlags =
     OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn open_group(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let mut tries = 0;
     loop {
         match rustix::fs::openat2(dir, path, flags, Mode::empty(), resolve) {
@@ -29,11 +28,7 @@ fn open_group(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd
 }
 
 /// Opens a path of any length beneath a root. A path with a symlink in it gives `LOOP`.
-pub(super) fn open(
-    root: BorrowedFd<'_>,
-    path: &RelPath,
-    flags: OFlags,
-) -> Result<OwnedFd, Errno> {
+pub(super) fn open(root: BorrowedFd<'_>, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
     let mut rest = path.as_bytes();
     if rest.is_empty() {
         return open_group(root, b".", flags);
@@ -66,15 +61,10 @@ pub(super) fn open_to_read(dir: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 /// Opens a file to read it, in a way that never waits: not for the writer of a FIFO, not for the
 /// holder of a lease. The caller must check what it got.
 pub(super) fn open_file(dir: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY
-        | OFlags::NOFOLLOW
-        | OFlags::NONBLOCK
-        | OFlags::NOCTTY
-        | OFlags::CLOEXEC;
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let open = |flags| {
-        rustix::io::retry_on_intr(|| {
-            rustix::fs::openat(dir, name.as_bytes(), flags, Mode::empty())
-        })
+        rustix::io::retry_on_intr(|| rustix::fs::openat(dir, name.as_bytes(), flags, Mode::empty()))
     };
     match open(flags | OFlags::NOATIME) {
         Err(Errno::PERM) => open(flags),

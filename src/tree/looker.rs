@@ -129,9 +129,7 @@ impl Looker {
                 Ok(Seen::Paths(paths.iter().map(gone).collect()))
             }
             Task::Chunk { transfer, offset, bytes } => self.chunk(*transfer, *offset, *bytes),
-            Task::Finish { transfer, name } => {
-                self.finish(&self.through(dir)?, *transfer, name)
-            }
+            Task::Finish { transfer, name } => self.finish(&self.through(dir)?, *transfer, name),
             Task::CloseTransfer { transfer } => {
                 hold(&self.transfers).take(*transfer);
                 Ok(Seen::Closed)
@@ -206,9 +204,8 @@ impl Looker {
 
     fn look_at_itself(&self, address: &DirAddress) -> Result<Seen, Seen> {
         let dir = self.through(address)?;
-        let stat = stat::of_fd(dir.fd()).map_err(|errno| {
-            Seen::Unreadable(stat::words("Can't look at the directory", errno))
-        })?;
+        let stat = stat::of_fd(dir.fd())
+            .map_err(|errno| Seen::Unreadable(stat::words("Can't look at the directory", errno)))?;
         if stat.stx_nlink == 0 {
             hold(&self.dirs).remove(&address.key);
             return Err(Seen::Elsewhere);

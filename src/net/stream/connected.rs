@@ -111,6 +111,11 @@ impl ReportSender {
         self.stream.tend()
     }
 
+    #[cfg(test)]
+    pub(super) fn send_raw(&mut self, frames: Vec<Vec<u8>>) -> Result<(), Lost> {
+        self.stream.send(frames, Duration::from_millis(SEND_MS))
+    }
+
     /// Sends a report. Waits for the connection and for room, but not for ever.
     ///
     /// # Errors

@@ -264,3 +264,184 @@ fn heed_connected(event: &Event, name: &str) -> Option<String> {
     };
     Some(format!("{name}: {why}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::connected::DataPeer;
+    use super::*;
+    use crate::model::key::PublicKey;
+    use crate::model::message::{Body, Report};
+    use crate::model::stamp::{Epoch, Stamp};
+    use crate::net::curve::KeyPair;
+    use crate::net::rig::{LONG, Rig, until};
+    use crate::wire::data::Header;
+
+    fn header(lane: Lane, sequence: u64) -> Header {
+        Header {
+            epoch: Epoch(1),
+            lane,
+            sequence,
+            watermark: Stamp(0),
+            body: Body::Chunk { transfer: 1, offset: 0 },
+        }
+    }
+
+    fn peer(rig: &Rig, keys: &KeyPair) -> DataPeer {
+        DataPeer {
+            context: Context::new().unwrap(),
+            keys: keys.clone(),
+            server: rig.source.public,
+            address: "127.0.0.1:1".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn messages_and_reports_go_round() {
+        let rig = Rig::new();
+        let (host, peer) = (rig.data_host(), peer(&rig, &rig.sink));
+        for lane in Lane::ALL {
+            let mut sender = host.lane(Epoch(1), lane, rig.sink.public).unwrap();
+            assert_eq!(sender.is_connected(), Ok(false));
+            let mut receiver = peer.lane(lane, sender.port()).unwrap();
+            let content: Vec<u8> = (0..=255).cycle().take(512 * 1024).collect();
+            for sequence in 1..=20 {
+                sender.send(&header(lane, sequence), Some(content.clone())).unwrap();
+            }
+            sender.send(&header(lane, 21), None).unwrap();
+            for sequence in 1..=20 {
+                let (got, frame) = receiver.recv(LONG).unwrap().unwrap();
+                assert_eq!(got, header(lane, sequence));
+                assert!(frame.unwrap()[..] == content[..]);
+            }
+            let (_, frame) = receiver.recv(LONG).unwrap().unwrap();
+            assert!(frame.is_none());
+            assert_eq!(receiver.recv(Duration::ZERO).unwrap().map(|_| ()), None);
+            assert_eq!((sender.is_connected(), receiver.is_connected()), (Ok(true), Ok(true)));
+        }
+        let mut receiver = host.reports(Epoch(1), rig.sink.public).unwrap();
+        let mut sender = peer.reports(receiver.port()).unwrap();
+        let report = Report {
+            epoch: Epoch(1),
+            number: 1,
+            answers: Vec::new(),
+            durable_through: 0,
+            barrier: 0,
+        };
+        sender.send(&report).unwrap();
+        assert_eq!(receiver.recv(LONG).unwrap(), Some(report));
+    }
+
+    #[test]
+    fn one_key_and_one_connection() {
+        let rig = Rig::new();
+        let thief = KeyPair::generate().unwrap();
+        rig.gatekeeper.access().admit(thief.public);
+        let mut sender = rig.data_host().lane(Epoch(1), Lane::Live, rig.sink.public).unwrap();
+        let lane = |keys: &KeyPair| peer(&rig, keys).lane(Lane::Live, sender.port()).unwrap();
+        let refused = |receiver: &mut connected::LaneReceiver| {
+            let lost = receiver.recv(LONG).map(|_| ()).unwrap_err();
+            assert!(lost.0.contains("refused"), "{lost}");
+        };
+        refused(&mut lane(&thief));
+        let mut receiver = lane(&rig.sink);
+        until(|| receiver.is_connected().unwrap());
+        let mut second = lane(&rig.sink);
+        refused(&mut second);
+        refused(&mut lane(&thief));
+        drop(second);
+        // Neither the stranger's nor the second one's end is taken for the sink's.
+        for sequence in 1..=10 {
+            sender.send(&header(Lane::Live, sequence), None).unwrap();
+            assert_eq!(receiver.recv(LONG).unwrap().unwrap().0.sequence, sequence);
+        }
+        drop(receiver);
+        until(|| sender.is_connected().is_err());
+    }
+
+    #[test]
+    fn a_lost_peer_is_noticed_at_both_ends() {
+        let rig = Rig::new();
+        let (host, peer) = (rig.data_host(), peer(&rig, &rig.sink));
+        let mut sender = host.lane(Epoch(1), Lane::Backlog, rig.sink.public).unwrap();
+        let mut receiver = peer.lane(Lane::Backlog, sender.port()).unwrap();
+        sender.send(&header(Lane::Backlog, 1), Some(vec![7; 100])).unwrap();
+        until(|| receiver.is_connected().unwrap());
+        drop(sender);
+        // What was there is handed out, and only then is the loss told.
+        let mut got = 0;
+        let lost = loop {
+            match receiver.recv(LONG) {
+                Ok(message) => got += usize::from(message.is_some()),
+                Err(lost) => break lost,
+            }
+        };
+        assert!(got <= 1 && lost.0.contains("lost"), "{got} {lost}");
+
+        let mut reports = host.reports(Epoch(1), rig.sink.public).unwrap();
+        let mut reporter = peer.reports(reports.port()).unwrap();
+        until(|| reports.is_connected().unwrap() && reporter.is_connected().unwrap());
+        drop(reporter);
+        assert!(reports.recv(LONG).unwrap_err().0.contains("gone"));
+        let mut sender = host.lane(Epoch(1), Lane::Live, rig.sink.public).unwrap();
+        let receiver = peer.lane(Lane::Live, sender.port()).unwrap();
+        until(|| sender.is_connected().unwrap());
+        drop(receiver);
+        until(|| sender.is_connected().is_err());
+        assert!(sender.send(&header(Lane::Live, 1), None).is_err());
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_is_lost() {
+        let rig = Rig::new();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut receiver = peer(&rig, &rig.sink).lane(Lane::Live, closed.port()).unwrap();
+        let lost = receiver.recv(LONG).map(|_| ()).unwrap_err();
+        assert!(lost.0.contains("firewall"), "{lost}");
+    }
+
+    #[test]
+    fn the_other_lane_and_rubbish_are_refused() {
+        let rig = Rig::new();
+        let (host, peer) = (rig.data_host(), peer(&rig, &rig.sink));
+        let mut sender = host.lane(Epoch(1), Lane::Live, rig.sink.public).unwrap();
+        let mut receiver = peer.lane(Lane::Live, sender.port()).unwrap();
+        sender.send(&header(Lane::Backlog, 1), None).unwrap();
+        assert!(receiver.recv(LONG).is_err());
+        // A stream that is lost stays lost.
+        assert!(receiver.is_connected().is_err());
+
+        let mut reports = host.reports(Epoch(1), rig.sink.public).unwrap();
+        let mut reporter = peer.reports(reports.port()).unwrap();
+        reporter.send_raw(vec![b"rubbish".to_vec()]).unwrap();
+        assert!(reports.recv(LONG).unwrap_err().0.contains("malformed"));
+    }
+
+    #[test]
+    fn a_range_without_a_free_port_is_a_sentence() {
+        let rig = Rig::new();
+        let mut host = rig.data_host();
+        let first = host.lane(Epoch(1), Lane::Live, PublicKey([0; 32])).unwrap();
+        host.ports = Some(first.port().to_string().parse().unwrap());
+        let full = host.lane(Epoch(1), Lane::Backlog, PublicKey([0; 32]));
+        let sentence = full.err().unwrap().to_string();
+        assert!(sentence.contains("--data-ports"), "{sentence}");
+    }
+
+    #[test]
+    fn strangers_at_the_door_are_told_apart() {
+        let (mut candidates, mut failures) = (Vec::new(), 0);
+        let mut heed = |event, up| heed_bound(&event, &mut candidates, &mut failures, up);
+        let failed = || Event::HandshakeFailed(Failure::CutShort);
+        // One that fails before the sink comes, then the sink alone.
+        assert!(!heed(Event::Accepted(5), false));
+        assert!(!heed(failed(), false));
+        assert!(!heed(Event::Disconnected(5), false));
+        assert!(!heed(Event::Accepted(5), false));
+        assert!(!heed(Event::HandshakeSucceeded, false));
+        // Strangers that come later are none of the candidates.
+        assert!(!heed(Event::Accepted(6), true));
+        assert!(!heed(failed(), true));
+        assert!(!heed(Event::Disconnected(6), true));
+        assert!(heed(Event::Disconnected(5), true));
+    }
+}

@@ -15,8 +15,10 @@ use crate::model::session::{Ending, Figures, FinalReport, Outcome, PhaseTag};
 use crate::model::stamp::{Epoch, Sequence, SinkId};
 use crate::model::status::{Role, State};
 use crate::monitor::StateChange;
+use crate::net::service::{Call, refusal};
+use crate::phases::init::source::{Declined, Doorkeeper};
 use crate::phases::transfer::link::Link;
-use crate::phases::transfer::source::{Asked, Engine};
+use crate::phases::transfer::source::Engine;
 use crate::state::offered::Offered;
 use crate::state::unix_now;
 use crate::wire::command::{
@@ -33,10 +35,7 @@ struct Known {
     key: PublicKey,
     address: String,
     host: String,
-    nonce: u64,
     root_id: String,
-    /// The grant of the present epoch, given again for the same nonce (H26).
-    grant: Option<Registered>,
     terms: Option<Terms>,
     ending: Option<Ending>,
     /// The data sockets are connected and the director knows.
@@ -65,12 +64,11 @@ impl Sessions {
         self.known.get(&sink).map(|known| Arc::clone(&known.journal))
     }
 
-    /// The epoch of a sink is over.
-    pub fn lost(&mut self, sink: SinkId, _why: &str) {
-        if let Some(known) = self.known.get_mut(&sink) {
-            known.grant = None;
-            known.begun = false;
-        }
+    /// The epoch of a sink is over; returns its key.
+    pub fn lost(&mut self, sink: SinkId) -> Option<PublicKey> {
+        let known = self.known.get_mut(&sink)?;
+        known.begun = false;
+        Some(known.key)
     }
 
     fn of(&self, key: &PublicKey) -> Option<SinkId> {
@@ -80,10 +78,22 @@ impl Sessions {
 
 impl Engine<'_, '_> {
     /// Answers a request of a sink.
-    pub(super) fn asked(&mut self, asked: Asked) {
-        let Asked { routing, peer, address, request } = asked;
+    pub(super) fn called(&mut self, call: Call) {
+        let Call { routing, peer, address, request } = call;
         let reply = match request {
-            Request::Register(registration) => self.register(peer, &address, &registration),
+            Err(error) => refusal(&error),
+            Ok(request) => self.answer(peer, &address, request),
+        };
+        (self.parts.replies)(routing, reply);
+    }
+
+    fn answer(&mut self, peer: PublicKey, address: &str, request: Request) -> Reply {
+        match request {
+            Request::Introduce { public_key } => match &mut self.doorkeeper {
+                Some(doorkeeper) => doorkeeper.introduce(peer, address, &public_key),
+                None => stale(),
+            },
+            Request::Register(registration) => self.register(peer, address, &registration),
             Request::EnsureReadiness { epoch } => {
                 self.with_epoch(peer, epoch, |engine, id| engine.readiness(id))
             }
@@ -93,15 +103,8 @@ impl Engine<'_, '_> {
             Request::Unregister { epoch, ending } => {
                 self.with_epoch(peer, epoch, |engine, id| engine.unregister(id, ending))
             }
-            Request::Leave { epoch } => {
-                self.with_epoch(peer, epoch, |engine, id| engine.leave(id))
-            }
-            Request::Introduce { .. } => Reply::Refused {
-                code: Refusal::Malformed,
-                text: "A sink introduces itself with its invite's key, not with its own".to_owned(),
-            },
-        };
-        (self.parts.replies)(routing, reply);
+            Request::Leave { epoch } => self.with_epoch(peer, epoch, |engine, id| engine.leave(id)),
+        }
     }
 
     fn with_epoch(
@@ -129,21 +132,16 @@ impl Engine<'_, '_> {
 
     /// Begins an epoch, or gives the same grant for the same nonce.
     fn register(&mut self, key: PublicKey, address: &str, wish: &Registration) -> Reply {
-        if let Some(id) = self.sessions.of(&key)
-            && let Some(known) = self.sessions.known.get(&id)
-            && known.nonce == wish.nonce
-            && let Some(grant) = &known.grant
-        {
-            return Reply::Registered(grant.clone());
-        }
-        match self.grant(key, address, wish) {
-            Ok(grant) => Reply::Registered(grant),
-            Err(error) => {
+        let Some(mut doorkeeper) = self.doorkeeper.take() else { return stale() };
+        let reply = doorkeeper.register(key, wish, |wish, key| {
+            self.grant(key, address, wish).map_err(|error| {
                 let text = format!("The source can't begin a session: {error}");
                 self.parts.monitor.note(&text);
-                Reply::Refused { code: Refusal::Busy, text }
-            }
-        }
+                Declined { code: Refusal::Busy, text }
+            })
+        });
+        self.doorkeeper = Some(doorkeeper);
+        reply
     }
 
     fn grant(
@@ -195,9 +193,7 @@ impl Engine<'_, '_> {
             key,
             address: address.to_owned(),
             host: wish.host.clone(),
-            nonce: wish.nonce,
             root_id: wish.root_id.clone(),
-            grant: Some(grant.clone()),
             terms: Some(terms),
             ending: wish.ending,
             begun: false,
@@ -339,6 +335,16 @@ impl Engine<'_, '_> {
 
     /// Watches over the sessions: silence, and ends that the director has reached.
     pub(super) fn mind_sessions(&mut self) {
+        match self.doorkeeper.as_mut().map(Doorkeeper::tend) {
+            Some(Ok(revoked)) => {
+                for id in revoked.iter().filter_map(|key| self.sessions.of(key)).collect::<Vec<_>>()
+                {
+                    self.lose(id, "A person revoked the sink's key");
+                }
+            }
+            Some(Err(error)) => tracing::error!(%error, "the lists of keys can't be read"),
+            None => {}
+        }
         let ids: Vec<SinkId> = self.sessions.known.keys().copied().collect();
         for id in ids {
             if let Some(report) = self.director.outcome(id).cloned() {

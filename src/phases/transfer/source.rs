@@ -17,13 +17,13 @@ use crate::error::Error;
 use crate::flow::director::Director;
 use crate::flow::session::Action;
 use crate::model::event::Notice;
-use crate::model::key::PublicKey;
 use crate::model::limits::{COMMAND_QUEUE, JOURNAL_QUEUE, NEWS_QUEUE};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{Epoch, SinkId};
 use crate::monitor::Monitor;
-use crate::net::service::Routing;
+use crate::net::service::{Call, Routing};
 use crate::net::stream::bound::DataHost;
+use crate::phases::init::source::Doorkeeper;
 use crate::phases::transfer::link::{Link, LinkEvent, LinkNews};
 use crate::phases::transfer::sessions::Sessions;
 use crate::phases::transfer::workers::Workers;
@@ -32,7 +32,7 @@ use crate::state::offered::Offered;
 use crate::stop::Stop;
 use crate::tree::looker::Looker;
 use crate::tree::watch::Watcher;
-use crate::wire::command::{Reply, Request};
+use crate::wire::command::Reply;
 
 /// How often the director is ticked when nothing happens.
 const TICK: Duration = Duration::from_millis(50);
@@ -40,19 +40,6 @@ const TICK: Duration = Duration::from_millis(50);
 const TELL: Duration = Duration::from_millis(500);
 /// How many inputs are taken in a row before the clock is read again.
 const BURST: usize = 64;
-
-/// A request of a sink, with the way back for its reply.
-#[derive(Debug)]
-pub struct Asked {
-    /// Where the reply goes.
-    pub routing: Routing,
-    /// Who asks.
-    pub peer: PublicKey,
-    /// From where.
-    pub address: String,
-    /// What.
-    pub request: Request,
-}
 
 /// What the engine is made of; see ARCHITECTURE.md for who runs where.
 pub struct Parts<'scope, 'env> {
@@ -75,7 +62,7 @@ pub struct Parts<'scope, 'env> {
     /// Draws epochs.
     pub epochs: EpochStore,
     /// Requests of sinks.
-    pub asked: Receiver<Asked>,
+    pub calls: Receiver<Call>,
     /// Replies to them.
     pub replies: Box<dyn Fn(Routing, Reply) + 'scope>,
     /// Requests of people.
@@ -105,6 +92,8 @@ type Verdict = (SinkId, u64, Result<Vec<bool>, Error>);
 pub struct Engine<'scope, 'env> {
     pub(super) parts: Parts<'scope, 'env>,
     pub(super) director: Director,
+    /// Knows who may come in, and what was granted; away while it grants.
+    pub(super) doorkeeper: Option<Doorkeeper>,
     pub(super) sessions: Sessions,
     pub(super) links: BTreeMap<SinkId, (Epoch, Link)>,
     pub(super) news: Sender<LinkNews>,
@@ -118,7 +107,7 @@ pub struct Engine<'scope, 'env> {
 
 impl<'scope, 'env> Engine<'scope, 'env> {
     /// Puts the engine together; nothing runs yet but the thread that asks the journals.
-    pub fn new(parts: Parts<'scope, 'env>) -> Engine<'scope, 'env> {
+    pub fn new(parts: Parts<'scope, 'env>, doorkeeper: Doorkeeper) -> Engine<'scope, 'env> {
         let (news, heard) = bounded(NEWS_QUEUE);
         let (questions, asked) = bounded::<Question>(JOURNAL_QUEUE);
         let (answers, verdicts) = bounded(JOURNAL_QUEUE + COMMAND_QUEUE);
@@ -128,6 +117,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         Engine {
             parts,
             director,
+            doorkeeper: Some(doorkeeper),
             sessions,
             links,
             news,
@@ -196,7 +186,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
                         self.take_verdict(verdict, now);
                     }
                 }
-                recv(self.parts.asked) -> asked => self.asked(asked.map_err(|_| gone())?),
+                recv(self.parts.calls) -> call => self.called(call.map_err(|_| gone())?),
                 recv(self.parts.control) -> control => {
                     if let Ok((request, reply)) = control {
                         let answer = self.control(&request);
@@ -242,7 +232,9 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         }
         tracing::warn!(sink = sink.0, why, "the epoch is over");
         self.director.end(sink, self.now());
-        self.sessions.lost(sink, why);
+        if let (Some(key), Some(doorkeeper)) = (self.sessions.lost(sink), &mut self.doorkeeper) {
+            doorkeeper.forget(&key);
+        }
     }
 
     fn take_verdict(&mut self, (sink, query, offered): Verdict, now: Duration) {

@@ -11,8 +11,8 @@ use crate::model::entry::{Entry, Hash, Identity, Sighting};
 use crate::model::limits::{LIVE_BYTES_MAX, LOOK_TRIES};
 use crate::model::look::{ReadContent, Seen, Sight, Want};
 use crate::model::path::Name;
-use crate::tree::looker::{Dir, Looker};
 use crate::tree::content::hash_of;
+use crate::tree::looker::{Dir, Looker};
 use crate::tree::{beneath, stat};
 
 /// Why a look at a name has no answer yet.

@@ -307,8 +307,7 @@ impl Home {
 
 /// Makes a new file to write and read.
 pub(super) fn new_file(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let flags =
-        OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
 }
 

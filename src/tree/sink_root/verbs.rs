@@ -201,18 +201,15 @@ impl SinkRoot {
         let failed = |errno| obstacle("Can't copy it to the filesystem where it goes", errno);
         let from = staged.home.dir.as_fd();
         let stat = rustix::fs::statat(from, &*staged.name, AtFlags::SYMLINK_NOFOLLOW);
-        let is_symlink = stat.is_ok_and(|s| {
-            FileType::from_raw_mode(s.st_mode) == FileType::Symlink
-        });
+        let is_symlink =
+            stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
         if is_symlink {
             let target = rustix::fs::readlinkat(from, &*staged.name, Vec::new());
             let target = target.map_err(failed)?;
             let name = Name::new(staged.name.as_bytes())
                 .map_err(|error| Obstacle::Other(error.to_string()))?;
             let meta = stat::meta(&stat::of_name(from, &name).map_err(failed)?);
-            let make = |dir: BorrowedFd<'_>, name: &str| {
-                rustix::fs::symlinkat(&*target, dir, name)
-            };
+            let make = |dir: BorrowedFd<'_>, name: &str| rustix::fs::symlinkat(&*target, dir, name);
             let ((), copy) = self.staging.stage_in(home, make).map_err(failed)?;
             self.keeps.set_on_symlink(home.dir.as_fd(), &copy.name, &meta)?;
             return Ok(copy);
@@ -229,9 +226,9 @@ impl SinkRoot {
 
     fn remove_empty(&self, path: &RelPath) -> Result<(), Obstacle> {
         self.ways.changed(path);
-        let removed = self.ways.at(path, |dir, name| {
-            rustix::fs::unlinkat(dir, name.as_bytes(), AtFlags::REMOVEDIR)
-        });
+        let removed = self
+            .ways
+            .at(path, |dir, name| rustix::fs::unlinkat(dir, name.as_bytes(), AtFlags::REMOVEDIR));
         self.ways.changed(path);
         removed?.map_err(|errno| match errno {
             Errno::NOENT => Obstacle::Missing,
@@ -251,8 +248,7 @@ impl SinkRoot {
         changed();
         let (from_dir, to_dir) = (self.ways.dir(&from_above)?, self.ways.dir(&to_above)?);
         let (from_name, to_name) = (from_name.as_bytes(), to_name.as_bytes());
-        let mut done =
-            rustix::fs::renameat_with(&from_dir.fd, from_name, &to_dir.fd, to_name, how);
+        let mut done = rustix::fs::renameat_with(&from_dir.fd, from_name, &to_dir.fd, to_name, how);
         if (from_dir.kept || to_dir.kept) && done.is_err_and(may_be_stale) {
             let (from_dir, to_dir) = (self.ways.fresh(&from_above)?, self.ways.fresh(&to_above)?);
             done = rustix::fs::renameat_with(&from_dir, from_name, &to_dir, to_name, how);

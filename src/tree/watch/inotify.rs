@@ -154,10 +154,8 @@ impl Queue {
         buffer: &mut [u8],
         notify: &dyn Fn(Notice) -> bool,
     ) -> io::Result<bool> {
-        let mut polled = [
-            PollFd::new(&reading.inotify, PollFlags::IN),
-            PollFd::new(&self.wake, PollFlags::IN),
-        ];
+        let mut polled =
+            [PollFd::new(&reading.inotify, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
         match rustix::event::poll(&mut polled, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
