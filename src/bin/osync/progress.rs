@@ -205,7 +205,17 @@ impl View {
         }
     }
 
-    /// How fast, how far behind, and what is left.
+    /// The time left for the backlog, if it can be told.
+    pub fn time_left(&self) -> Option<String> {
+        let (shortest, longest) = self.left.map(|(a, b)| (stretch(a), stretch(b)))?;
+        Some(if shortest == longest {
+            format!("about {longest} left")
+        } else {
+            format!("about {shortest} to {longest} left")
+        })
+    }
+
+    /// How fast, and how far behind.
     pub fn pace(&self, figures: &Figures) -> String {
         let mut text = format!(
             "backlog {} ({}), lag {:.1} s, {:.0} files/s, {}",
@@ -215,14 +225,6 @@ impl View {
             self.rates.files,
             bytes_a_second(self.rates.sent),
         );
-        if let Some((shortest, longest)) = self.left {
-            let (shortest, longest) = (stretch(shortest), stretch(longest));
-            text += &if shortest == longest {
-                format!(", about {longest} left")
-            } else {
-                format!(", about {shortest} to {longest} left")
-            };
-        }
         if figures.problems > 0 {
             text += &format!(", problems {}", HumanCount(figures.problems));
         }
