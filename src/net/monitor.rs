@@ -5,7 +5,7 @@
 //!
 //! libzmq's threads wait for room when they have an event to tell, and for ever if nobody is there
 //! to read it: one socket whose events are not read stops them all. So events are read in every
-//! wait, and a socket's events are ended before the socket is ([`Watched`]).
+//! wait, and a socket's events are ended before the socket is (`Watched`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -288,6 +288,27 @@ mod tests {
     }
 
     #[test]
+    fn another_version_of_the_source_is_named() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let port = service.port();
+        let thread = std::thread::spawn(move || {
+            let call = service.recv(LONG).unwrap().unwrap();
+            let mut frames = call.routing.0;
+            let mut body = codec::encode_envelope(Reply::Introduced).unwrap();
+            let place = body.windows(8).position(|w| w == b"\xa7version").unwrap() + 8;
+            body[place] = 99;
+            frames.extend([Vec::new(), body]);
+            service.socket.socket().send_multipart(frames, 0).unwrap();
+            service
+        });
+        let error = rig.call(port, &rig.sink, &rig.source).unwrap_err();
+        let _service = thread.join().unwrap();
+        let sentence = error.to_string();
+        assert!(sentence.contains("version 1") && sentence.contains("99"), "{sentence}");
+    }
+
+    #[test]
     fn a_port_in_use_is_a_sentence() {
         let rig = Rig::new();
         let service = rig.service();
