@@ -180,7 +180,7 @@ impl Session {
         };
         if again && sweeps < SWEEPS_MAX {
             self.next_sweep();
-        } else if again && ending == Ending::Cutover {
+        } else if again {
             self.finish(Outcome::Unfinished, shared);
         } else if self.problems.count() > 0 || !settled {
             self.finish(Outcome::Problems, shared);

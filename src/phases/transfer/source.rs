@@ -253,6 +253,14 @@ impl<'scope, 'env> Engine<'scope, 'env> {
                 Action::Disarm(key) => self.parts.looker.forget(key),
                 Action::Send(message) => {
                     let sink = message.sink;
+                    tracing::trace!(
+                        lane = ?message.lane,
+                        sequence = message.sequence,
+                        what = message.body.kind(),
+                        items = message.body.items(),
+                        bytes = message.content.as_ref().map_or(0, Vec::len),
+                        "send"
+                    );
                     let sent = match self.links.get(&sink) {
                         Some((epoch, link)) if *epoch == message.epoch => link.send(message),
                         _ => continue,
