@@ -6,5 +6,7 @@
 
 mod cli;
 mod live;
+mod sim;
 mod support;
 mod tidy;
+mod wire;

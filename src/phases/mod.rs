@@ -1,3 +1,4 @@
 //! The three phases of a session, each with both halves of its act.
 
 pub mod init;
+pub mod transfer;

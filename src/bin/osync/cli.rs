@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use osync::config::{Address, MaxDelete, PortRange, WatchKind};
+use osync::model::key::PublicKey;
 
 use crate::parse;
 
@@ -153,7 +154,8 @@ pub struct SinkArgs {
 /// What a sink may be told.
 #[derive(Debug, Args)]
 pub struct SinkOptions {
-    /// Remove nothing, what the source once offered and has no more, or foreign names too
+    /// Remove here: never anything; live, what the source once offered and has no more; all,
+    /// foreign names too
     #[arg(long, value_name = "WHAT", default_value = "live")]
     pub delete: Delete,
     /// End by itself when all that changed until the backlog emptied is settled
@@ -170,11 +172,9 @@ pub struct SinkOptions {
 /// What may be removed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Delete {
-    /// Nothing: a rename keeps the old name, a change of kind is a problem
+    // No doc comments: clap would print them as a list of their own.
     Never,
-    /// What the source once offered and has no more
     Live,
-    /// Foreign names too
     All,
 }
 
@@ -277,15 +277,19 @@ pub struct KeyArgs {
 /// What to do with the keys.
 #[derive(Debug, Clone, Subcommand)]
 pub enum KeyCommand {
-    /// Print the public keys of this host
+    /// Print the public keys of this host; made if there are none yet
     Show,
     /// Make new keys; peers that know the old ones have to be told
-    New,
+    New {
+        /// Only the key of this operator
+        #[arg(value_name = "ROLE")]
+        role: Option<RoleWord>,
+    },
     /// Let a sink with this public key have a directory, without an invite
     Authorise {
         /// The sink's public key, as `osync key show` prints it there
         #[arg(value_name = "KEY")]
-        key: String,
+        key: PublicKey,
         /// The directory that it may have
         #[arg(value_name = "DIR")]
         directory: PathBuf,
@@ -294,10 +298,31 @@ pub enum KeyCommand {
     Revoke {
         /// The sink's public key
         #[arg(value_name = "KEY")]
-        key: String,
+        key: PublicKey,
+        /// Only this directory, not all that it may have
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
     },
     /// List the sinks that are authorised and the sources that are known
     List,
+}
+
+/// An operator, as a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleWord {
+    // No doc comments: clap would print them as a list of their own.
+    Source,
+    Sink,
+}
+
+impl RoleWord {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            RoleWord::Source => "source",
+            RoleWord::Sink => "sink",
+        }
+    }
 }
 
 /// `osync man`.

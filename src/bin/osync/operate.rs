@@ -8,6 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 use osync::control::escaped;
 use osync::ended::{EndKind, Ended};
 use osync::error::Error;
+use osync::model::limits::NAMES_TOLD_MAX;
 use osync::model::session::FinalReport;
 use osync::monitor::Monitor;
 use osync::stop::Stop;
@@ -21,8 +22,6 @@ use crate::screen::{Command, Screen, problem_line};
 
 /// From one drawing of progress to the next.
 const TICK: Duration = Duration::from_secs(1);
-/// Names of each sort told at the end; the report has more.
-const NAMES_TOLD_MAX: usize = 20;
 
 /// Runs a source.
 pub fn source(args: &SourceArgs, log: &LogArgs) -> Result<Exit, Error> {

@@ -3,19 +3,18 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use osync::model::limits::INVITE_BYTES_MAX;
 use osync::stop::Stop;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How soon Ctrl-C is noticed.
 const BEAT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-/// Longer lines are no invites.
-const LINE_BYTES_MAX: usize = 4_096;
 
 /// Reads a line from standard input; `None` if it is empty, at the end, or a person said stop.
 pub fn line(stop: &Stop) -> Option<String> {
     let input = io::stdin();
     let mut line = Vec::new();
-    while !stop.is_asked() && line.len() < LINE_BYTES_MAX {
+    while !stop.is_asked() && line.len() < INVITE_BYTES_MAX {
         let mut ready = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)];
         match poll(&mut ready, Some(&BEAT)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => continue,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use osync::config::{Address, LocalConfig, PORT_DEFAULT, SinkConfig, SourceConfig};
 use osync::error::Error;
+use osync::model::limits::INVITE_BYTES_MAX;
 use osync::model::session::DeletePolicy;
 
 use crate::cli::SourceOptions;
@@ -128,11 +129,10 @@ fn sink_config(
 
 /// An invite is short: a file that is not is no invite.
 fn read_invite(file: &Path) -> Result<String, Error> {
-    const INVITE_BYTES_MAX: u64 = 4_096;
     let read = || {
         let mut text = String::new();
         let opened = std::fs::File::open(file)?;
-        io::Read::read_to_string(&mut io::Read::take(opened, INVITE_BYTES_MAX), &mut text)?;
+        io::Read::read_to_string(&mut io::Read::take(opened, INVITE_BYTES_MAX as u64), &mut text)?;
         Ok(text)
     };
     let text: String =
@@ -153,7 +153,7 @@ fn check_outside(directory: &Path, state: &Path, log: &LogArgs) -> Result<(), Er
             && resolved(path).starts_with(&tree)
         {
             return Err(Error::Usage(format!(
-                "The {what} \"{}\" lies in \"{}\" itself: choose another with --{}",
+                "The {what} \"{}\" lies inside \"{}\" itself: choose another with --{}",
                 path.display(),
                 directory.display(),
                 if what == "log file" { "log-file" } else { "state" },
@@ -168,9 +168,9 @@ fn check_apart(from: &Path, to: &Path) -> Result<(), Error> {
     let says = if source == sink {
         "is the same as"
     } else if source.starts_with(&sink) {
-        "lies in"
+        "lies inside"
     } else if sink.starts_with(&source) {
-        "holds"
+        "contains"
     } else {
         return Ok(());
     };

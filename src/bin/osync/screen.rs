@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use osync::control::{Phase, StatusObject, escaped};
-use osync::model::limits::PROBLEMS_MAX;
+use osync::model::limits::{PROBLEMS_MAX, PROBLEMS_TOLD_MAX};
 use osync::model::session::{Figures, PhaseTag, ProblemLine};
 use osync::model::status::{Role, State};
 use osync::monitor::{Monitor, StateChange};
@@ -19,8 +19,6 @@ use serde::Serialize;
 use crate::output::{self, tell};
 use crate::progress::{Progress, View};
 
-/// Problems told as they come; the rest is in the report.
-const PROBLEMS_TOLD_MAX: u64 = 100;
 /// Ticks from one plain line of progress to the next.
 const PLAIN_TICKS: u64 = 10;
 /// Steps of the bar.
@@ -68,6 +66,7 @@ pub struct Screen {
 
 struct Bars {
     share: ProgressBar,
+    counts: ProgressBar,
     pace: ProgressBar,
 }
 
@@ -155,7 +154,8 @@ impl Screen {
             drop(inner);
             bars.draw(state, &view, &figures);
         } else if inner.ticks.is_multiple_of(PLAIN_TICKS) {
-            let line = format!("{}; {}", view.counts(&figures), view.pace(&figures));
+            let left = view.time_left().map(|left| format!(", {left}")).unwrap_or_default();
+            let line = format!("{}; {}{left}", view.counts(&figures), view.pace(&figures));
             if line != inner.last_line {
                 self.say(&line);
                 inner.last_line = line;
@@ -167,6 +167,7 @@ impl Screen {
     pub fn finish(&self) -> Seen {
         if let Some(bars) = &self.bars {
             bars.share.finish_and_clear();
+            bars.counts.finish_and_clear();
             bars.pace.finish_and_clear();
         }
         let mut inner = self.inner();
@@ -232,10 +233,13 @@ impl Screen {
 impl Monitor for Screen {
     fn state(&self, change: &StateChange) {
         let mut inner = self.inner();
-        if change.phase == PhaseTag::Termination {
-            inner.terminating_since.get_or_insert_with(Instant::now);
-        } else {
-            inner.terminating_since = None;
+        match change.phase {
+            PhaseTag::Termination => {
+                inner.terminating_since.get_or_insert_with(Instant::now);
+            }
+            // A connection lost meanwhile does not begin the cutover anew.
+            PhaseTag::Init => {}
+            PhaseTag::Transfer => inner.terminating_since = None,
         }
         if change.role == self.command.role() {
             inner.change = Some(change.clone());
@@ -344,6 +348,7 @@ impl Bars {
         };
         Bars {
             share: bar(Some(BAR_STEPS), "{prefix} [{bar:24}] {percent:>3}% {wide_msg}"),
+            counts: bar(None, "  {wide_msg}"),
             pace: bar(None, "  {wide_msg}"),
         }
     }
@@ -352,7 +357,8 @@ impl Bars {
         // The share lies between 0 and 1.
         self.share.set_position((view.share * BAR_STEPS as f64) as u64);
         self.share.set_prefix(state.to_string());
-        self.share.set_message(view.counts(figures));
+        self.share.set_message(view.time_left().unwrap_or_default());
+        self.counts.set_message(view.counts(figures));
         self.pace.set_message(view.pace(figures));
     }
 }
