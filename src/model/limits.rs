@@ -64,6 +64,8 @@ pub const SWEEPS_MAX: u32 = 10;
 /// Handshakes that must be cut short one after the other before the key is blamed: a source that
 /// is just being restarted cuts one short as well.
 pub const CUT_SHORT_MAX: u32 = 3;
+/// Characters of a sink's own host name that are kept.
+pub const HOST_CHARS_MAX: usize = 255;
 /// Problems kept by path; beyond it they are only counted.
 pub const PROBLEMS_MAX: usize = 10_000;
 /// Foreign names kept by path; beyond it they are only counted.
