@@ -106,7 +106,7 @@ impl Sink<'_> {
             let started = Instant::now();
             let mut ready = false;
             let why = match self.epoch(&mut session, &mut wish, &mut ready)? {
-                Course::Finished(report) => return Ok(Ended::Finished(report)),
+                Course::Finished(report) => return Ok(Ended::Finished(*report)),
                 Course::Stopped => return Ok(self.stopped()),
                 Course::Failed(error) => return Err(error),
                 Course::Lost(why) => why,

@@ -134,9 +134,12 @@ fn serve<'scope, 'env>(
         waker.wake();
     });
     let (server, control) = control(&directory)?;
+    let journals = state.path().join("offered");
+    std::fs::create_dir_all(&journals)
+        .map_err(|e| Error::disk("Can't make the directory for journals", &journals, e))?;
     let parts = Parts {
         scope,
-        journals: state.path().join("offered"),
+        journals,
         watcher,
         notices,
         workers,

@@ -3,6 +3,7 @@
 mod control;
 mod errors;
 mod help;
+mod keys;
 
 use std::path::Path;
 

@@ -95,6 +95,9 @@ pub const REQUEST_BYTES_MAX: i64 = 1024 * 1024;
 pub const REPLY_BYTES_MAX: i64 = 16 * 1024 * 1024;
 /// Frames around a request (routing, correlation, delimiter) that the command service accepts.
 pub const ROUTING_FRAMES_MAX: usize = 8;
+/// Events of one socket's connections that wait to be read. Beyond it libzmq stands still, and
+/// all sockets of that thread with it: whoever owns a socket reads its events every now and then.
+pub const EVENT_HWM: i32 = 10_000;
 /// Threads of the network library that move bytes: one for commands and live, one for backlog.
 pub const IO_THREADS: i32 = 2;
 /// Half-open connections remembered at one data socket, to tell a stranger's end from the sink's.
@@ -178,3 +181,7 @@ pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;
 const _: () = assert!(APPLY_QUEUE >= LIVE_CREDIT_MESSAGES as usize);
 const _: () = assert!(APPLY_QUEUE >= BACKLOG_CREDIT_MESSAGES as usize);
 const _: () = assert!(REPORT_BYTES_MAX + 4 * ANSWER_BYTES_MAX < FRAME_BYTES_MAX as usize);
+/// Operations after which a durable barrier is due.
+pub const BARRIER_OPS: u64 = 50_000;
+/// Bytes of content after which a durable barrier is due.
+pub const BARRIER_BYTES: u64 = 256 * 1024 * 1024;

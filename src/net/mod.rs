@@ -6,7 +6,7 @@
 
 pub mod client;
 pub mod curve;
-pub mod monitor;
+mod monitor;
 pub mod ports;
 mod reach;
 #[cfg(test)]

@@ -49,6 +49,21 @@ struct Dir {
     identity: Identity,
 }
 
+/// Why a look saw nothing.
+enum Unseen {
+    Elsewhere,
+    Unreadable(String),
+}
+
+impl From<Unseen> for Seen {
+    fn from(unseen: Unseen) -> Seen {
+        match unseen {
+            Unseen::Elsewhere => Seen::Elsewhere,
+            Unseen::Unreadable(text) => Seen::Unreadable(text),
+        }
+    }
+}
+
 impl Dir {
     fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -108,11 +123,11 @@ impl Looker {
     /// Runs one job to its end.
     #[must_use]
     pub fn run(&self, job: &LookJob) -> LookDone {
-        let seen = self.look(job).unwrap_or_else(|seen| seen);
+        let seen = self.look(job).unwrap_or_else(Seen::from);
         LookDone { id: job.id, seen }
     }
 
-    fn look(&self, job: &LookJob) -> Result<Seen, Seen> {
+    fn look(&self, job: &LookJob) -> Result<Seen, Unseen> {
         let dir = &job.dir;
         match &job.task {
             Task::Arm { files_max } => self.arm_and_read(dir, *files_max),
@@ -138,7 +153,7 @@ impl Looker {
     }
 
     /// A directory by a descriptor kept from before, or else by its path.
-    fn through(&self, dir: &DirAddress) -> Result<Dir, Seen> {
+    fn through(&self, dir: &DirAddress) -> Result<Dir, Unseen> {
         if dir.path.is_root() {
             return self.root_dir(dir);
         }
@@ -150,9 +165,9 @@ impl Looker {
     }
 
     /// A directory by its path, which must hold what it should.
-    fn resolve(&self, dir: &DirAddress) -> Result<Dir, Seen> {
+    fn resolve(&self, dir: &DirAddress) -> Result<Dir, Unseen> {
         if dir.path.is_root() {
-            return if self.root_stands() { self.root_dir(dir) } else { Err(Seen::Elsewhere) };
+            return if self.root_stands() { self.root_dir(dir) } else { Err(Unseen::Elsewhere) };
         }
         let opened = self.open_path(&dir.path, beneath::DIR_PATH).and_then(|fd| {
             let identity = stat::identity(&stat::of_fd(fd.as_fd())?);
@@ -160,12 +175,12 @@ impl Looker {
         });
         let found = opened.map_err(|errno| {
             if beneath::leads_nowhere(errno) {
-                return Seen::Elsewhere;
+                return Unseen::Elsewhere;
             }
-            Seen::Unreadable(stat::words("Can't open the directory", errno))
+            Unseen::Unreadable(stat::words("Can't open the directory", errno))
         })?;
         if dir.identity.is_some_and(|identity| identity != found.identity) {
-            return Err(Seen::Elsewhere);
+            return Err(Unseen::Elsewhere);
         }
         // A descriptor on another filesystem would keep people from unmounting it.
         if found.identity.device == self.root_identity.device {
@@ -176,9 +191,9 @@ impl Looker {
         Ok(found)
     }
 
-    fn root_dir(&self, dir: &DirAddress) -> Result<Dir, Seen> {
+    fn root_dir(&self, dir: &DirAddress) -> Result<Dir, Unseen> {
         if dir.identity.is_some_and(|identity| identity != self.root_identity) {
-            return Err(Seen::Elsewhere);
+            return Err(Unseen::Elsewhere);
         }
         Ok(Dir { fd: Arc::clone(&self.root), identity: self.root_identity })
     }
@@ -202,13 +217,14 @@ impl Looker {
         }
     }
 
-    fn look_at_itself(&self, address: &DirAddress) -> Result<Seen, Seen> {
+    fn look_at_itself(&self, address: &DirAddress) -> Result<Seen, Unseen> {
         let dir = self.through(address)?;
-        let stat = stat::of_fd(dir.fd())
-            .map_err(|errno| Seen::Unreadable(stat::words("Can't look at the directory", errno)))?;
+        let stat = stat::of_fd(dir.fd()).map_err(|errno| {
+            Unseen::Unreadable(stat::words("Can't look at the directory", errno))
+        })?;
         if stat.stx_nlink == 0 {
             hold(&self.dirs).remove(&address.key);
-            return Err(Seen::Elsewhere);
+            return Err(Unseen::Elsewhere);
         }
         Ok(Seen::Own(stat::sighting(&stat)))
     }

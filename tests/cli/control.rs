@@ -91,12 +91,12 @@ fn a_cutover_ends_with_the_code_of_its_outcome() {
 }
 
 #[test]
-fn a_refusal_is_exit_4_and_a_setting_reaches_the_operator() {
+fn a_refusal_is_exit_1_and_a_setting_reaches_the_operator() {
     let dir = tempfile::tempdir().unwrap();
     let place = play(dir.path(), Outcome::Equal);
     let path = dir.path().to_str().unwrap();
     let (code, _, err) = run(&["cutover", path, "--sink", "OTHER"], dir.path());
-    assert_eq!((code, err.as_str()), (4, "osync: No sink with the key OTHER is connected\n"));
+    assert_eq!((code, err.as_str()), (1, "osync: No sink with the key OTHER is connected\n"));
     let (code, _, err) = run(&["set", path, "resume=yes"], dir.path());
     assert_eq!(code, 0);
     assert!(err.contains("name: \"resume\", value: \"yes\""), "{err}");

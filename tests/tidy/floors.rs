@@ -3,7 +3,7 @@
 use super::{Text, assert_none, has_word, repository};
 
 /// Each floor with the floors that it may import. Itself is always allowed.
-const FLOORS: [(&str, &[&str]); 17] = [
+const FLOORS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("flow", &["model"]),
     ("error", &["model"]),
@@ -16,6 +16,7 @@ const FLOORS: [(&str, &[&str]); 17] = [
     ("ended", &["model", "error"]),
     ("control", &["ended", "stop", "config", "monitor", "model", "error"]),
     ("net", &["wire", "model", "error"]),
+    ("keyring", &["phases", "state", "model", "error"]),
     ("phases", &PHASES),
     ("source", &OPERATOR),
     ("sink", &OPERATOR),
@@ -27,13 +28,13 @@ const PHASES: [&str; 12] = [
     "net", "tree", "flow", "wire", "state", "model", "monitor", "config", "control", "ended",
     "stop", "error",
 ];
-const OPERATOR: [&str; 11] = [
+const OPERATOR: [&str; 12] = [
     "phases", "source", "sink", "config", "monitor", "control", "ended", "stop", "state", "error",
-    "model",
+    "model", "keyring",
 ];
-const BIN: [&str; 11] = [
+const BIN: [&str; 12] = [
     "source", "sink", "local", "config", "monitor", "control", "ended", "stop", "state", "error",
-    "model",
+    "model", "keyring",
 ];
 
 /// Each outside crate (or function) that has a home, with the places where it may be named.

@@ -49,7 +49,7 @@ pub fn set(args: &SetArgs) -> Result<Exit, Error> {
         match operator.ask(&request)? {
             ControlReply::Done { text } if text.is_empty() => tell(&format!("{name}={value}")),
             ControlReply::Done { text } => tell(&text),
-            ControlReply::Refused { text } => return Err(Error::Refused(text)),
+            ControlReply::Refused { text } => return Err(refused(text)),
             _ => return Err(strange()),
         }
     }
@@ -60,7 +60,7 @@ pub fn set(args: &SetArgs) -> Result<Exit, Error> {
 pub fn ask_status(operator: &Operator) -> Result<StatusObject, Error> {
     match operator.ask(&ControlRequest::Status)? {
         ControlReply::Status(status) => Ok(*status),
-        ControlReply::Refused { text } => Err(Error::Refused(text)),
+        ControlReply::Refused { text } => Err(refused(text)),
         _ => Err(strange()),
     }
 }
@@ -87,6 +87,11 @@ pub fn told(printed: io::Result<()>) -> Result<Exit, Error> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
         Err(error) => Err(Error::disk("Can't write to", "standard output", error)),
     }
+}
+
+/// A no of the operator: the question failed, exit 1. Exit 4 is for keys, versions and locks.
+pub fn refused(text: String) -> Error {
+    Error::Network(text)
 }
 
 /// An answer that fits no question.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use osync::config::{Address, MaxDelete, PortRange, WatchKind};
+use osync::model::key::PublicKey;
 
 use crate::parse;
 
@@ -276,15 +277,19 @@ pub struct KeyArgs {
 /// What to do with the keys.
 #[derive(Debug, Clone, Subcommand)]
 pub enum KeyCommand {
-    /// Print the public keys of this host
+    /// Print the public keys of this host; made if there are none yet
     Show,
     /// Make new keys; peers that know the old ones have to be told
-    New,
+    New {
+        /// Only the key of this operator
+        #[arg(value_name = "ROLE")]
+        role: Option<RoleWord>,
+    },
     /// Let a sink with this public key have a directory, without an invite
     Authorise {
         /// The sink's public key, as `osync key show` prints it there
         #[arg(value_name = "KEY")]
-        key: String,
+        key: PublicKey,
         /// The directory that it may have
         #[arg(value_name = "DIR")]
         directory: PathBuf,
@@ -293,10 +298,31 @@ pub enum KeyCommand {
     Revoke {
         /// The sink's public key
         #[arg(value_name = "KEY")]
-        key: String,
+        key: PublicKey,
+        /// Only this directory, not all that it may have
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
     },
     /// List the sinks that are authorised and the sources that are known
     List,
+}
+
+/// An operator, as a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleWord {
+    // No doc comments: clap would print them as a list of their own.
+    Source,
+    Sink,
+}
+
+impl RoleWord {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            RoleWord::Source => "source",
+            RoleWord::Sink => "sink",
+        }
+    }
 }
 
 /// `osync man`.

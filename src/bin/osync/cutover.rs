@@ -13,7 +13,7 @@ use osync::ended::EndKind;
 use osync::error::Error;
 use serde::Serialize;
 
-use crate::ask::{ask_status, nobody, strange, told};
+use crate::ask::{ask_status, nobody, refused, strange, told};
 use crate::cli::CutoverArgs;
 use crate::exit::Exit;
 use crate::output::{bars, is_watched, print, print_json, tell};
@@ -54,7 +54,7 @@ pub fn cutover(args: &CutoverArgs) -> Result<Exit, Error> {
     match operator.ask(&ControlRequest::Cutover { sink: args.sink.clone() })? {
         ControlReply::Done { text } if text.is_empty() => {}
         ControlReply::Done { text } => tell(&text),
-        ControlReply::Refused { text } => return Err(Error::Refused(text)),
+        ControlReply::Refused { text } => return Err(refused(text)),
         _ => return Err(strange()),
     }
     tell("The cutover has begun; it goes on even if this command is stopped");

@@ -5,6 +5,7 @@ mod cli;
 mod cutover;
 mod exit;
 mod interrupt;
+mod keys;
 mod logs;
 mod operate;
 mod output;
@@ -52,7 +53,7 @@ fn obey(cli: &Cli) -> Result<Exit, Error> {
         Command::Set(args) => ask::set(args),
         Command::Verify(_) => Err(not_yet("osync verify")),
         Command::Digest(_) => Err(not_yet("osync digest")),
-        Command::Key(_) => Err(not_yet("osync key")),
+        Command::Key(args) => keys::key(args),
         Command::Man(args) => pages::man(args),
         Command::Completions(args) => pages::completions(args.shell),
     }

@@ -81,10 +81,14 @@ impl Progress {
     /// Takes in the figures of this moment, `at` since the start, and tells what to show.
     pub fn observe(&mut self, at: Duration, figures: &Figures) -> View {
         self.sample(at, figures);
-        let files_total =
-            total(figures.files_known.max(figures.files_done + figures.backlog_files), figures);
-        let bytes_total =
-            total(figures.bytes_known.max(figures.bytes_done + figures.backlog_bytes), figures);
+        let files_total = total(
+            figures.files_known.max(figures.files_done.saturating_add(figures.backlog_files)),
+            figures,
+        );
+        let bytes_total = total(
+            figures.bytes_known.max(figures.bytes_done.saturating_add(figures.backlog_bytes)),
+            figures,
+        );
         let share = share(figures.files_done, files_total.most())
             .min(share(figures.bytes_done, bytes_total.most()));
         let settled = figures.backlog_known && figures.backlog_files == 0;
@@ -100,7 +104,9 @@ impl Progress {
         let (lately, longer) = (self.rates(LATELY), self.rates(Duration::MAX));
         let left =
             match (time(files_left, bytes_left, lately), time(files_left, bytes_left, longer)) {
-                (Some(a), Some(b)) if !settled => Some((a.min(b), a.max(b))),
+                (Some(a), Some(b)) if !settled && files_left.max(bytes_left) > 0 => {
+                    Some((a.min(b), a.max(b)))
+                }
                 _ => None,
             };
         View { share: self.share, files_total, rates: lately, left }
@@ -205,7 +211,17 @@ impl View {
         }
     }
 
-    /// How fast, how far behind, and what is left.
+    /// The time left for the backlog, if it can be told.
+    pub fn time_left(&self) -> Option<String> {
+        let (shortest, longest) = self.left.map(|(a, b)| (stretch(a), stretch(b)))?;
+        Some(if shortest == longest {
+            format!("about {longest} left")
+        } else {
+            format!("about {shortest} to {longest} left")
+        })
+    }
+
+    /// How fast, and how far behind.
     pub fn pace(&self, figures: &Figures) -> String {
         let mut text = format!(
             "backlog {} ({}), lag {:.1} s, {:.0} files/s, {}",
@@ -215,14 +231,6 @@ impl View {
             self.rates.files,
             bytes_a_second(self.rates.sent),
         );
-        if let Some((shortest, longest)) = self.left {
-            let (shortest, longest) = (stretch(shortest), stretch(longest));
-            text += &if shortest == longest {
-                format!(", about {longest} left")
-            } else {
-                format!(", about {shortest} to {longest} left")
-            };
-        }
         if figures.problems > 0 {
             text += &format!(", problems {}", HumanCount(figures.problems));
         }
@@ -293,6 +301,28 @@ mod tests {
         let figures = Figures { backlog_known: true, ..figures };
         let view = progress.observe(at(1), &figures);
         assert_eq!(view.files_total, Total::Known(1_000));
+    }
+
+    #[test]
+    fn figures_of_a_hostile_peer_do_no_harm() {
+        let huge = Figures {
+            files_known: u64::MAX,
+            files_done: u64::MAX,
+            bytes_done: u64::MAX,
+            backlog_files: u64::MAX,
+            backlog_bytes: u64::MAX,
+            bytes_on_wire: u64::MAX,
+            directories: u64::MAX,
+            lag_ms: u64::MAX,
+            ..Figures::default()
+        };
+        let mut progress = Progress::default();
+        for second in 0..3 {
+            let view = progress.observe(at(second), &huge);
+            assert!((0.0..=1.0).contains(&view.share));
+            assert!(!view.pace(&huge).is_empty() && !view.counts(&huge).is_empty());
+            progress.observe(at(second), &Figures::default());
+        }
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub struct Screen {
 
 struct Bars {
     share: ProgressBar,
+    counts: ProgressBar,
     pace: ProgressBar,
 }
 
@@ -153,7 +154,8 @@ impl Screen {
             drop(inner);
             bars.draw(state, &view, &figures);
         } else if inner.ticks.is_multiple_of(PLAIN_TICKS) {
-            let line = format!("{}; {}", view.counts(&figures), view.pace(&figures));
+            let left = view.time_left().map(|left| format!(", {left}")).unwrap_or_default();
+            let line = format!("{}; {}{left}", view.counts(&figures), view.pace(&figures));
             if line != inner.last_line {
                 self.say(&line);
                 inner.last_line = line;
@@ -165,6 +167,7 @@ impl Screen {
     pub fn finish(&self) -> Seen {
         if let Some(bars) = &self.bars {
             bars.share.finish_and_clear();
+            bars.counts.finish_and_clear();
             bars.pace.finish_and_clear();
         }
         let mut inner = self.inner();
@@ -345,6 +348,7 @@ impl Bars {
         };
         Bars {
             share: bar(Some(BAR_STEPS), "{prefix} [{bar:24}] {percent:>3}% {wide_msg}"),
+            counts: bar(None, "  {wide_msg}"),
             pace: bar(None, "  {wide_msg}"),
         }
     }
@@ -353,7 +357,8 @@ impl Bars {
         // The share lies between 0 and 1.
         self.share.set_position((view.share * BAR_STEPS as f64) as u64);
         self.share.set_prefix(state.to_string());
-        self.share.set_message(view.counts(figures));
+        self.share.set_message(view.time_left().unwrap_or_default());
+        self.counts.set_message(view.counts(figures));
         self.pace.set_message(view.pace(figures));
     }
 }

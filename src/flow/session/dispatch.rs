@@ -12,6 +12,8 @@ use crate::model::look::{Task, Want};
 use crate::model::path::Name;
 use crate::model::stamp::{DirKey, Lane};
 
+/// Looks at marked names under way at once: each may bring `LIVE_NAMES` files.
+const LIVE_LOOKS: usize = 8;
 /// Marked names that one look takes.
 const LIVE_NAMES: usize = 16;
 /// How long a mark waits that a rename fences.
@@ -46,7 +48,7 @@ impl Session {
     }
 
     fn pump_marks(&mut self, shared: &mut Shared) {
-        while self.looks_in(Lane::Live) < LOOKS_MAX / 2 && self.lane_room(Lane::Live, 0) {
+        while self.looks_in(Lane::Live) < LIVE_LOOKS && self.lane_room(Lane::Live, 0) {
             let mut names: Vec<(Name, Hint)> = Vec::new();
             let mut dir = None;
             while names.len() < LIVE_NAMES {

@@ -20,6 +20,8 @@ use crate::model::session::{Ending, FinalReport, Outcome, REPORT_LINES_MAX};
 const SWEEPS_MAX: u32 = 10;
 /// How long a cutover waits for the source to be quiet once the backlog is empty.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long names that go on changing keep `Ending::Once` waiting.
+const HOT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often names that wait only for their cooling time are hurried.
 const HURRY: Duration = Duration::from_millis(100);
 
@@ -31,9 +33,22 @@ pub(super) struct Termination {
     began: Duration,
     /// When the backlog was first empty: the time that counts for `Ending::Once`.
     emptied: Option<Duration>,
+    /// When the walk of the present stage was first seen to be over.
+    walked: Option<Duration>,
     hurried: Duration,
     sweeps: u32,
     differences: u64,
+}
+
+/// A sweep that has seen every directory.
+struct Sweep {
+    ending: Ending,
+    began: Duration,
+    emptied: Duration,
+    /// The source has not been quiet for too long.
+    late: bool,
+    /// The source may still become quiet in time.
+    calm: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +70,7 @@ impl Session {
             stage: Stage::Draining,
             began: shared.now,
             emptied: None,
+            walked: None,
             hurried: Duration::ZERO,
             sweeps: 0,
             differences: 0,
@@ -104,18 +120,22 @@ impl Session {
             return;
         }
         let emptied = *termination.emptied.get_or_insert(shared.now);
+        let walked = *termination.walked.get_or_insert(shared.now);
         if shared.now >= termination.hurried + HURRY {
             termination.hurried = shared.now;
             self.marks.hurry(shared.now);
         }
         let Some(termination) = &self.termination else { return };
         let (ending, began) = (termination.ending, termination.began);
-        let late = shared.now > emptied + QUIET_TIMEOUT;
+        let late = shared.now > walked + QUIET_TIMEOUT;
+        let calm = shared.now < walked + HOT_TIMEOUT;
         match termination.stage {
             Stage::Draining => {
                 let drained = match ending {
                     Ending::Cutover => self.settled(began),
-                    Ending::Once => self.settled_up_to(emptied, began),
+                    Ending::Once => {
+                        self.settled(began) || (!calm && self.settled_up_to(emptied, began))
+                    }
                 };
                 if drained {
                     self.next_sweep();
@@ -123,13 +143,14 @@ impl Session {
                     self.finish(Outcome::Unfinished, shared);
                 }
             }
-            Stage::Sweeping => self.swept(ending, began, emptied, late, shared),
+            Stage::Sweeping => self.swept(&Sweep { ending, began, emptied, late, calm }, shared),
         }
     }
 
     fn next_sweep(&mut self) {
         if let Some(termination) = &mut self.termination {
             termination.stage = Stage::Sweeping;
+            termination.walked = None;
             termination.sweeps += 1;
             termination.differences = 0;
         }
@@ -137,20 +158,14 @@ impl Session {
         self.raise_doubt();
     }
 
-    fn swept(
-        &mut self,
-        ending: Ending,
-        began: Duration,
-        emptied: Duration,
-        late: bool,
-        shared: &mut Shared,
-    ) {
+    fn swept(&mut self, sweep: &Sweep, shared: &mut Shared) {
+        let Sweep { ending, began, emptied, late, calm } = *sweep;
         let Some(termination) = &self.termination else { return };
         let (found, sweeps) = (termination.differences > 0, termination.sweeps);
         let settled = self.settled(began);
         let done = match ending {
             Ending::Cutover => settled,
-            Ending::Once => settled || (late || self.settled_up_to(emptied, began)),
+            Ending::Once => settled || (!calm && self.settled_up_to(emptied, began)),
         };
         if !done {
             if late {
@@ -165,7 +180,7 @@ impl Session {
         };
         if again && sweeps < SWEEPS_MAX {
             self.next_sweep();
-        } else if again && ending == Ending::Cutover {
+        } else if again {
             self.finish(Outcome::Unfinished, shared);
         } else if self.problems.count() > 0 || !settled {
             self.finish(Outcome::Problems, shared);

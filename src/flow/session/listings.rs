@@ -316,8 +316,8 @@ impl Session {
                 self.tally.bytes_done += entry.bytes;
             }
         }
-        let found = needed.len() + retouch.len() + superseded.len();
-        self.count_differences(found as u64);
+        // What is superseded met something newer of ours, which is no difference of the trees.
+        self.count_differences((needed.len() + retouch.len()) as u64);
         for at in superseded {
             let name = sent.entries[at].name.clone();
             self.done_elsewhere(sent, at);

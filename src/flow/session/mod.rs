@@ -159,13 +159,13 @@ impl Session {
             recheck: None,
             metas: VecDeque::new(),
             listings: HashMap::new(),
-            next_listing: 1,
+            next_listing: first_number(id),
             parts_unanswered: 0,
             wants: VecDeque::new(),
             wants_count: 0,
             large: VecDeque::new(),
             transfers: BTreeMap::new(),
-            next_transfer: 1,
+            next_transfer: first_number(id),
             renames: VecDeque::new(),
             sink_place: HashMap::new(),
             removals: BTreeMap::new(),
@@ -440,4 +440,9 @@ impl Session {
     fn lane_room(&self, lane: Lane, bytes: u64) -> bool {
         self.ready[lane.index()].is_empty() && self.credit[lane.index()].has_room(bytes)
     }
+}
+
+/// Numbers of listings and transfers are told apart between sinks: the workers serve all of them.
+fn first_number(id: SinkId) -> u64 {
+    (u64::from(id.0) << 40) + 1
 }

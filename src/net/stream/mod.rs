@@ -16,7 +16,7 @@ use thiserror::Error as ThisError;
 use crate::error::Error;
 use crate::model::limits::{CANDIDATES_MAX, DATA_HWM, FRAME_BYTES_MAX, HANDSHAKE_MS};
 use crate::model::stamp::Lane;
-use crate::net::monitor::{Event, Failure, Monitor};
+use crate::net::monitor::{Event, Failure, Watched};
 use crate::net::{Context, Frame, affinity, millis, trouble};
 
 /// The stream has ended and the epoch with it; the words say why.
@@ -50,8 +50,7 @@ enum End {
 
 /// A socket with its monitor, and what is known of the other end.
 struct Stream {
-    socket: zmq::Socket,
-    monitor: Monitor,
+    socket: Watched,
     /// For people: "the live lane", "the reports".
     name: &'static str,
     end: End,
@@ -85,18 +84,18 @@ impl Stream {
             socket.set_tcp_keepalive_cnt(3)
         };
         set().map_err(|e| trouble("Can't set up a data socket", e))?;
-        let monitor = Monitor::new(context, &socket)?;
+        let socket = Watched::new(context, socket)?;
         let name = match lane {
             Some(Lane::Live) => "The live lane",
             Some(Lane::Backlog) => "The backlog lane",
             None => "The stream of reports",
         };
-        Ok(Stream { socket, monitor, name, end, standing: Standing::Waiting })
+        Ok(Stream { socket, name, end, standing: Standing::Waiting })
     }
 
     /// Reads what has happened; true once both ends have shaken hands.
     fn tend(&mut self) -> Result<bool, Lost> {
-        while let Some(event) = self.monitor.next() {
+        while let Some(event) = self.socket.next() {
             let down = match &mut self.end {
                 End::Bound { candidates, failures } => {
                     let up = self.standing == Standing::Up;
@@ -133,7 +132,7 @@ impl Stream {
     fn wait(&mut self, what: zmq::PollEvents, deadline: Instant) -> Result<bool, Lost> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut items = [self.socket.as_poll_item(what), self.monitor.poll_item()];
+            let mut items = [self.socket.socket().as_poll_item(what), self.socket.poll_item()];
             match zmq::poll(&mut items, millis(left.min(self.patience()))) {
                 Ok(_) | Err(zmq::Error::EINTR) => {}
                 Err(e) => return Err(Lost(format!("{}: {e}", self.name))),
@@ -163,7 +162,7 @@ impl Stream {
     fn take(&mut self, most: usize) -> Result<Option<Vec<Frame>>, Lost> {
         let mut frames = Vec::with_capacity(most);
         loop {
-            match self.socket.recv_msg(zmq::DONTWAIT) {
+            match self.socket.socket().recv_msg(zmq::DONTWAIT) {
                 Ok(frame) => frames.push(Frame(frame)),
                 Err(zmq::Error::EINTR) => continue,
                 Err(zmq::Error::EAGAIN) => return Ok(None),
@@ -208,7 +207,7 @@ impl Stream {
 
     fn send_frame(&mut self, frame: zmq::Message, more: i32) -> Result<(), Lost> {
         // The socket has just said that there is room, and only this thread sends on it.
-        match self.socket.send(frame, more | zmq::DONTWAIT) {
+        match self.socket.socket().send(frame, more | zmq::DONTWAIT) {
             Ok(()) => Ok(()),
             Err(e) => {
                 self.lose(format!("{}: a message could not be sent ({e})", self.name));
@@ -259,7 +258,10 @@ fn heed_connected(event: &Event, name: &str) -> Option<String> {
             "the source refused the connection: its epoch is over, or another sink took the place"
         }
         Event::HandshakeFailed(Failure::Mechanism) => "what listens on the data port is no osync",
-        Event::HandshakeFailed(_) => "the handshake on the data port failed",
+        Event::HandshakeFailed(failure) => {
+            tracing::debug!(?failure, "A handshake on a data port failed");
+            "the connection to the source ended before the handshake did"
+        }
         _ => return None,
     };
     Some(format!("{name}: {why}"))

@@ -113,7 +113,7 @@ impl Registrar {
         let mut pause = Duration::from_millis(RETRY_MS_MIN);
         let mut said = String::new();
         while !stop() {
-            let why = match self.attempt(server, &registration) {
+            let why = match self.attempt(server, &registration, stop) {
                 Ok(session) => {
                     self.settle(&session, server, &epochs, registration.last_epoch)?;
                     return Ok(Some(session));
@@ -124,7 +124,7 @@ impl Registrar {
                 Err(Setback::Doubtful(error)) => error.to_string(),
                 Err(Setback::Passing(why)) => why,
             };
-            if first && Instant::now() + pause >= deadline {
+            if first && !stop() && Instant::now() + pause >= deadline {
                 return Err(Error::TimedOut(why));
             }
             if why != said {
@@ -171,20 +171,31 @@ impl Registrar {
         self.state.remember_source(&self.directory, &self.host, self.port, server, unix_now())
     }
 
-    fn attempt(&self, server: PublicKey, registration: &Registration) -> Result<Session, Setback> {
-        match (self.ask(server, registration), &self.invite) {
+    fn attempt(
+        &self,
+        server: PublicKey,
+        registration: &Registration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Session, Setback> {
+        match (self.ask(server, registration, stop), &self.invite) {
             (Err(Setback::Stranger), Some(invite)) => {
-                self.introduce(invite)?;
-                self.ask(server, registration)
+                self.introduce(invite, stop)?;
+                self.ask(server, registration, stop)
             }
             (result, _) => result,
         }
     }
 
     /// Registers with this sink's own key.
-    fn ask(&self, server: PublicKey, registration: &Registration) -> Result<Session, Setback> {
+    fn ask(
+        &self,
+        server: PublicKey,
+        registration: &Registration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Session, Setback> {
         let mut client = self.connect(server, &self.keys)?;
-        match client.call(&Request::Register(registration.clone()), CALL)? {
+        let request = Request::Register(registration.clone());
+        match client.call_unless(&request, self.call_time(), stop)? {
             Reply::Registered(registered) => {
                 let peer = DataPeer {
                     context: self.context.clone(),
@@ -199,11 +210,12 @@ impl Registrar {
     }
 
     /// Hands over this sink's own key, with the key of the invite.
-    fn introduce(&self, invite: &Invite) -> Result<(), Setback> {
+    fn introduce(&self, invite: &Invite, stop: &dyn Fn() -> bool) -> Result<(), Setback> {
         let one_time = KeyPair::from_secret(invite.one_time.clone()).map_err(Setback::Final)?;
         let mut client = self.connect(invite.server, &one_time)?;
         let public_key = self.keys.public.as_bytes().to_vec();
-        match client.call(&Request::Introduce { public_key }, CALL) {
+        let request = Request::Introduce { public_key };
+        match client.call_unless(&request, self.call_time(), stop) {
             Ok(Reply::Introduced) => Ok(()),
             Ok(other) => Err(other.into()),
             Err(CallError::NotAuthorised(place)) => Err(Setback::Final(Error::Refused(format!(
@@ -213,6 +225,11 @@ impl Registrar {
             )))),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// How long one command may take: not longer than the person will wait for all of them.
+    fn call_time(&self) -> Duration {
+        CALL.min(self.connect_timeout)
     }
 
     fn connect(&self, server: PublicKey, own: &KeyPair) -> Result<CommandClient, CallError> {
@@ -243,16 +260,20 @@ impl Session {
         let deadline = Instant::now() + patience;
         let request = Request::EnsureReadiness { epoch: self.registered.epoch };
         while !stop() {
-            match self.client.call(&request, CALL)? {
-                Reply::Ready => return Ok(true),
-                Reply::NotYet if Instant::now() < deadline => rest(STOP_EVERY, stop),
-                Reply::NotYet => {
-                    return Err(Error::TimedOut(
-                        "The source was not ready in time: can its data ports be reached?".into(),
-                    ));
-                }
-                Reply::Refused { text, .. } => return Err(Error::Network(text)),
-                _ => return Err(unexpected()),
+            match self.client.call_unless(&request, CALL, stop) {
+                Err(CallError::TimedOut(_)) if stop() => break,
+                reply => match reply? {
+                    Reply::Ready => return Ok(true),
+                    Reply::NotYet if Instant::now() < deadline => rest(STOP_EVERY, stop),
+                    Reply::NotYet => {
+                        return Err(Error::TimedOut(
+                            "The source was not ready in time: can its data ports be reached?"
+                                .into(),
+                        ));
+                    }
+                    Reply::Refused { text, .. } => return Err(Error::Network(text)),
+                    _ => return Err(unexpected()),
+                },
             }
         }
         Ok(false)
@@ -469,8 +490,8 @@ mod tests {
         sink.connect_timeout = Duration::from_millis(300);
         let Err(Error::TimedOut(sentence)) = join(&sink) else { panic!("no time-out") };
         assert!(sentence.contains("Nobody listens"), "{sentence}");
-        let tries = std::cell::Cell::new(0);
-        let stop = || tries.replace(tries.get() + 1) > 20;
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) > 20;
         assert!(sink.register(registration("new"), false, &stop).unwrap().is_none());
         // A source that is busy is asked again, too.
         sink.port = source.port;

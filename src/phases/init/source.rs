@@ -9,7 +9,9 @@ use crate::model::key::PublicKey;
 use crate::model::limits::GRANTS_MAX;
 use crate::net::Context;
 use crate::net::curve::KeyPair;
+use crate::net::ports::PortRange;
 use crate::net::service::CommandService;
+use crate::net::stream::bound::DataHost;
 use crate::net::zap::{Access, Gatekeeper};
 use crate::phases::init::own_keys;
 use crate::state::dir::{FileMark, StateDir};
@@ -56,6 +58,18 @@ impl PreparedService {
         let doorkeeper = Doorkeeper::open(state, directory, gatekeeper.access())?;
         let service = CommandService::bind(&context, &keys, address, port)?;
         Ok(PreparedService { service, doorkeeper, keys, context, gatekeeper })
+    }
+
+    /// What binds the data sockets of each registered sink; `ports` as in `--data-ports`.
+    #[must_use]
+    pub fn data_host(&self, address: &str, ports: Option<PortRange>) -> DataHost {
+        DataHost {
+            context: self.context.clone(),
+            keys: self.keys.clone(),
+            access: self.gatekeeper.access(),
+            address: address.to_owned(),
+            ports,
+        }
     }
 }
 

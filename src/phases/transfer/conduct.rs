@@ -25,8 +25,10 @@ use crate::wire::command::{Alive, Heartbeat, Refusal, Reply, Request};
 
 /// From one heartbeat to the next.
 const BEAT: Duration = Duration::from_millis(250);
+/// The same while the session comes to its end.
+const LAST_BEAT: Duration = Duration::from_millis(25);
 /// How often the sink's own affairs are looked at between two of them.
-const LOOK: Duration = Duration::from_millis(25);
+const LOOK: Duration = Duration::from_millis(10);
 /// How long one command may take before it is asked again.
 const CALL: Duration = Duration::from_secs(2);
 /// Silence after which the source is taken for gone.
@@ -54,7 +56,7 @@ pub enum Course {
     /// A person said stop.
     Stopped,
     /// The session is over.
-    Finished(FinalReport),
+    Finished(Box<FinalReport>),
     /// Trying again is of no use.
     Failed(Error),
 }
@@ -108,7 +110,8 @@ impl Conductor<'_> {
 
     /// Waits for the next beat, or for something that can't wait.
     fn rest(&self, wish: &mut Option<Wish>, unregistered: bool) -> Option<Course> {
-        let until = Instant::now() + BEAT;
+        let beat = if unregistered { LAST_BEAT } else { BEAT };
+        let until = Instant::now() + beat;
         while Instant::now() < until {
             if self.stop.is_now() || (self.late)() {
                 return Some(Course::Stopped);
@@ -169,7 +172,7 @@ impl Conductor<'_> {
         request: &Request,
         memory: &mut Memory,
     ) -> Result<Option<Alive>, Course> {
-        match client.call(request, CALL) {
+        match client.call_unless(request, CALL, &|| self.stop.is_now() || self.pulse.is_over()) {
             Ok(Reply::Alive(alive)) => {
                 memory.heard = Instant::now();
                 self.standing.heard(alive.phase, &alive.figures, self.monitor);
@@ -232,10 +235,14 @@ impl Conductor<'_> {
         for _ in 0..FAREWELLS {
             match client.call(&Request::Leave { epoch: self.pulse.epoch }, CALL) {
                 Err(CallError::TimedOut(_)) if !self.stop.is_now() => {}
+                // The source waits for this sink to come back: it would not end by itself.
+                Ok(Reply::Refused { code: Refusal::Stale | Refusal::Busy, text }) => {
+                    return Some(Course::Lost(text));
+                }
                 _ => break,
             }
         }
-        Some(Course::Finished(report))
+        Some(Course::Finished(Box::new(report)))
     }
 
     /// Settles the tree in a thread of its own, while the source goes on hearing from this sink.
@@ -250,7 +257,7 @@ impl Conductor<'_> {
             let settling = scope.spawn(move || settle(root, given));
             let mut beaten = Instant::now();
             while !settling.is_finished() {
-                std::thread::sleep(LOOK.min(Duration::from_millis(5)));
+                std::thread::sleep(LOOK);
                 if beaten.elapsed() >= BEAT {
                     beaten = Instant::now();
                     // The report is here: whatever the source says now changes nothing.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use crate::model::limits::{REPORT_ANSWERS_MAX, REPORT_BYTES_MAX};
+use crate::model::limits::{BARRIER_BYTES, BARRIER_OPS, REPORT_ANSWERS_MAX, REPORT_BYTES_MAX};
 use crate::model::message::Report;
 use crate::net::stream::connected::ReportSender;
 use crate::phases::transfer::applying::Answered;
@@ -21,10 +21,6 @@ const GATHER: Duration = Duration::from_millis(5);
 const TEND: Duration = Duration::from_millis(50);
 /// A barrier comes after this long, if there is anything to make durable.
 const BARRIER_EVERY: Duration = Duration::from_secs(5);
-/// Or after so many operations.
-const BARRIER_OPERATIONS: u64 = 50_000;
-/// Or after so many bytes.
-const BARRIER_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Answers that wait for their report.
 #[derive(Default)]
@@ -105,7 +101,7 @@ pub fn keep_durable(root: &SinkRoot, pulse: &Pulse) {
     let mut last = Instant::now();
     while !pulse.wait(TEND) {
         let unsaved = pulse.unsaved();
-        let many = unsaved.operations >= BARRIER_OPERATIONS || unsaved.bytes >= BARRIER_BYTES;
+        let many = unsaved.operations >= BARRIER_OPS || unsaved.bytes >= BARRIER_BYTES;
         if unsaved == Unsaved::default() || !(many || last.elapsed() >= BARRIER_EVERY) {
             continue;
         }

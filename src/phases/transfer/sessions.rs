@@ -94,16 +94,14 @@ impl Engine<'_, '_> {
                 None => stale(),
             },
             Request::Register(registration) => self.register(peer, address, &registration),
-            Request::EnsureReadiness { epoch } => {
-                self.with_epoch(peer, epoch, |engine, id| engine.readiness(id))
-            }
+            Request::EnsureReadiness { epoch } => self.with_epoch(peer, epoch, Engine::readiness),
             Request::Heartbeat(beat) => {
                 self.with_epoch(peer, beat.epoch, |engine, id| engine.heartbeat(id, &beat))
             }
             Request::Unregister { epoch, ending } => {
                 self.with_epoch(peer, epoch, |engine, id| engine.unregister(id, ending))
             }
-            Request::Leave { epoch } => self.with_epoch(peer, epoch, |engine, id| engine.leave(id)),
+            Request::Leave { epoch } => self.with_epoch(peer, epoch, Engine::leave),
         }
     }
 
@@ -258,15 +256,14 @@ impl Engine<'_, '_> {
         let (sent, _) = self.director.last_numbers(id);
         let Some(known) = self.sessions.known.get_mut(&id) else { return stale() };
         let mut lost = false;
-        for lane in 0..2 {
-            let waiting = known.unseen_since[lane];
-            known.unseen_since[lane] = match waiting {
-                _ if beat.seen[lane] >= sent[lane] => None,
-                Some((seen, since)) if seen == beat.seen[lane] => {
+        for ((waiting, seen), sent) in known.unseen_since.iter_mut().zip(beat.seen).zip(sent) {
+            *waiting = match *waiting {
+                _ if seen >= sent => None,
+                Some((before, since)) if before == seen => {
                     lost |= since.elapsed() > UNSEEN;
-                    Some((seen, since))
+                    Some((before, since))
                 }
-                _ => Some((beat.seen[lane], Instant::now())),
+                _ => Some((seen, Instant::now())),
             };
         }
         if lost {

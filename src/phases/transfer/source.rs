@@ -86,7 +86,7 @@ struct Question {
     names: Vec<Name>,
 }
 
-type Verdict = (SinkId, u64, Result<Vec<bool>, Error>);
+type Verdict = (SinkId, u64, Vec<bool>);
 
 /// The engine.
 pub struct Engine<'scope, 'env> {
@@ -238,10 +238,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
     }
 
     fn take_verdict(&mut self, (sink, query, offered): Verdict, now: Duration) {
-        match offered {
-            Ok(offered) => self.director.offered(sink, query, &offered, now),
-            Err(error) => self.lose(sink, &error.to_string()),
-        }
+        self.director.offered(sink, query, &offered, now);
     }
 
     /// Does what the director wants done.
@@ -256,6 +253,14 @@ impl<'scope, 'env> Engine<'scope, 'env> {
                 Action::Disarm(key) => self.parts.looker.forget(key),
                 Action::Send(message) => {
                     let sink = message.sink;
+                    tracing::trace!(
+                        lane = ?message.lane,
+                        sequence = message.sequence,
+                        what = message.body.kind(),
+                        items = message.body.items(),
+                        bytes = message.content.as_ref().map_or(0, Vec::len),
+                        "send"
+                    );
                     let sent = match self.links.get(&sink) {
                         Some((epoch, link)) if *epoch == message.epoch => link.send(message),
                         _ => continue,
@@ -285,7 +290,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
 fn answer_questions(questions: &Receiver<Question>, answers: &Sender<Verdict>) {
     for Question { sink, query, journal, dir, names } in questions {
         let offered = {
-            let mut journal = journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let journal = journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             journal.was_offered(&dir, &names)
         };
         if answers.send((sink, query, offered)).is_err() {

@@ -11,7 +11,7 @@ use crate::model::limits::{LISTING_BYTES_MAX, LISTING_ENTRIES_MAX, LOOK_TRIES};
 use crate::model::look::{Armed, DirAddress, Seen, WatchState};
 use crate::model::op::{Listed, ListingEnd};
 use crate::model::path::Name;
-use crate::tree::looker::{Dir, Looker};
+use crate::tree::looker::{Dir, Looker, Unseen};
 use crate::tree::{beneath, hold, stat};
 
 /// A directory that is being listed.
@@ -29,7 +29,7 @@ enum Item {
 }
 
 impl Looker {
-    pub(super) fn arm_and_read(&self, address: &DirAddress, max: usize) -> Result<Seen, Seen> {
+    pub(super) fn arm_and_read(&self, address: &DirAddress, max: usize) -> Result<Seen, Unseen> {
         let dir = self.resolve(address)?;
         let watch = self.arm(&dir, address.key);
         let mut armed = Armed {
@@ -59,12 +59,12 @@ impl Looker {
         }
         if dir.is_removed() {
             self.forget_descriptor(address);
-            return Err(Seen::Elsewhere);
+            return Err(Unseen::Elsewhere);
         }
         Ok(Seen::Armed(armed))
     }
 
-    pub(super) fn list_first(&self, address: &DirAddress, number: u64) -> Result<Seen, Seen> {
+    pub(super) fn list_first(&self, address: &DirAddress, number: u64) -> Result<Seen, Unseen> {
         let dir = self.resolve(address)?;
         let watched = self.arm(&dir, address.key) == WatchState::Watched;
         let reader = open_reader(&dir)?;
@@ -73,10 +73,10 @@ impl Looker {
         self.list_next(address, number)
     }
 
-    pub(super) fn list_next(&self, address: &DirAddress, number: u64) -> Result<Seen, Seen> {
+    pub(super) fn list_next(&self, address: &DirAddress, number: u64) -> Result<Seen, Unseen> {
         let listing = hold(&self.listings).get(number);
         let Some(listing) = listing else {
-            let identity = address.identity.ok_or(Seen::Elsewhere)?;
+            let identity = address.identity.ok_or(Unseen::Elsewhere)?;
             let (entries, problems, end) = (Vec::new(), Vec::new(), ListingEnd::Abandoned);
             return Ok(Seen::Part { identity, watched: false, entries, problems, end });
         };
@@ -152,12 +152,12 @@ impl Listing {
     }
 }
 
-fn open_reader(dir: &Dir) -> Result<rustix::fs::Dir, Seen> {
+fn open_reader(dir: &Dir) -> Result<rustix::fs::Dir, Unseen> {
     beneath::open_to_read(dir.fd()).and_then(rustix::fs::Dir::new).map_err(|errno| {
         if beneath::leads_nowhere(errno) {
-            return Seen::Elsewhere;
+            return Unseen::Elsewhere;
         }
-        Seen::Unreadable(stat::words("Can't read the directory", errno))
+        Unseen::Unreadable(stat::words("Can't read the directory", errno))
     })
 }
 

@@ -13,7 +13,7 @@ use crate::model::entry::Hash;
 use crate::model::limits::{CHUNK_BYTES, CHUNKS_AHEAD_MAX};
 use crate::model::look::Seen;
 use crate::model::path::Name;
-use crate::tree::looker::{Dir, Looker};
+use crate::tree::looker::{Dir, Looker, Unseen};
 use crate::tree::{hold, stat};
 
 /// An open large file.
@@ -65,12 +65,13 @@ impl Looker {
         hold(&self.transfers).put(number, transfer);
     }
 
-    fn transfer(&self, number: u64) -> Result<std::sync::Arc<Transfer>, Seen> {
-        let lost = || Seen::Unreadable("The file is no longer open; it must be begun again".into());
+    fn transfer(&self, number: u64) -> Result<std::sync::Arc<Transfer>, Unseen> {
+        let lost =
+            || Unseen::Unreadable("The file is no longer open; it must be begun again".into());
         hold(&self.transfers).get(number).ok_or_else(lost)
     }
 
-    pub(super) fn chunk(&self, number: u64, offset: u64, bytes: u64) -> Result<Seen, Seen> {
+    pub(super) fn chunk(&self, number: u64, offset: u64, bytes: u64) -> Result<Seen, Unseen> {
         let transfer = self.transfer(number)?;
         // No frame holds more, whatever is asked.
         let wanted = usize::try_from(bytes.min(CHUNK_BYTES)).unwrap_or(0);
@@ -81,13 +82,13 @@ impl Looker {
                 Ok(0) => break,
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => {
-                    return Err(Seen::Unreadable(stat::words("Can't read the file", errno)));
+                    return Err(Unseen::Unreadable(stat::words("Can't read the file", errno)));
                 }
             }
         }
         chunk.truncate(wanted);
         if !hold(&transfer.progress).take(offset, &chunk) {
-            return Err(Seen::Unreadable("Too many chunks of the file were asked for".into()));
+            return Err(Unseen::Unreadable("Too many chunks of the file were asked for".into()));
         }
         let read = NonZeroU64::new(chunk.len() as u64);
         if read.is_some() {
@@ -96,10 +97,10 @@ impl Looker {
         Ok(Seen::Chunk(chunk))
     }
 
-    pub(super) fn finish(&self, dir: &Dir, number: u64, name: &Name) -> Result<Seen, Seen> {
+    pub(super) fn finish(&self, dir: &Dir, number: u64, name: &Name) -> Result<Seen, Unseen> {
         let transfer = self.transfer(number)?;
         let stat = stat::of_fd(transfer.file.as_fd())
-            .map_err(|errno| Seen::Unreadable(stat::words("Can't look at the file", errno)))?;
+            .map_err(|errno| Unseen::Unreadable(stat::words("Can't look at the file", errno)))?;
         let still_named = match stat::of_name(dir.fd(), name) {
             Ok(named) => stat::identity(&named) == stat::identity(&stat),
             Err(_) => false,
