@@ -69,6 +69,12 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     };
     let sink = Sink { config, monitor, stop, root, standing, control, began: Instant::now() };
     let end = sink.run(&registrar);
+    if !matches!(end, Ok(Ended::Finished(_)))
+        && let Err(obstacle) = sink.root.finish()
+    {
+        // The next run empties it.
+        tracing::warn!(?obstacle, "the staging directory stays");
+    }
     sink.control.announce(ResultObject::of(&end));
     end
 }
