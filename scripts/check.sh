@@ -26,7 +26,8 @@ say "lints"
 cargo clippy --locked --all-targets -- -D warnings
 
 say "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
+    cargo doc --locked --no-deps --document-private-items --quiet
 
 # A full disk needs a small one to fill: only root may mount it, and not in every container.
 can_mount() {

@@ -12,6 +12,9 @@ say "Building osync"
 cargo build --locked --release --quiet
 osync=${CARGO_TARGET_DIR:-target}/release/osync
 
+# What vanishes while it is counted is none of our business.
+count() { find "$1" -type f -not -path '*/.osync-*' 2>/dev/null | wc -l; }
+
 home=$(mktemp -d)
 pids=()
 finish() {
@@ -71,7 +74,7 @@ pids+=("$sink")
 for second in $(seq "$seconds"); do
     sleep 1
     printf '%2d s: %5d files at the old host, %5d at the new one\n' "$second" \
-        "$(find "$old" -type f | wc -l)" "$(find "$new" -type f -not -path '*/.osync-*' | wc -l)"
+        "$(count "$old")" "$(count "$new")"
 done
 
 say "The writers stop; new\$ osync cutover $new"
