@@ -1,3 +1,16 @@
 //! Pure decisions, no I/O: what to look at, what to send, what to believe, what to apply.
 //!
-//! Everything here can be driven by a simulation as well as by the real phases.
+//! Everything here can be driven by a simulation as well as by the real phases. Time is an
+//! argument: a `Duration` since some start, never read here.
+
+pub mod applier;
+pub mod credit;
+pub mod director;
+pub mod halves;
+pub mod latency;
+pub mod map;
+pub mod marks;
+pub mod problems;
+pub mod session;
+pub mod stamps;
+pub mod watermark;

@@ -60,6 +60,9 @@ pub const PROBLEMS_MAX: usize = 10_000;
 /// Foreign names kept by path; beyond it they are only counted.
 pub const FOREIGN_MAX: usize = 10_000;
 
+/// Problem lines, foreign and hot names that travel with a final report, each.
+pub const REPORT_LINES_MAX: usize = 5_000;
+
 /// Messages waiting for an applier, for each lane.
 pub const APPLY_QUEUE: usize = 64;
 /// Answers waiting for the reporter.
@@ -67,11 +70,66 @@ pub const ANSWER_QUEUE: usize = 1_024;
 /// Notices waiting for the director.
 pub const NOTICE_QUEUE: usize = 4_096;
 /// Results of looks waiting for the director.
-pub const LOOK_QUEUE: usize = 256;
+pub const LOOK_QUEUE: usize = 4_096;
 /// Commands of people and of sinks waiting for the director.
 pub const COMMAND_QUEUE: usize = 64;
+/// Locks among which the names at the sink are divided.
+pub const APPLIER_SHARDS: usize = 64;
+/// Listings that the sink keeps the names of, before their last part has come.
+pub const LISTINGS_KEPT_MAX: usize = 4 * LISTINGS_OPEN_MAX;
 /// Open directory descriptors kept by the sink.
 pub const DIR_CACHE: usize = 256;
+
+/// High-water mark of the command sockets.
+pub const COMMAND_HWM: i32 = 64;
+/// Largest request that the command service accepts.
+pub const REQUEST_BYTES_MAX: i64 = 1024 * 1024;
+/// Largest reply; a final report is cut down to it.
+pub const REPLY_BYTES_MAX: i64 = 16 * 1024 * 1024;
+/// Frames around a request (routing, correlation, delimiter) that the command service accepts.
+pub const ROUTING_FRAMES_MAX: usize = 8;
+/// Events of one socket's connections that wait to be read. Beyond it libzmq stands still, and
+/// all sockets of that thread with it: whoever owns a socket reads its events every now and then.
+pub const EVENT_HWM: i32 = 10_000;
+/// Threads of the network library that move bytes: one for commands and live, one for backlog.
+pub const IO_THREADS: i32 = 2;
+/// Half-open connections remembered at one data socket, to tell a stranger's end from the sink's.
+pub const CANDIDATES_MAX: usize = 256;
+/// A connection that has not shaken hands after this long is given up.
+pub const HANDSHAKE_MS: u64 = 5_000;
+/// A data message that finds no room for this long means that the peer is gone.
+pub const SEND_MS: u64 = 15_000;
+/// A TCP connection that is tried by hand may take this long.
+pub const PROBE_MS: u64 = 2_000;
+/// First wait between two tries to connect; each further one is longer.
+pub const RETRY_MS_MIN: u64 = 100;
+/// Longest wait between two tries to connect.
+pub const RETRY_MS_MAX: u64 = 5_000;
+/// A command is asked again when no reply has come for this long.
+pub const CALL_MS: u64 = 5_000;
+/// An invite is good for this long: a day.
+pub const INVITE_SECONDS: u64 = 24 * 60 * 60;
+/// Invites remembered in one state directory; beyond it the oldest are forgotten.
+pub const INVITES_MAX: usize = 1_000;
+/// Grants remembered, so that a repeated registration gets the same epoch: one for each sink.
+pub const GRANTS_MAX: usize = 1_000;
+/// Connections to one control socket at once.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Bytes of one request or reply on a control socket.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Ends of sessions that a control socket keeps for those who wait for one.
+pub const CONTROL_RESULTS_MAX: usize = 16;
+/// Names of each sort in a result on a control socket.
+pub const CONTROL_RESULT_NAMES_MAX: usize = 100;
+
+/// Bytes of an invite, as pasted or in a file, with what white space it has met on its way.
+pub const INVITE_BYTES_MAX: usize = 4 * 1024;
+/// Problems told to a person as they come; the rest is in the report.
+pub const PROBLEMS_TOLD_MAX: u64 = 100;
+/// Names of each sort told to a person at the end; the report has more.
+pub const NAMES_TOLD_MAX: usize = 20;
+/// Figures kept to tell how fast things go, one set a second.
+pub const PROGRESS_SAMPLES_MAX: usize = 600;
 
 const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
 const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
@@ -79,6 +137,19 @@ const _: () = assert!(LIVE_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!((LIVE_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BACKLOG_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BATCH_BYTES_MAX as i64) < FRAME_BYTES_MAX);
+const _: () = assert!(RETRY_MS_MIN < RETRY_MS_MAX);
+const _: () = assert!(HANDSHAKE_MS < SEND_MS);
+
+/// Jobs waiting for a worker, in each of the two queues: more than all sinks have under way.
+pub const LOOK_JOBS: usize = 4_096;
+/// Messages waiting for a lane's sender: above the credit in messages.
+pub const LANE_QUEUE: usize = 256;
+/// Reports and losses waiting for the director.
+pub const NEWS_QUEUE: usize = 256;
+/// Questions to the journals of names offered.
+pub const JOURNAL_QUEUE: usize = 4_096;
+/// Replies waiting for the command service.
+pub const REPLY_QUEUE: usize = 256;
 
 /// Open directory descriptors kept by the source.
 pub const LOOK_DIR_CACHE: usize = 256;
@@ -100,3 +171,9 @@ pub const FILESYSTEMS_MAX: usize = 256;
 pub const STAGING_LEFT_MAX: usize = 256;
 /// Bytes held at once while the journal of offered names is made compact.
 pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Answers in one report.
+pub const ANSWERS_PER_REPORT: usize = 64;
+/// Operations after which a durable barrier is due.
+pub const BARRIER_OPS: u64 = 50_000;
+/// Bytes of content after which a durable barrier is due.
+pub const BARRIER_BYTES: u64 = 256 * 1024 * 1024;

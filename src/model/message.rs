@@ -27,6 +27,29 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// What it is, in one word, for logs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Body::Operations(_) => "operations",
+            Body::Listing(_) => "listing",
+            Body::Chunk { .. } => "chunk",
+            Body::Drop { .. } => "drop",
+        }
+    }
+
+    /// How many operations or entries it holds.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        match self {
+            Body::Operations(operations) => operations.len(),
+            Body::Listing(part) => part.entries.len(),
+            Body::Chunk { .. } | Body::Drop { .. } => 1,
+        }
+    }
+}
+
 /// One report of the sink: answers in bulk, and what has become durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {

@@ -210,6 +210,17 @@ impl RelPath {
                 && (self.0.len() == above.0.len() || self.0[above.0.len()] == b'/'))
     }
 
+    /// What of this path lies below `above`: empty for `above` itself, nothing for what is
+    /// elsewhere.
+    #[must_use]
+    pub fn below(&self, above: &RelPath) -> Option<RelPath> {
+        if !self.is_at_or_below(above) {
+            return None;
+        }
+        let rest = &self.0[above.0.len()..];
+        Some(RelPath(rest.strip_prefix(b"/").unwrap_or(rest).to_vec()))
+    }
+
     /// The paths strictly above this one, nearest first, the root last.
     pub fn ancestors(&self) -> impl Iterator<Item = RelPath> + '_ {
         let mut at = Some(self.clone());

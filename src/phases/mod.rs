@@ -1,1 +1,4 @@
-//! To be filled.
+//! The three phases of a session, each with both halves of its act.
+
+pub mod init;
+pub mod transfer;

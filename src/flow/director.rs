@@ -1,0 +1,460 @@
+//! The director: the source's decisions, for all sinks, as a machine without hands.
+//!
+//! It is told what happened (notices of the watcher, results of looks, reports, the journal's
+//! answers, the time) and asked what to do ([`Director::take_action`]). It owns the map of
+//! directories and lends it to the sessions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::flow::halves::Half;
+use crate::flow::map::{DirMap, NotMovable};
+use crate::flow::marks::Hint;
+use crate::flow::session::{Action, Change, Session, Shared, Terms};
+use crate::model::entry::Identity;
+use crate::model::event::{Event, Happening, Notice};
+use crate::model::limits::ARMS_MAX;
+use crate::model::look::{Armed, LookDone, Seen, WatchState};
+use crate::model::message::Report;
+use crate::model::path::Name;
+use crate::model::session::{Ending, Figures, FinalReport};
+use crate::model::stamp::{DirKey, Sequence, SinkId};
+
+/// How long a new name waits for its writer, unless the writer closes it before.
+const CREATED_DELAY: Duration = Duration::from_millis(5);
+/// How long a written name waits, unless the writer closes it before.
+const WRITTEN_DELAY: Duration = Duration::from_millis(20);
+/// Between sweeps while directories can't be watched.
+const SWEEP_PAUSE: Duration = Duration::from_secs(10);
+
+/// A directory that another name was renamed onto, and that may follow by an exchange.
+struct Displaced {
+    key: DirKey,
+    slot: (DirKey, Name),
+    by: (DirKey, Name),
+}
+
+/// The source's decisions.
+pub struct Director {
+    shared: Shared,
+    sessions: BTreeMap<SinkId, Session>,
+    displaced: Option<Displaced>,
+    adrift: Vec<DirKey>,
+    unwatched: u64,
+    told_unwatched: bool,
+    next_sweep: Duration,
+}
+
+impl Director {
+    /// A director for a root of that identity.
+    #[must_use]
+    pub fn new(root: Identity) -> Director {
+        Director {
+            shared: Shared::new(DirMap::new(root)),
+            sessions: BTreeMap::new(),
+            displaced: None,
+            adrift: Vec::new(),
+            unwatched: 0,
+            told_unwatched: false,
+            next_sweep: SWEEP_PAUSE,
+        }
+    }
+
+    /// The next thing to be done; to be asked until there is nothing.
+    pub fn take_action(&mut self) -> Option<Action> {
+        self.shared.actions.pop_front()
+    }
+
+    /// Begins an epoch with a sink; whatever was under way with it is thrown away.
+    pub fn begin(&mut self, sink: SinkId, terms: Terms, now: Duration) {
+        self.shared.now = now;
+        let session =
+            self.sessions.entry(sink).or_insert_with(|| Session::new(sink, terms.clone()));
+        session.begin(terms, &mut self.shared);
+        self.pump();
+    }
+
+    /// The epoch is over; the session waits for the sink to register again.
+    pub fn end(&mut self, sink: SinkId, now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.end(&mut self.shared);
+        }
+    }
+
+    /// The sink has left for good.
+    pub fn remove(&mut self, sink: SinkId, now: Duration) {
+        self.end(sink, now);
+        self.sessions.remove(&sink);
+    }
+
+    /// A person, or the sink, wants the termination phase.
+    pub fn terminate(&mut self, sink: SinkId, ending: Ending, now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.terminate(ending, &mut self.shared);
+        }
+        self.pump();
+    }
+
+    /// Goes on with the transfer phase after a termination phase that could not finish.
+    pub fn resume(&mut self, sink: SinkId, now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.resume();
+        }
+        self.pump();
+    }
+
+    /// A person says that removals may go on after a halt.
+    pub fn unhalt(&mut self, now: Duration) {
+        self.shared.now = now;
+        self.shared.halted = None;
+        self.pump();
+    }
+
+    /// Why removals are halted, if they are.
+    #[must_use]
+    pub fn halted(&self) -> Option<&str> {
+        self.shared.halted.as_deref()
+    }
+
+    /// Halts removals until a person says that they may go on (law 9).
+    pub fn halt(&mut self, reason: String) {
+        if self.shared.halted.is_none() {
+            self.shared.actions.push_back(Action::Note(reason.clone()));
+            self.shared.halted = Some(reason);
+        }
+    }
+
+    /// The figures of a session.
+    #[must_use]
+    pub fn figures(&self, sink: SinkId) -> Option<Figures> {
+        self.sessions.get(&sink).map(|session| session.figures(&self.shared))
+    }
+
+    /// How a session ended, once it has.
+    #[must_use]
+    pub fn outcome(&self, sink: SinkId) -> Option<&FinalReport> {
+        self.sessions.get(&sink)?.outcome()
+    }
+
+    /// How a session's termination phase is to end, while it lasts.
+    #[must_use]
+    pub fn terminating(&self, sink: SinkId) -> Option<Ending> {
+        self.sessions.get(&sink)?.terminating()
+    }
+
+    /// Last sequence number sent in each lane, and the number of the last report read.
+    #[must_use]
+    pub fn last_numbers(&self, sink: SinkId) -> ([Sequence; 2], u64) {
+        self.sessions.get(&sink).map_or(([0; 2], 0), Session::last_numbers)
+    }
+
+    /// When the director wants to be ticked at the latest.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Duration> {
+        let sessions = self.sessions.values().filter_map(Session::next_wake);
+        sessions.chain(self.shared.halves.next_expiry()).min()
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Duration) {
+        self.shared.now = now;
+        while let Some(half) = self.shared.halves.expire(now) {
+            self.moved_out(&half);
+        }
+        if self.unwatched > 0 && now >= self.next_sweep {
+            self.next_sweep = now + SWEEP_PAUSE;
+            for session in self.sessions.values_mut() {
+                session.sweep_if_idle();
+            }
+        }
+        self.pump();
+    }
+
+    /// Takes a notice of the watcher.
+    pub fn notice(&mut self, notice: Notice, now: Duration) {
+        self.shared.now = now;
+        match notice {
+            Notice::Event(event) => self.event(event),
+            Notice::Overflow => self.overflow(),
+            Notice::Drained(ticket) => self.drained(ticket),
+            Notice::Failed(text) => {
+                let note =
+                    format!("The watcher failed ({text}): changes are found by sweeps alone");
+                self.shared.actions.push_back(Action::Note(note));
+                self.unwatched += 1;
+                self.overflow();
+            }
+        }
+    }
+
+    /// Takes what a look brought.
+    pub fn look_done(&mut self, done: LookDone, now: Duration) {
+        self.shared.now = now;
+        if let Some((key, fresh)) = self.shared.take_arming(done.id) {
+            self.shared.take_owner(done.id);
+            self.armed(key, fresh, done.seen);
+        } else if let Some(Some(sink)) = self.shared.take_owner(done.id)
+            && let Some(session) = self.sessions.get_mut(&sink)
+        {
+            session.look_done(done.id, done.seen, &mut self.shared);
+        }
+        self.pump();
+    }
+
+    /// Takes a report of a sink.
+    pub fn report(&mut self, sink: SinkId, report: Report, now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.report(report, &mut self.shared);
+        }
+        self.pump();
+    }
+
+    /// Takes the journal's answer to [`Action::AskOffered`].
+    pub fn offered(&mut self, sink: SinkId, query: u64, offered: &[bool], now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.offered(query, offered, &mut self.shared);
+        }
+        self.pump();
+    }
+
+    /// Tells the sessions what changed in the map, and starts all the work there is room for.
+    pub fn pump(&mut self) {
+        self.tell();
+        self.shared.pump_arming(ARMS_MAX);
+        for session in self.sessions.values_mut() {
+            session.pump(&mut self.shared);
+        }
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        while let Some(change) = self.shared.take_change() {
+            for session in self.sessions.values_mut() {
+                session.heed(&change, &mut self.shared);
+            }
+        }
+    }
+
+    fn mark(&mut self, dir: DirKey, name: &Name, hint: Hint, delay: Duration) {
+        let now = self.shared.now;
+        for session in self.sessions.values_mut() {
+            session.mark(dir, name, hint, now, delay);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let Event { dir, what } = event;
+        if self.shared.map.get(dir).is_none() {
+            return;
+        }
+        match what {
+            Happening::Created { name, is_dir } => {
+                let delay = if is_dir { Duration::ZERO } else { CREATED_DELAY };
+                self.mark(dir, &name, Hint::CONTENT, delay);
+            }
+            Happening::Written { name } => self.mark(dir, &name, Hint::CONTENT, WRITTEN_DELAY),
+            Happening::Closed { name } | Happening::Removed { name, .. } => {
+                self.mark(dir, &name, Hint::CONTENT, Duration::ZERO);
+            }
+            Happening::Retouched { name, .. } => self.mark(dir, &name, Hint::META, Duration::ZERO),
+            Happening::MovedFrom { name, cookie, is_dir } => {
+                let half = Half { cookie, dir, name, is_dir, at: self.shared.now };
+                if let Some(given_up) = self.shared.halves.hold(half) {
+                    self.moved_out(&given_up);
+                }
+            }
+            Happening::MovedTo { name, cookie, is_dir } => match self.shared.halves.take(cookie) {
+                Some(half) => self.paired((half.dir, half.name), (dir, name), is_dir),
+                None => self.mark(dir, &name, Hint::CONTENT, Duration::ZERO),
+            },
+            Happening::SelfRetouched => {
+                for session in self.sessions.values_mut() {
+                    session.owe_meta(dir);
+                }
+            }
+            Happening::SelfGone => self.self_gone(dir),
+            Happening::Unmounted => {
+                let path = self.shared.map.path(dir).unwrap_or_default();
+                self.halt(format!(
+                    "A filesystem at \"{path}\" of the source was unmounted: nothing is removed at \
+                     the sink until `osync set DIR resume`"
+                ));
+            }
+        }
+    }
+
+    fn self_gone(&mut self, dir: DirKey) {
+        if dir == DirKey::ROOT {
+            self.halt(
+                "The source's directory was removed: nothing more is removed at the sink".into(),
+            );
+            return;
+        }
+        let place = self.shared.map.get(dir).and_then(|known| known.place().cloned());
+        if let Some((parent, name)) = place {
+            self.mark(parent, &name, Hint::CONTENT, Duration::ZERO);
+        }
+        self.shared.remove_dir(dir);
+        self.tell();
+    }
+
+    /// A name left and did not arrive anywhere that is watched.
+    fn moved_out(&mut self, half: &Half) {
+        if let Some(key) = self.shared.map.child(half.dir, &half.name).filter(|_| half.is_dir) {
+            self.shared.remove_dir(key);
+            self.tell();
+        }
+        self.mark(half.dir, &half.name, Hint::CONTENT, Duration::ZERO);
+    }
+
+    /// Both halves of a rename are known.
+    fn paired(&mut self, from: (DirKey, Name), to: (DirKey, Name), is_dir: bool) {
+        let displaced = self.displaced.take();
+        if let Some(Displaced { key, slot, by }) = displaced
+            && slot == from
+            && by == to
+            && self.shared.map.get(key).is_some()
+        {
+            return self.swapped(key, from, to);
+        }
+        let known = self.shared.map.child(from.0, &from.1).filter(|_| is_dir);
+        let Some(key) = known else {
+            self.unknown_moved(&from, &to, is_dir);
+            return;
+        };
+        match self.shared.map.move_to(key, to.0, &to.1) {
+            Ok(over) => {
+                if let Some(lost) = over {
+                    self.set_adrift(lost, &from, &to);
+                }
+                self.shared.changes.push_back(Change::Renamed { key, from, to });
+                self.tell();
+            }
+            Err(NotMovable) => {
+                self.mark(to.0, &to.1, Hint::CONTENT, Duration::ZERO);
+                self.mark(from.0, &from.1, Hint::CONTENT, Duration::ZERO);
+            }
+        }
+    }
+
+    /// A file was renamed, or a directory that the map does not know.
+    fn unknown_moved(&mut self, from: &(DirKey, Name), to: &(DirKey, Name), is_dir: bool) {
+        if is_dir {
+            self.mark(to.0, &to.1, Hint::CONTENT, Duration::ZERO);
+            self.mark(from.0, &from.1, Hint::CONTENT, Duration::ZERO);
+            return;
+        }
+        for session in self.sessions.values_mut() {
+            session.file_renamed(from, to, &mut self.shared);
+        }
+        if let Some(lost) = self.shared.map.child(to.0, &to.1) {
+            self.shared.map.set_adrift(lost);
+            self.set_adrift(lost, from, to);
+        }
+    }
+
+    /// The second pair of an exchange: what was displaced goes where its displacer came from.
+    fn swapped(&mut self, key: DirKey, from: (DirKey, Name), to: (DirKey, Name)) {
+        let other = self.shared.map.child(from.0, &from.1);
+        self.adrift.retain(|each| *each != key);
+        if self.shared.map.move_to(key, to.0, &to.1).is_err() {
+            self.shared.remove_dir(key);
+            self.mark(to.0, &to.1, Hint::CONTENT, Duration::ZERO);
+            self.mark(from.0, &from.1, Hint::CONTENT, Duration::ZERO);
+            return;
+        }
+        self.shared.changes.push_back(Change::Exchanged { key, other, a: from, b: to });
+        self.tell();
+    }
+
+    fn set_adrift(&mut self, key: DirKey, by: &(DirKey, Name), slot: &(DirKey, Name)) {
+        self.adrift.push(key);
+        self.displaced = Some(Displaced { key, slot: slot.clone(), by: by.clone() });
+        self.shared.ask_drain();
+    }
+
+    fn overflow(&mut self) {
+        self.displaced = None;
+        for half in self.shared.halves.clear() {
+            self.mark(half.dir, &half.name, Hint::CONTENT, Duration::ZERO);
+        }
+        for session in self.sessions.values_mut() {
+            session.overflowed();
+        }
+    }
+
+    fn drained(&mut self, ticket: u64) {
+        self.shared.drained(ticket);
+        if self.shared.halves.is_empty() {
+            self.displaced = None;
+            for key in std::mem::take(&mut self.adrift) {
+                let lost = self.shared.map.get(key).is_some_and(|dir| dir.place().is_none());
+                if lost {
+                    self.shared.remove_dir(key);
+                }
+            }
+        } else if !self.adrift.is_empty() {
+            self.shared.ask_drain();
+        }
+        self.tell();
+        for session in self.sessions.values_mut() {
+            session.drained(ticket, &mut self.shared);
+        }
+    }
+
+    /// A directory was armed, or could not be.
+    fn armed(&mut self, key: DirKey, fresh: bool, seen: Seen) {
+        let place = self.shared.map.get(key).and_then(|dir| dir.place().cloned());
+        let Seen::Armed(Armed { identity, watch, dirs, files, .. }) = seen else {
+            if let (Some((parent, name)), Seen::Elsewhere) = (&place, &seen) {
+                self.mark(*parent, name, Hint::META, Duration::ZERO);
+                self.shared.to_arm.push_back(key);
+            } else if let Some(dir) = self.shared.map.get_mut(key) {
+                dir.scanned = true;
+            }
+            return;
+        };
+        let known_elsewhere = matches!(watch, WatchState::Known(other) if other != key);
+        if known_elsewhere || self.shared.map.identify(key, identity).is_err() {
+            self.armed_twice(key, &watch, place);
+            return;
+        }
+        if let Some(dir) = self.shared.map.get_mut(key) {
+            dir.scanned = true;
+            dir.watched = !matches!(watch, WatchState::Unwatched(_));
+        }
+        if let WatchState::Unwatched(text) = watch {
+            self.unwatched += 1;
+            if !std::mem::replace(&mut self.told_unwatched, true) {
+                self.shared.actions.push_back(Action::Note(text));
+            }
+        }
+        for name in dirs {
+            if self.shared.map.child(key, &name).is_none() {
+                self.shared.insert_dir(key, &name, fresh);
+            }
+        }
+        if !files.is_empty() {
+            self.shared.changes.push_back(Change::Files { dir: key, names: files });
+        }
+    }
+
+    /// The directory armed is one that the map has elsewhere: a look at its name will tell.
+    fn armed_twice(&mut self, key: DirKey, watch: &WatchState, place: Option<(DirKey, Name)>) {
+        if let WatchState::Known(other) = watch
+            && self.shared.map.get(*other).is_none()
+        {
+            self.shared.actions.push_back(Action::Disarm(*other));
+            self.shared.to_arm.push_back(key);
+            return;
+        }
+        if let Some((parent, name)) = place {
+            self.mark(parent, &name, Hint::META, Duration::ZERO);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What the sink says: every answer frees credit and its place below the watermark (law 4).
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::flights::{Cargo, Errand, SentKind, SentOp};
+use crate::flow::session::{Action, Session, Shared};
+use crate::model::message::{MessageAnswer, Report};
+use crate::model::op::{Answer, Failure, Need};
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::{DirKey, Lane};
+
+/// How long a name waits after its operation failed the first time; doubled each time.
+const RETRY: Duration = Duration::from_secs(1);
+const RETRY_DOUBLINGS: u32 = 5;
+/// How long content waits after the sink had no room.
+pub(super) const FULL_DELAY: Duration = Duration::from_secs(2);
+/// How long a name waits that came before its parent.
+const PARENT_DELAY: Duration = Duration::from_millis(20);
+
+impl Session {
+    /// Takes a report. A hole in the numbers ends the epoch.
+    pub fn report(&mut self, report: Report, shared: &mut Shared) {
+        if !self.active || report.epoch != self.terms.epoch {
+            return;
+        }
+        if report.number != self.reports + 1 {
+            let reason = format!("Report {} came after report {}", report.number, self.reports);
+            shared.actions.push_back(Action::EndEpoch { sink: self.id, reason });
+            return;
+        }
+        self.reports = report.number;
+        for answer in report.answers {
+            self.message_answered(answer, shared);
+        }
+    }
+
+    fn message_answered(&mut self, answer: MessageAnswer, shared: &mut Shared) {
+        let MessageAnswer { lane, sequence, exceptions, made, listing } = answer;
+        let Some(flight) = self.flights[lane.index()].remove(&sequence) else {
+            let reason = format!("The sink answered message {sequence}, which is not under way");
+            shared.actions.push_back(Action::EndEpoch { sink: self.id, reason });
+            return;
+        };
+        self.credit[lane.index()].refund(flight.bytes);
+        for path in &made {
+            self.made_on_the_way(path, shared);
+        }
+        let mut exceptions = exceptions.into_iter().peekable();
+        match flight.cargo {
+            Cargo::Ops(ops) => {
+                for (at, op) in ops.into_iter().enumerate() {
+                    let answer = match exceptions.peek() {
+                        Some((index, _)) if *index as usize == at => {
+                            exceptions.next().map_or(Answer::Applied, |(_, answer)| answer)
+                        }
+                        _ => Answer::Applied,
+                    };
+                    self.op_answered(&op, answer, lane, shared);
+                }
+            }
+            Cargo::Listing(sent) => {
+                let dir = sent.dir;
+                self.part_answered(&sent, listing, shared);
+                self.land(dir);
+            }
+            Cargo::Chunk { transfer } => {
+                let failed = exceptions.next().map(|(_, answer)| answer);
+                self.chunk_answered(transfer, failed, shared);
+            }
+            Cargo::Drop => {}
+        }
+        self.pump_ready(lane, shared);
+    }
+
+    fn op_answered(&mut self, op: &SentOp, answer: Answer, lane: Lane, shared: &mut Shared) {
+        self.stamps.release(op.stamp);
+        if let (Some(name), Answer::Applied) = (&op.name, &answer) {
+            self.applied(op.dir, name, op.op, shared);
+        }
+        match &op.errand {
+            Errand::Mark => {
+                if let Some(name) = &op.name {
+                    self.mark_answered(op.dir, name, op.op, answer, lane, shared);
+                }
+            }
+            Errand::Want(counted) => {
+                if let Some(bytes) = *counted {
+                    self.tally.files_done += 1;
+                    self.tally.bytes_done += bytes;
+                }
+                if let (Some(name), true) = (&op.name, answer != Answer::Applied) {
+                    if self.marks.begin(op.dir, name, Hint::CONTENT, shared.now) {
+                        self.mark_answered(op.dir, name, op.op, answer, lane, shared);
+                    } else {
+                        self.mark(op.dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
+                    }
+                }
+            }
+            Errand::OwnMeta => self.own_meta_answered(op.dir, answer, shared),
+            Errand::Removal(removal) => self.removal_answered(*removal, answer, shared),
+            Errand::Rename => self.rename_answered(&answer, shared),
+        }
+        self.land(op.dir);
+    }
+
+    fn applied(&mut self, dir: DirKey, name: &Name, kind: SentKind, shared: &mut Shared) {
+        if self.problems.count() > 0
+            && let Some(path) = shared.map.path(dir)
+        {
+            self.problems.clear(&path.join(name));
+        }
+        if kind != SentKind::Attributes {
+            self.owe_meta(dir);
+        }
+        if kind == SentKind::MakesDir
+            && let Some(key) = shared.map.child(dir, name)
+        {
+            self.confirm(key);
+            self.owe_meta(key);
+        }
+    }
+
+    /// An answer showed that the sink has this directory.
+    pub(super) fn confirm(&mut self, dir: DirKey) {
+        if let Some(state) = self.dirs.get_mut(&dir) {
+            state.confirmed = true;
+        }
+    }
+
+    /// The sink made a directory that an operation presupposed. If it should have been there, all
+    /// that was in it is in doubt.
+    fn made_on_the_way(&mut self, path: &RelPath, shared: &mut Shared) {
+        let mut at = DirKey::ROOT;
+        for name in path.names() {
+            self.owe_meta(at);
+            match shared.map.child(at, &name) {
+                Some(key) => at = key,
+                None => return,
+            }
+        }
+        self.owe_meta(at);
+        let confirmed = self.dirs.get(&at).is_some_and(|state| state.confirmed);
+        if confirmed {
+            self.unclear(at);
+        }
+        self.confirm(at);
+    }
+
+    fn mark_answered(
+        &mut self,
+        dir: DirKey,
+        name: &Name,
+        kind: SentKind,
+        answer: Answer,
+        lane: Lane,
+        shared: &mut Shared,
+    ) {
+        let now = shared.now;
+        match answer {
+            Answer::Applied => {
+                if let Some(since) = self.marks.settle(dir, name, now)
+                    && lane == Lane::Live
+                {
+                    self.latencies.add(now.saturating_sub(since));
+                }
+            }
+            Answer::Superseded => self.marks.put_off(dir, name, Hint::CONTENT, now, false),
+            Answer::Needed(need) => self.needed(dir, name, kind, need, shared),
+            Answer::Failed(failure) => {
+                let path = shared.map.path(dir).unwrap_or_default().join(name);
+                self.failed_at(path, &failure, shared);
+                let failures = self.marks.get(dir, name).map_or(0, |mark| mark.failures);
+                let delay = RETRY * 2u32.pow(failures.min(RETRY_DOUBLINGS));
+                self.marks.put_off(dir, name, Hint::CONTENT, now + delay, true);
+            }
+        }
+    }
+
+    fn needed(
+        &mut self,
+        dir: DirKey,
+        name: &Name,
+        kind: SentKind,
+        need: Need,
+        shared: &mut Shared,
+    ) {
+        let now = shared.now;
+        match need {
+            Need::Content | Need::Transfer => {
+                self.marks.put_off(dir, name, Hint::CONTENT, now, false);
+            }
+            Need::Parent => {
+                self.marks.put_off(dir, name, Hint::CONTENT, now + PARENT_DELAY, false);
+                let place = shared.map.get(dir).and_then(|known| known.place().cloned());
+                if let Some((parent, dir_name)) = place {
+                    self.mark(parent, &dir_name, Hint::CONTENT, now, Duration::ZERO);
+                }
+            }
+            Need::Remains { dir: full, names } => {
+                self.start_removal(dir, name, kind != SentKind::Removes, &full, names, shared);
+            }
+        }
+    }
+
+    /// Notes a failure as a problem, or, if it is want of room, pauses content.
+    pub(super) fn failed_at(&mut self, path: RelPath, failure: &Failure, shared: &mut Shared) {
+        let text = match failure {
+            Failure::NoRoom => {
+                if self.full_until.is_none() {
+                    let note = "The sink's filesystem is full: content waits until there is room";
+                    shared.actions.push_back(Action::Note(note.to_owned()));
+                }
+                self.full_until = Some(shared.now + FULL_DELAY);
+                return;
+            }
+            Failure::Forbidden(text) | Failure::Other(text) => text.clone(),
+        };
+        self.problem(path, text, shared);
+    }
+
+    fn own_meta_answered(&mut self, dir: DirKey, answer: Answer, shared: &mut Shared) {
+        match answer {
+            Answer::Applied => {
+                if self.problems.count() > 0
+                    && let Some(path) = shared.map.path(dir)
+                {
+                    self.problems.clear(&path);
+                }
+            }
+            Answer::Superseded => self.owe_meta(dir),
+            Answer::Needed(_) => {
+                self.unclear(dir);
+                let place = shared.map.get(dir).and_then(|known| known.place().cloned());
+                if let Some((parent, name)) = place {
+                    self.mark(parent, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+                }
+            }
+            Answer::Failed(failure) => {
+                let path = shared.map.path(dir).unwrap_or_default();
+                if failure == Failure::NoRoom {
+                    self.owe_meta(dir);
+                }
+                self.failed_at(path, &failure, shared);
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Changes of the map, as each session has to hear of them.
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::{Session, Shared};
+use crate::model::path::Name;
+use crate::model::stamp::DirKey;
+
+/// What happened to the map.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A directory was met for the first time.
+    Appeared {
+        /// Its key.
+        key: DirKey,
+        /// The directory above.
+        parent: DirKey,
+        /// Whether live work met it: it is listed before the lazy walk goes on.
+        fresh: bool,
+    },
+    /// Names of files in a directory that has just appeared.
+    Files {
+        /// The directory.
+        dir: DirKey,
+        /// The names.
+        names: Vec<Name>,
+    },
+    /// A directory was renamed, as the kernel told.
+    Renamed {
+        /// The directory.
+        key: DirKey,
+        /// Where it was.
+        from: (DirKey, Name),
+        /// Where it is.
+        to: (DirKey, Name),
+    },
+    /// Two names were exchanged, as the kernel told.
+    Exchanged {
+        /// The directory that is now at `b`.
+        key: DirKey,
+        /// The directory that is now at `a`, if it is one.
+        other: Option<DirKey>,
+        /// One name.
+        a: (DirKey, Name),
+        /// The other.
+        b: (DirKey, Name),
+    },
+    /// A directory was found at another place than the map said: no rename can be sent for it.
+    Found {
+        /// The directory.
+        key: DirKey,
+        /// Where it had been, if at any place.
+        from: Option<(DirKey, Name)>,
+    },
+    /// Directories are gone from the map.
+    Vanished {
+        /// Their keys, parents first.
+        keys: Vec<DirKey>,
+    },
+}
+
+impl Session {
+    /// Takes note of a change of the map.
+    pub fn heed(&mut self, change: &Change, shared: &mut Shared) {
+        match change {
+            Change::Appeared { key, parent, fresh } => {
+                self.dirs.entry(*key).or_default();
+                let listed = self.dirs.get(parent).is_some_and(|dir| dir.clear == self.doubt);
+                if *fresh {
+                    self.unclear(*key);
+                } else if listed && self.active {
+                    self.push_walk(*key);
+                }
+            }
+            Change::Files { dir, names } => {
+                for name in names {
+                    self.mark(*dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
+                }
+            }
+            Change::Renamed { key, from, to } => self.renamed(*key, from, to, shared),
+            Change::Exchanged { key, other, a, b } => self.exchanged(*key, *other, a, b, shared),
+            Change::Found { key, from } => {
+                if let Some((dir, name)) = from {
+                    self.mark(*dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
+                }
+                self.displace(*key, shared);
+            }
+            Change::Vanished { keys } => {
+                for key in keys {
+                    self.vanished(*key);
+                }
+            }
+        }
+    }
+
+    /// The sink does not have a directory where it is now: it and all below is listed again there.
+    pub(super) fn displace(&mut self, key: DirKey, shared: &Shared) {
+        for each in shared.map.subtree(key) {
+            let state = self.dirs.entry(each).or_default();
+            if state.clear == self.doubt {
+                self.clear_count = self.clear_count.saturating_sub(1);
+            }
+            state.clear = 0;
+            state.placed = false;
+            state.confirmed = false;
+        }
+        self.unclear(key);
+    }
+
+    fn vanished(&mut self, key: DirKey) {
+        self.marks.forget_dir(key, false);
+        self.sink_place.remove(&key);
+        if let Some(state) = self.dirs.remove(&key)
+            && state.clear == self.doubt
+        {
+            self.clear_count = self.clear_count.saturating_sub(1);
+        }
+    }
+}

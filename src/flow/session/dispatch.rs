@@ -1,0 +1,279 @@
+//! What to do next: the one place where live is preferred to backlog (law 5).
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::looks::{Pending, Purpose};
+use crate::flow::session::{Session, Shared};
+use crate::model::limits::{
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX,
+};
+use crate::model::look::{Task, Want};
+use crate::model::path::Name;
+use crate::model::stamp::{DirKey, Lane};
+
+/// Looks at marked names under way at once: each may bring `LIVE_NAMES` files.
+const LIVE_LOOKS: usize = 8;
+/// Marked names that one look takes.
+const LIVE_NAMES: usize = 16;
+/// How long a mark waits that a rename fences.
+const FENCED_DELAY: Duration = Duration::from_millis(2);
+/// Wanted names beyond which no more directories are listed.
+const WANTS_MAX: usize = 16 * 1024;
+
+impl Session {
+    /// Starts all the work that there is room for.
+    pub fn pump(&mut self, shared: &mut Shared) {
+        if !self.active || self.outcome.is_some() {
+            return;
+        }
+        for lane in Lane::ALL {
+            self.pump_ready(lane, shared);
+        }
+        if self.full_until.is_some_and(|until| until <= shared.now) {
+            self.full_until = None;
+        }
+        self.marks.expire_cooling(shared.now);
+        self.pump_renames(shared);
+        self.pump_marks(shared);
+        self.pump_metas(shared);
+        self.pump_transfers(shared);
+        self.pump_wants(shared);
+        self.pump_listings(shared);
+        self.pump_ending(shared);
+    }
+
+    fn looks_in(&self, lane: Lane) -> usize {
+        self.pending.values().filter(|pending| pending.lane == lane).count()
+    }
+
+    fn pump_marks(&mut self, shared: &mut Shared) {
+        while self.looks_in(Lane::Live) < LIVE_LOOKS && self.lane_room(Lane::Live, 0) {
+            let mut names: Vec<(Name, Hint)> = Vec::new();
+            let mut dir = None;
+            while names.len() < LIVE_NAMES {
+                let next = self.marks.take_ripe(shared.now, dir);
+                let Some((at, name, hint)) = next else { break };
+                if self.is_name_fenced(at, &name, shared) {
+                    let later = shared.now + FENCED_DELAY;
+                    self.marks.put_off(at, &name, Hint::META, later, false);
+                    continue;
+                }
+                dir = Some(at);
+                names.push((name, hint));
+            }
+            let Some(dir) = dir else { return };
+            self.look_at_marks(dir, names, shared);
+        }
+    }
+
+    fn look_at_marks(&mut self, dir: DirKey, names: Vec<(Name, Hint)>, shared: &mut Shared) {
+        let Some(address) = shared.map.address(dir) else {
+            // Adrift: its place will be known, or it will vanish with its marks.
+            for (name, hint) in names {
+                self.marks.put_off(dir, &name, hint, shared.now + FENCED_DELAY * 5, false);
+            }
+            return;
+        };
+        let wanted = names.iter().map(|(name, hint)| {
+            (name.clone(), if hint.content { Want::Content } else { Want::Meta })
+        });
+        let task = Task::Names(wanted.collect());
+        let stamp = self.stamp();
+        let purpose = Purpose::Marks { names, stamp };
+        self.start_look(Lane::Live, dir, address, task, purpose, shared);
+    }
+
+    fn start_look(
+        &mut self,
+        lane: Lane,
+        dir: DirKey,
+        address: crate::model::look::DirAddress,
+        task: Task,
+        purpose: Purpose,
+        shared: &mut Shared,
+    ) {
+        self.busy(dir);
+        let path = address.path.clone();
+        let id = shared.look(Some(self.id), lane == Lane::Live, address, task);
+        self.pending.insert(id, Pending { lane, dir, path, purpose });
+    }
+
+    /// Own attributes of directories in which nothing is outstanding (H21).
+    fn pump_metas(&mut self, shared: &mut Shared) {
+        let mut left = self.metas.len();
+        while left > 0
+            && self.looks_in(Lane::Backlog) < LOOKS_MAX
+            && self.lane_room(Lane::Backlog, 0)
+        {
+            left -= 1;
+            let Some(dir) = self.metas.pop_front() else { return };
+            if self.is_fenced(dir, shared) {
+                self.metas.push_back(dir);
+                continue;
+            }
+            let quiet = self.marks.count_in(dir) == 0;
+            let Some(state) = self.dirs.get_mut(&dir) else { continue };
+            if !state.meta_due || state.busy > 0 || state.clear == 0 || !quiet {
+                continue;
+            }
+            let Some(address) = shared.map.address(dir) else { continue };
+            state.meta_due = false;
+            let stamp = self.stamp();
+            let purpose = Purpose::OwnMeta { stamp };
+            self.start_look(Lane::Backlog, dir, address, Task::OwnMeta, purpose, shared);
+        }
+    }
+
+    /// Content that the sink needs, in batches of small files.
+    fn pump_wants(&mut self, shared: &mut Shared) {
+        let mut left = self.wants.len();
+        while left > 0
+            && self.full_until.is_none()
+            && self.looks_in(Lane::Backlog) < LOOKS_MAX / 4
+            && self.lane_room(Lane::Backlog, BATCH_BYTES_MAX)
+        {
+            left -= 1;
+            let Some(mut want) = self.wants.pop_front() else { return };
+            if self.is_fenced(want.dir, shared) {
+                self.wants.push_back(want);
+                continue;
+            }
+            let mut bytes = 0;
+            let fit = want.names.iter().take(BATCH_OPS_MAX).take_while(|(_, size)| {
+                bytes += size;
+                want.retouch || bytes <= BATCH_BYTES_MAX
+            });
+            let count = fit.count().max(1).min(want.names.len());
+            let rest = want.names.split_off(count);
+            if !rest.is_empty() {
+                let (dir, retouch, counted) = (want.dir, want.retouch, want.counted);
+                self.wants.push_front(super::listings::Want { dir, names: rest, retouch, counted });
+                left += 1;
+            }
+            self.wants_count = self.wants_count.saturating_sub(want.names.len());
+            let dir = want.dir;
+            let Some(address) = shared.map.address(dir) else {
+                for _ in &want.names {
+                    self.want_over(dir);
+                }
+                continue;
+            };
+            let bring = if want.retouch { Want::Meta } else { Want::Content };
+            let names = want.names.iter().map(|(name, _)| (name.clone(), bring)).collect();
+            let stamp = self.stamp();
+            let purpose = Purpose::Wants { want, stamp };
+            self.start_look(Lane::Backlog, dir, address, Task::Names(names), purpose, shared);
+        }
+    }
+
+    fn pump_listings(&mut self, shared: &mut Shared) {
+        let open: Vec<u64> =
+            self.listings.iter().filter(|(_, l)| !l.reading && !l.ended).map(|(i, _)| *i).collect();
+        for id in open {
+            if !self.may_list() {
+                return;
+            }
+            self.read_part(id, false, shared);
+        }
+        while self.may_list() && self.listings.len() < LISTINGS_OPEN_MAX {
+            let Some(dir) = self.next_to_list(shared) else { return };
+            let id = self.open_listing(dir);
+            self.read_part(id, true, shared);
+        }
+    }
+
+    fn may_list(&self) -> bool {
+        let reading = self.listings.values().filter(|listing| listing.reading).count();
+        self.full_until.is_none()
+            && self.wants_count < WANTS_MAX
+            && self.large.len() < WANTS_MAX
+            && self.parts_unanswered + reading < LISTING_PARTS_MAX
+            && self.lane_room(Lane::Backlog, 0)
+    }
+
+    fn read_part(&mut self, id: u64, first: bool, shared: &mut Shared) {
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        let dir = listing.dir;
+        let Some(address) = shared.map.address(dir) else {
+            return self.listing_adrift(id, shared);
+        };
+        listing.reading = true;
+        let stamp = self.stamp();
+        let purpose = Purpose::Part { listing: id, stamp };
+        let task = Task::List { listing: id, first };
+        self.start_look(Lane::Backlog, dir, address, task, purpose, shared);
+    }
+
+    /// The next directory that is to be listed: fresh ones first, then the walk, deepest first.
+    fn next_to_list(&mut self, shared: &mut Shared) -> Option<DirKey> {
+        let mut fenced = Vec::new();
+        let mut found = None;
+        while found.is_none() {
+            let next = self.fresh.pop_front().or_else(|| self.walk.pop());
+            let Some(dir) = next else {
+                if fenced.is_empty() && self.recheck.is_some_and(|at| at <= shared.now) {
+                    self.recheck = None;
+                    self.push_unclear(shared);
+                    if !self.walk.is_empty() {
+                        continue;
+                    }
+                }
+                break;
+            };
+            if shared.map.address(dir).is_none() {
+                self.set_queued_if_known(dir);
+                continue;
+            }
+            if self.is_fenced(dir, shared) {
+                fenced.push(dir);
+                continue;
+            }
+            self.set_queued(dir, false);
+            let state = self.dirs.entry(dir).or_default();
+            if state.clear < self.doubt {
+                found = Some(dir);
+            }
+        }
+        self.walk.extend(fenced);
+        found
+    }
+
+    fn set_queued_if_known(&mut self, dir: DirKey) {
+        if let Some(state) = self.dirs.get_mut(&dir) {
+            state.queued = false;
+        }
+    }
+
+    fn push_unclear(&mut self, shared: &Shared) {
+        let unclear: Vec<DirKey> = shared
+            .map
+            .keys()
+            .filter(|key| {
+                let listing = || self.listings.values().any(|listing| listing.dir == *key);
+                self.dirs.get(key).is_none_or(|state| state.clear < self.doubt) && !listing()
+            })
+            .collect();
+        for key in unclear {
+            self.push_walk(key);
+        }
+    }
+
+    /// Whether every directory known is clear and nothing that a listing brought is left.
+    pub(super) fn walked(&self) -> bool {
+        self.active
+            && self.walk.is_empty()
+            && self.fresh.is_empty()
+            && self.recheck.is_none()
+            && self.listings.is_empty()
+            && self.wants.is_empty()
+            && self.large.is_empty()
+            && self.transfers.is_empty()
+    }
+
+    /// When something is to be done next, if nothing comes before.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Duration> {
+        [self.marks.next_ripe(), self.full_until, self.recheck].into_iter().flatten().min()
+    }
+}

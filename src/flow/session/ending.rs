@@ -1,0 +1,235 @@
+//! The termination phase at the source: drain, sweep, report.
+//!
+//! | stage | until | next |
+//! |---|---|---|
+//! | draining | the backlog is empty and (once) what was marked by then is settled | sweeping |
+//! | sweeping | every directory was listed again and what that brought is settled | see below |
+//!
+//! A sweep that found nothing ends the phase; one that found something is followed by another, up
+//! to a bound. For `Ending::Cutover` nothing may be marked at the end; for `Ending::Once` names
+//! that changed after the backlog emptied are listed as hot.
+
+use std::time::Duration;
+
+use crate::flow::marks::State;
+use crate::flow::session::{Session, Shared};
+use crate::model::path::RelPath;
+use crate::model::session::{Ending, FinalReport, Outcome, REPORT_LINES_MAX};
+
+/// Sweeps after which a termination phase gives up: the source goes on changing.
+const SWEEPS_MAX: u32 = 10;
+/// How long a cutover waits for the source to be quiet once the backlog is empty.
+const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long names that go on changing keep `Ending::Once` waiting.
+const HOT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often names that wait only for their cooling time are hurried.
+const HURRY: Duration = Duration::from_millis(100);
+
+/// A termination phase under way.
+#[derive(Debug)]
+pub(super) struct Termination {
+    pub(super) ending: Ending,
+    stage: Stage,
+    began: Duration,
+    /// When the backlog was first empty: the time that counts for `Ending::Once`.
+    emptied: Option<Duration>,
+    /// When the walk of the present stage was first seen to be over.
+    walked: Option<Duration>,
+    hurried: Duration,
+    sweeps: u32,
+    differences: u64,
+}
+
+/// A sweep that has seen every directory.
+struct Sweep {
+    ending: Ending,
+    began: Duration,
+    emptied: Duration,
+    /// The source has not been quiet for too long.
+    late: bool,
+    /// The source may still become quiet in time.
+    calm: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Draining,
+    Sweeping,
+}
+
+impl Session {
+    /// Enters the termination phase. Asking again changes nothing, but for how it is to end.
+    pub fn terminate(&mut self, ending: Ending, shared: &mut Shared) {
+        if let Some(termination) = &mut self.termination {
+            termination.ending = ending;
+            return;
+        }
+        self.outcome = None;
+        self.termination = Some(Termination {
+            ending,
+            stage: Stage::Draining,
+            began: shared.now,
+            emptied: None,
+            walked: None,
+            hurried: Duration::ZERO,
+            sweeps: 0,
+            differences: 0,
+        });
+    }
+
+    /// Goes back to the transfer phase, after a termination phase that could not finish.
+    pub fn resume(&mut self) {
+        self.termination = None;
+        self.outcome = None;
+    }
+
+    pub(super) fn count_differences(&mut self, found: u64) {
+        if let Some(termination) = &mut self.termination {
+            termination.differences += found;
+        }
+    }
+
+    /// Whether nothing is under way but what failed and was tried again since `since`.
+    fn settled(&self, since: Duration) -> bool {
+        self.full_until.is_none()
+            && self.walked()
+            && self.renames.is_empty()
+            && self.removals.is_empty()
+            && self.metas.is_empty()
+            && self.parked.is_empty()
+            && self.queries.is_empty()
+            && self.pending.is_empty()
+            && self.flights.iter().all(std::collections::BTreeMap::is_empty)
+            && self.ready.iter().all(std::collections::VecDeque::is_empty)
+            && self.marks.iter().all(|(_, _, mark)| is_given_up(mark, since))
+    }
+
+    /// Whether what was marked up to a moment is settled, whatever came since.
+    fn settled_up_to(&self, moment: Duration, since: Duration) -> bool {
+        self.full_until.is_none()
+            && self.walked()
+            && self.removals.is_empty()
+            && self.marks.iter().all(|(_, _, m)| m.since > moment || is_given_up(m, since))
+    }
+
+    pub(super) fn pump_ending(&mut self, shared: &mut Shared) {
+        let quiet_watch = shared.halves.is_empty() && shared.is_armed();
+        let walked = self.walked() && quiet_watch;
+        let Some(termination) = &mut self.termination else { return };
+        if !walked {
+            return;
+        }
+        let emptied = *termination.emptied.get_or_insert(shared.now);
+        let walked = *termination.walked.get_or_insert(shared.now);
+        if shared.now >= termination.hurried + HURRY {
+            termination.hurried = shared.now;
+            self.marks.hurry(shared.now);
+        }
+        let Some(termination) = &self.termination else { return };
+        let (ending, began) = (termination.ending, termination.began);
+        let late = shared.now > walked + QUIET_TIMEOUT;
+        let calm = shared.now < walked + HOT_TIMEOUT;
+        match termination.stage {
+            Stage::Draining => {
+                let drained = match ending {
+                    Ending::Cutover => self.settled(began),
+                    Ending::Once => {
+                        self.settled(began) || (!calm && self.settled_up_to(emptied, began))
+                    }
+                };
+                if drained {
+                    self.next_sweep();
+                } else if late && ending == Ending::Cutover {
+                    self.finish(Outcome::Unfinished, shared);
+                }
+            }
+            Stage::Sweeping => self.swept(&Sweep { ending, began, emptied, late, calm }, shared),
+        }
+    }
+
+    fn next_sweep(&mut self) {
+        if let Some(termination) = &mut self.termination {
+            termination.stage = Stage::Sweeping;
+            termination.walked = None;
+            termination.sweeps += 1;
+            termination.differences = 0;
+        }
+        self.foreign.reset();
+        self.raise_doubt();
+    }
+
+    fn swept(&mut self, sweep: &Sweep, shared: &mut Shared) {
+        let Sweep { ending, began, emptied, late, calm } = *sweep;
+        let Some(termination) = &self.termination else { return };
+        let (found, sweeps) = (termination.differences > 0, termination.sweeps);
+        let settled = self.settled(began);
+        let done = match ending {
+            Ending::Cutover => settled,
+            Ending::Once => settled || (!calm && self.settled_up_to(emptied, began)),
+        };
+        if !done {
+            if late {
+                self.finish(Outcome::Unfinished, shared);
+            }
+            return;
+        }
+        self.tally.sweeps += 1;
+        let again = match ending {
+            Ending::Cutover => found,
+            Ending::Once => found && settled,
+        };
+        if again && sweeps < SWEEPS_MAX {
+            self.next_sweep();
+        } else if again {
+            self.finish(Outcome::Unfinished, shared);
+        } else if self.problems.count() > 0 || !settled {
+            self.finish(Outcome::Problems, shared);
+        } else {
+            self.finish(Outcome::Equal, shared);
+        }
+    }
+
+    fn finish(&mut self, outcome: Outcome, shared: &mut Shared) {
+        let hot: Vec<RelPath> = self
+            .marks
+            .iter()
+            .filter(|(_, _, mark)| mark.failures == 0)
+            .take(REPORT_LINES_MAX)
+            .filter_map(|(dir, name, _)| Some(shared.map.path(dir)?.join(name)))
+            .collect();
+        let text = match outcome {
+            Outcome::Equal if self.foreign.count() > 0 => {
+                "Both trees are equal, but for foreign names at the sink".to_owned()
+            }
+            Outcome::Equal => "Both trees are equal".to_owned(),
+            Outcome::Problems if hot.is_empty() => {
+                "Finished, with problems: the report lists them".to_owned()
+            }
+            Outcome::Problems => {
+                "Finished; some names went on changing: the report lists them".to_owned()
+            }
+            Outcome::Unfinished => {
+                "Not finished: the source went on changing. Stop the writers and try again"
+                    .to_owned()
+            }
+        };
+        self.outcome = Some(FinalReport {
+            outcome,
+            text,
+            figures: self.figures(shared),
+            problems: self.problems.lines(),
+            foreign: self.foreign.names(),
+            hot: hot.iter().map(|path| path.as_bytes().to_vec()).collect(),
+            lost_attributes: Vec::new(),
+        });
+        self.termination = None;
+    }
+}
+
+/// A mark that failed and was tried again since: it is a problem, and keeps nobody waiting.
+fn is_given_up(mark: &crate::flow::marks::Mark, since: Duration) -> bool {
+    mark.state == State::Waiting
+        && mark.failures > 0
+        && (mark.began >= since || mark.failures > 1)
+        && mark.again.is_none()
+}

@@ -1,0 +1,311 @@
+//! Messages under way: made, sent when there is credit, remembered until they are answered.
+
+use crate::flow::session::listings::SentListing;
+use crate::flow::session::{Action, Outgoing, Session, Shared};
+use crate::model::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX};
+use crate::model::message::Body;
+use crate::model::offer::Offer;
+use crate::model::op::{Op, Operation};
+use crate::model::path::Name;
+use crate::model::stamp::{DirKey, Lane, Stamp};
+
+/// Header bytes that a message and each operation in it cost, about.
+const MESSAGE_BYTES: u64 = 64;
+const OP_BYTES: u64 = 96;
+
+/// What an operation under way was sent for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Errand {
+    /// A mark, which it settles.
+    Mark,
+    /// An entry of a listing that the sink needed; with the bytes it counts for.
+    Want(Option<u64>),
+    /// The own attributes of the directory.
+    OwnMeta,
+    /// A step of a removal.
+    Removal(u64),
+    /// The rename at the head of the queue.
+    Rename,
+}
+
+/// One operation under way.
+#[derive(Debug, Clone)]
+pub(super) struct SentOp {
+    pub(super) stamp: Stamp,
+    /// The directory that the name is in; for own attributes the directory itself.
+    pub(super) dir: DirKey,
+    pub(super) name: Option<Name>,
+    pub(super) errand: Errand,
+    pub(super) op: SentKind,
+}
+
+/// What of an operation matters for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SentKind {
+    /// It changes what the directory holds, and so the directory's times.
+    Names,
+    /// It removes a name.
+    Removes,
+    /// It makes a directory.
+    MakesDir,
+    /// It changes attributes alone.
+    Attributes,
+}
+
+impl SentKind {
+    fn of(op: &Op) -> SentKind {
+        match op {
+            Op::SetMeta { .. } => SentKind::Attributes,
+            Op::MakeDir { .. } => SentKind::MakesDir,
+            Op::Remove { .. } => SentKind::Removes,
+            _ => SentKind::Names,
+        }
+    }
+}
+
+/// What a message under way carries.
+#[derive(Debug)]
+pub(super) enum Cargo {
+    Ops(Vec<SentOp>),
+    Listing(SentListing),
+    Chunk { transfer: u64 },
+    Drop,
+}
+
+/// A message under way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) bytes: u64,
+    pub(super) cargo: Cargo,
+}
+
+/// A message that waits for credit.
+#[derive(Debug)]
+pub(super) struct Ready {
+    flight: Flight,
+    body: Body,
+    content: Option<Vec<u8>>,
+    offers: Vec<Offer>,
+}
+
+/// An operation about to be sent.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) op: Op,
+    pub(super) stamp: Stamp,
+    pub(super) dir: DirKey,
+    pub(super) name: Option<Name>,
+    pub(super) errand: Errand,
+}
+
+impl Session {
+    /// Sends operations, in as many messages as the bounds ask for. `content` holds the bytes of
+    /// their `Put`s in order. Each draft's stamp must be held; its answer releases it.
+    pub(super) fn post_ops(
+        &mut self,
+        lane: Lane,
+        drafts: Vec<Draft>,
+        mut content: Vec<u8>,
+        shared: &mut Shared,
+    ) {
+        let mut batch: Vec<Draft> = Vec::new();
+        let mut bytes = 0;
+        for draft in drafts {
+            let more = draft.op.frame_bytes();
+            if batch.len() == BATCH_OPS_MAX || (bytes > 0 && bytes + more > BATCH_BYTES_MAX) {
+                let rest = content.split_off((bytes as usize).min(content.len()));
+                let head = std::mem::replace(&mut content, rest);
+                self.post_batch(lane, std::mem::take(&mut batch), head, shared);
+                bytes = 0;
+            }
+            bytes += more;
+            batch.push(draft);
+        }
+        if !batch.is_empty() {
+            self.post_batch(lane, batch, content, shared);
+        }
+    }
+
+    fn post_batch(
+        &mut self,
+        lane: Lane,
+        drafts: Vec<Draft>,
+        content: Vec<u8>,
+        shared: &mut Shared,
+    ) {
+        let mut sent = Vec::with_capacity(drafts.len());
+        let mut operations = Vec::with_capacity(drafts.len());
+        let mut offers = Vec::new();
+        for Draft { op, stamp, dir, name, errand } in drafts {
+            offers.extend(offer_of(&op, &errand));
+            let kind = SentKind::of(&op);
+            self.take_off(dir);
+            self.note_placed(dir, shared);
+            sent.push(SentOp { stamp, dir, name, errand, op: kind });
+            operations.push(Operation { stamp, op });
+        }
+        let bytes = MESSAGE_BYTES + OP_BYTES * operations.len() as u64 + content.len() as u64;
+        let has_content = operations.iter().any(|o| matches!(o.op, Op::Put { .. }));
+        let ready = Ready {
+            flight: Flight { bytes, cargo: Cargo::Ops(sent) },
+            body: Body::Operations(operations),
+            content: has_content.then_some(content),
+            offers,
+        };
+        self.post(lane, ready, shared);
+    }
+
+    /// Sends a part of a listing.
+    pub(super) fn post_listing(
+        &mut self,
+        sent: SentListing,
+        part: crate::model::op::ListingPart,
+        shared: &mut Shared,
+    ) {
+        let mut offers = vec![Offer::Dir(part.dir.clone())];
+        let mut bytes = MESSAGE_BYTES;
+        for listed in &part.entries {
+            bytes += 80 + listed.name.as_bytes().len() as u64;
+            let path = part.dir.join(&listed.name);
+            offers.push(if listed.entry.is_dir() { Offer::Dir(path) } else { Offer::Name(path) });
+        }
+        self.take_off(sent.dir);
+        self.note_placed(sent.dir, shared);
+        let ready = Ready {
+            flight: Flight { bytes, cargo: Cargo::Listing(sent) },
+            body: Body::Listing(part),
+            content: None,
+            offers,
+        };
+        self.post(Lane::Backlog, ready, shared);
+    }
+
+    /// Sends bytes of a large file.
+    pub(super) fn post_chunk(
+        &mut self,
+        transfer: u64,
+        offset: u64,
+        content: Vec<u8>,
+        shared: &mut Shared,
+    ) {
+        let bytes = MESSAGE_BYTES + content.len() as u64;
+        let ready = Ready {
+            flight: Flight { bytes, cargo: Cargo::Chunk { transfer } },
+            body: Body::Chunk { transfer, offset },
+            content: Some(content),
+            offers: Vec::new(),
+        };
+        self.post(Lane::Backlog, ready, shared);
+    }
+
+    /// Tells the sink that a transfer is given up.
+    pub(super) fn post_drop(&mut self, transfer: u64, shared: &mut Shared) {
+        let ready = Ready {
+            flight: Flight { bytes: MESSAGE_BYTES, cargo: Cargo::Drop },
+            body: Body::Drop { transfer },
+            content: None,
+            offers: Vec::new(),
+        };
+        self.post(Lane::Backlog, ready, shared);
+    }
+
+    fn post(&mut self, lane: Lane, ready: Ready, shared: &mut Shared) {
+        let queue = &mut self.ready[lane.index()];
+        queue.push_back(ready);
+        self.pump_ready(lane, shared);
+    }
+
+    /// Sends what is ready, as far as the credit goes.
+    pub(super) fn pump_ready(&mut self, lane: Lane, shared: &mut Shared) {
+        let at = lane.index();
+        while let Some(next) = self.ready[at].front() {
+            if !self.credit[at].has_room(next.flight.bytes) {
+                return;
+            }
+            let Some(Ready { flight, body, content, offers }) = self.ready[at].pop_front() else {
+                return;
+            };
+            self.credit[at].spend(flight.bytes);
+            self.sent[at] += 1;
+            self.tally.bytes_on_wire += flight.bytes;
+            let sequence = self.sent[at];
+            self.flights[at].insert(sequence, flight);
+            shared.actions.push_back(Action::Send(Outgoing {
+                sink: self.id,
+                epoch: self.terms.epoch,
+                lane,
+                sequence,
+                watermark: self.stamps.watermark(),
+                body,
+                content,
+                offers,
+            }));
+        }
+    }
+
+    fn take_off(&mut self, dir: DirKey) {
+        let state = self.dirs.entry(dir).or_default();
+        state.busy += 1;
+        state.flying += 1;
+    }
+
+    /// The end of what `take_off` began.
+    pub(super) fn land(&mut self, dir: DirKey) {
+        if let Some(state) = self.dirs.get_mut(&dir) {
+            state.flying = state.flying.saturating_sub(1);
+        }
+        self.idle(dir);
+    }
+
+    /// From now on the sink may have this directory, and so all above it.
+    fn note_placed(&mut self, dir: DirKey, shared: &Shared) {
+        let state = self.dirs.entry(dir).or_default();
+        if state.placed {
+            return;
+        }
+        for above in shared.map.upwards(dir) {
+            let state = self.dirs.entry(above).or_default();
+            if std::mem::replace(&mut state.placed, true) {
+                return;
+            }
+        }
+    }
+
+    /// Whether a message under way speaks of that very name.
+    pub(super) fn is_flying(&self, dir: DirKey, name: &Name) -> bool {
+        if self.dirs.get(&dir).is_none_or(|state| state.flying == 0) {
+            return false;
+        }
+        let speaks = |cargo: &Cargo| match cargo {
+            Cargo::Ops(ops) => ops.iter().any(|op| op.dir == dir && op.name.as_ref() == Some(name)),
+            _ => false,
+        };
+        self.flights.iter().flat_map(|lane| lane.values()).any(|flight| speaks(&flight.cargo))
+            || self.ready.iter().flatten().any(|ready| speaks(&ready.flight.cargo))
+    }
+
+    /// Whether a message under way speaks of anything in a directory of which `is_within` is true.
+    pub(super) fn flies_within(&self, is_within: impl Fn(DirKey) -> bool) -> bool {
+        let touches = |cargo: &Cargo| match cargo {
+            Cargo::Ops(ops) => ops.iter().any(|op| is_within(op.dir)),
+            Cargo::Listing(listing) => is_within(listing.dir),
+            Cargo::Chunk { .. } | Cargo::Drop => false,
+        };
+        self.flights.iter().flat_map(|lane| lane.values()).any(|flight| touches(&flight.cargo))
+            || self.ready.iter().flatten().any(|ready| touches(&ready.flight.cargo))
+    }
+}
+
+/// What a journal must know before an operation leaves. Entries of listings are in it already.
+fn offer_of(op: &Op, errand: &Errand) -> Option<Offer> {
+    match op {
+        Op::Put { .. } | Op::Symlink { .. } if matches!(errand, Errand::Want(_)) => None,
+        Op::Put { path, .. } | Op::Commit { path, .. } | Op::Symlink { path, .. } => {
+            Some(Offer::Name(path.clone()))
+        }
+        Op::MakeDir { path } => Some(Offer::Dir(path.clone())),
+        Op::Rename { from, to, .. } => Some(Offer::Moved { from: from.clone(), to: to.clone() }),
+        Op::Exchange { a, b } => Some(Offer::Exchanged { a: a.clone(), b: b.clone() }),
+        Op::SetMeta { .. } | Op::Remove { .. } => None,
+    }
+}

@@ -1,0 +1,390 @@
+//! The backlog as a comparison: directories are listed in parts, the sink answers what it needs.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::{Session, Shared};
+use crate::model::entry::{Entry, Identity};
+use crate::model::limits::LIVE_BYTES_MAX;
+use crate::model::look::Seen;
+use crate::model::message::ListingAnswer;
+use crate::model::op::{Answer, Listed, ListingEnd, ListingPart};
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::{DirKey, Stamp};
+
+/// How long a directory waits whose listing was in vain.
+const RELIST_DELAY: Duration = Duration::from_millis(20);
+
+/// A directory that is being listed.
+#[derive(Debug)]
+pub(super) struct Listing {
+    pub(super) dir: DirKey,
+    /// The number of doubt when its first part was asked for.
+    doubt: u64,
+    /// Parts sent so far.
+    parts: u32,
+    /// Parts sent and not answered.
+    unanswered: u32,
+    /// Whether a part is being read.
+    pub(super) reading: bool,
+    /// Whether the last part was read.
+    pub(super) ended: bool,
+    /// Names of the directories met.
+    dirs: HashSet<Name>,
+    /// Whether its entries are counted for the first time in this epoch.
+    counted: bool,
+}
+
+/// A part under way, kept until it is answered: it gives the indexes of the answer their meaning.
+#[derive(Debug)]
+pub(super) struct SentListing {
+    pub(super) dir: DirKey,
+    listing: u64,
+    stamp: Stamp,
+    entries: Vec<SentEntry>,
+    counted: bool,
+}
+
+#[derive(Debug)]
+struct SentEntry {
+    name: Name,
+    bytes: u64,
+    is_dir: bool,
+}
+
+/// Entries of one directory that the sink needs.
+#[derive(Debug)]
+pub(super) struct Want {
+    pub(super) dir: DirKey,
+    /// Each with the bytes that its listing gave.
+    pub(super) names: Vec<(Name, u64)>,
+    /// Attributes alone are wanted.
+    pub(super) retouch: bool,
+    /// Whether they count for progress.
+    pub(super) counted: bool,
+}
+
+impl Session {
+    /// Begins to list a directory.
+    pub(super) fn open_listing(&mut self, dir: DirKey) -> u64 {
+        let id = self.next_listing;
+        self.next_listing += 1;
+        let state = self.dirs.entry(dir).or_default();
+        let counted = !std::mem::replace(&mut state.counted, true);
+        self.busy(dir);
+        let listing = Listing {
+            dir,
+            doubt: self.doubt,
+            parts: 0,
+            unanswered: 0,
+            reading: false,
+            ended: false,
+            dirs: HashSet::new(),
+            counted,
+        };
+        self.listings.insert(id, listing);
+        id
+    }
+
+    pub(super) fn part_seen(
+        &mut self,
+        id: u64,
+        stamp: Stamp,
+        seen: Seen,
+        blocked: bool,
+        shared: &mut Shared,
+    ) {
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        listing.reading = false;
+        let dir = listing.dir;
+        match seen {
+            Seen::Part { identity, watched, entries, problems, end } if !blocked => {
+                if let Some(known) = shared.map.get_mut(dir) {
+                    known.watched = watched;
+                }
+                if shared.map.identify(dir, identity).is_err() {
+                    self.ask_place(dir, shared);
+                    return self.abandon(id, stamp, shared);
+                }
+                let path = shared.map.path(dir).unwrap_or_default();
+                for (name, text) in problems {
+                    self.problem(path.join(&name), text, shared);
+                }
+                let entries = self.enter(id, dir, &path, entries, shared);
+                self.send_part(id, stamp, path, entries, end, shared);
+            }
+            Seen::Unreadable(text) if !blocked => {
+                let path = shared.map.path(dir).unwrap_or_default();
+                self.problem(path, text, shared);
+                self.listings.remove(&id);
+                let doubt = self.doubt;
+                self.set_clear(dir, doubt);
+                self.idle(dir);
+            }
+            _ => {
+                if !blocked {
+                    self.ask_place(dir, shared);
+                }
+                self.abandon(id, stamp, shared);
+            }
+        }
+    }
+
+    /// Gives a listing up: what was sent of it proves nothing, and the directory is listed again.
+    fn abandon(&mut self, id: u64, stamp: Stamp, shared: &mut Shared) {
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        let dir = listing.dir;
+        listing.ended = true;
+        shared.close_listing(id, dir);
+        if listing.parts > 0 {
+            let path = shared.map.path(dir);
+            if let Some(path) = path.filter(|_| !self.is_fenced(dir, shared)) {
+                self.send_part(id, stamp, path, Vec::new(), ListingEnd::Abandoned, shared);
+            }
+        }
+        self.drop_ended(id);
+        if shared.map.get(dir).is_some() {
+            self.set_clear(dir, 0);
+            self.recheck_at(shared.now + RELIST_DELAY);
+        }
+    }
+
+    /// Directories in a part enter the map; the rest is filtered of what can't be carried.
+    fn enter(
+        &mut self,
+        id: u64,
+        dir: DirKey,
+        path: &RelPath,
+        entries: Vec<(Listed, Identity)>,
+        shared: &mut Shared,
+    ) -> Vec<Listed> {
+        let mut kept = Vec::with_capacity(entries.len());
+        for (listed, identity) in entries {
+            let at = path.join(&listed.name);
+            if let Some(text) = self.unfit(dir, &listed.name, &listed.entry, &at) {
+                self.problem(at, text, shared);
+                // A special entry stays: the sink leaves it alone, and does not ask after it.
+                if !matches!(listed.entry, Entry::Special { .. }) {
+                    continue;
+                }
+            } else if listed.entry.is_dir() {
+                if let Some(listing) = self.listings.get_mut(&id) {
+                    listing.dirs.insert(listed.name.clone());
+                }
+                self.meet_dir(dir, &listed.name, identity, shared);
+            }
+            kept.push(listed);
+        }
+        kept
+    }
+
+    fn meet_dir(&mut self, dir: DirKey, name: &Name, identity: Identity, shared: &mut Shared) {
+        let there = shared.map.child(dir, name);
+        let known = shared.map.by_identity(identity);
+        match (there, known) {
+            (None, None) => {
+                if let Some(key) = shared.insert_dir(dir, name, false) {
+                    let _ = shared.map.identify(key, identity);
+                }
+            }
+            (Some(there), Some(known)) if there == known => {}
+            (Some(there), None) if shared.map.identify(there, identity).is_ok() => {}
+            _ => self.mark(dir, name, Hint::META, shared.now, Duration::ZERO),
+        }
+    }
+
+    fn send_part(
+        &mut self,
+        id: u64,
+        stamp: Stamp,
+        path: RelPath,
+        entries: Vec<Listed>,
+        end: ListingEnd,
+        shared: &mut Shared,
+    ) {
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        let (dir, counted) = (listing.dir, listing.counted);
+        let part = listing.parts;
+        listing.parts += 1;
+        listing.unanswered += 1;
+        listing.ended |= end != ListingEnd::More;
+        self.parts_unanswered += 1;
+        let mut sent = Vec::with_capacity(entries.len());
+        for listed in &entries {
+            let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
+            if counted && !is_dir && end != ListingEnd::Abandoned {
+                self.tally.files_known += 1;
+                self.tally.bytes_known += bytes;
+            }
+            sent.push(SentEntry { name: listed.name.clone(), bytes, is_dir });
+        }
+        if end == ListingEnd::Complete {
+            self.listed(id, dir, shared);
+        }
+        self.stamps.hold(stamp);
+        let sent = SentListing { dir, listing: id, stamp, entries: sent, counted };
+        let part = ListingPart { listing: id, dir: path, stamp, part, entries, end };
+        self.post_listing(sent, part, shared);
+    }
+
+    /// A directory was read to its end: it is clear, and those in it come next.
+    fn listed(&mut self, id: u64, dir: DirKey, shared: &mut Shared) {
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        let met = std::mem::take(&mut listing.dirs);
+        let doubt = listing.doubt;
+        self.set_clear(dir, doubt);
+        let children: Vec<(Name, DirKey)> =
+            shared.map.children(dir).map(|(name, key)| (name.clone(), key)).collect();
+        for (name, key) in children.into_iter().rev() {
+            if met.contains(&name) {
+                if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
+                    self.push_walk(key);
+                }
+            } else {
+                self.mark(dir, &name, Hint::META, shared.now, Duration::ZERO);
+            }
+        }
+        let state = self.dirs.entry(dir).or_default();
+        state.meta_due = true;
+    }
+
+    /// The directory left the map, or is at no place: its listing ends here.
+    pub(super) fn listing_adrift(&mut self, id: u64, shared: &mut Shared) {
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        listing.ended = true;
+        let dir = listing.dir;
+        shared.close_listing(id, dir);
+        self.drop_ended(id);
+        if shared.map.get(dir).is_some() {
+            self.set_clear(dir, 0);
+            self.recheck_at(shared.now + RELIST_DELAY);
+        }
+    }
+
+    fn drop_ended(&mut self, id: u64) {
+        let over =
+            self.listings.get(&id).is_some_and(|l| l.ended && l.unanswered == 0 && !l.reading);
+        if over && let Some(listing) = self.listings.remove(&id) {
+            self.idle(listing.dir);
+        }
+    }
+
+    /// The sink has answered a part.
+    pub(super) fn part_answered(
+        &mut self,
+        sent: &SentListing,
+        answer: Option<ListingAnswer>,
+        shared: &mut Shared,
+    ) {
+        self.stamps.release(sent.stamp);
+        self.parts_unanswered = self.parts_unanswered.saturating_sub(1);
+        if let Some(listing) = self.listings.get_mut(&sent.listing) {
+            listing.unanswered = listing.unanswered.saturating_sub(1);
+        }
+        if let Some(answer) = answer {
+            self.confirm(sent.dir);
+            match &answer.failed {
+                None => self.take_picks(sent, &answer, shared),
+                Some(failed) => self.listing_failed(sent, failed, shared),
+            }
+            for name in &answer.extras {
+                self.mark(sent.dir, name, Hint::EXTRA, shared.now, Duration::ZERO);
+            }
+            if answer.more_extras {
+                self.set_clear(sent.dir, 0);
+                self.recheck_at(shared.now + RELIST_DELAY);
+            }
+        }
+        self.drop_ended(sent.listing);
+    }
+
+    fn take_picks(&mut self, sent: &SentListing, answer: &ListingAnswer, shared: &mut Shared) {
+        let total = sent.entries.len();
+        let needed = answer.needed.indexes(total);
+        let retouch = answer.retouch.indexes(total);
+        let superseded = answer.superseded.indexes(total);
+        let mut open = vec![false; total];
+        for &at in needed.iter().chain(&retouch).chain(&superseded) {
+            open[at] = true;
+        }
+        if sent.counted {
+            for (entry, _) in
+                sent.entries.iter().zip(&open).filter(|(e, open)| !e.is_dir && !**open)
+            {
+                self.tally.files_done += 1;
+                self.tally.bytes_done += entry.bytes;
+            }
+        }
+        // What is superseded met something newer of ours, which is no difference of the trees.
+        self.count_differences((needed.len() + retouch.len()) as u64);
+        for at in superseded {
+            let name = sent.entries[at].name.clone();
+            self.done_elsewhere(sent, at);
+            self.mark(sent.dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+        }
+        self.want(sent, &needed, false, shared);
+        self.want(sent, &retouch, true, shared);
+    }
+
+    /// An entry that counted as known is now somebody else's: it counts as done here.
+    fn done_elsewhere(&mut self, sent: &SentListing, at: usize) {
+        if sent.counted && !sent.entries[at].is_dir {
+            self.tally.files_done += 1;
+            self.tally.bytes_done += sent.entries[at].bytes;
+        }
+    }
+
+    fn want(&mut self, sent: &SentListing, picked: &[usize], retouch: bool, shared: &mut Shared) {
+        let mut names = Vec::with_capacity(picked.len());
+        for &at in picked {
+            let entry = &sent.entries[at];
+            if entry.is_dir {
+                self.mark(sent.dir, &entry.name, Hint::CONTENT, shared.now, Duration::ZERO);
+            } else if self.marks.get(sent.dir, &entry.name).is_some() {
+                self.done_elsewhere(sent, at);
+            } else if entry.bytes > LIVE_BYTES_MAX && !retouch {
+                self.done_elsewhere(sent, at);
+                self.marks.begin(sent.dir, &entry.name, Hint::CONTENT, shared.now);
+                self.large.push_back((sent.dir, entry.name.clone()));
+            } else {
+                self.busy(sent.dir);
+                names.push((entry.name.clone(), entry.bytes));
+            }
+        }
+        if !names.is_empty() {
+            self.wants_count += names.len();
+            let want = Want { dir: sent.dir, names, retouch, counted: sent.counted };
+            self.wants.push_back(want);
+        }
+    }
+
+    /// One wanted name is no longer wanted: it travels, or became a mark.
+    pub(super) fn want_over(&mut self, dir: DirKey) {
+        self.idle(dir);
+    }
+
+    /// A look for wanted names was in vain: they are looked at again, first.
+    pub(super) fn want_again(&mut self, want: Want) {
+        self.wants_count += want.names.len();
+        self.wants.push_front(want);
+    }
+
+    fn listing_failed(&mut self, sent: &SentListing, failed: &Answer, shared: &mut Shared) {
+        match failed {
+            Answer::Failed(failure) => {
+                let path = shared.map.path(sent.dir).unwrap_or_default();
+                self.failed_at(path, failure, shared);
+            }
+            Answer::Applied => {}
+            Answer::Superseded | Answer::Needed(_) => {
+                let place = shared.map.get(sent.dir).and_then(|dir| dir.place().cloned());
+                if let Some((parent, name)) = place {
+                    self.mark(parent, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+                }
+            }
+        }
+        self.set_clear(sent.dir, 0);
+        self.recheck_at(shared.now + RELIST_DELAY);
+    }
+}

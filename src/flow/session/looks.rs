@@ -1,0 +1,419 @@
+//! What looks bring: each becomes operations, waits for the kernel queue, or is taken again.
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::listings::Want;
+use crate::flow::session::parked::{Parked, ParkedWhat};
+use crate::flow::session::{Session, Shared};
+use crate::model::entry::{Entry, Sighting};
+use crate::model::look::{LookId, Seen, Sight};
+use crate::model::op::{Op, Version};
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::{DirKey, Lane, Stamp};
+
+/// How long a name waits after its look failed.
+const PROBLEM_DELAY: Duration = Duration::from_secs(30);
+
+/// A look under way.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) lane: Lane,
+    /// The directory that it goes through.
+    pub(super) dir: DirKey,
+    /// The directory's path when the look began: stamp and path are taken in one step (H14).
+    pub(super) path: RelPath,
+    pub(super) purpose: Purpose,
+}
+
+/// What a look is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    Marks { names: Vec<(Name, Hint)>, stamp: Stamp },
+    Wants { want: Want, stamp: Stamp },
+    OwnMeta { stamp: Stamp },
+    Part { listing: u64, stamp: Stamp },
+    Removal { removal: u64, stamp: Stamp },
+    RenameHash { stamp: Stamp },
+    Open { transfer: u64, stamp: Stamp },
+    Chunk { transfer: u64 },
+    Finish { transfer: u64, stamp: Stamp },
+}
+
+impl Session {
+    /// Takes what a look brought.
+    pub fn look_done(&mut self, id: LookId, seen: Seen, shared: &mut Shared) {
+        let Some(Pending { dir, path, purpose, .. }) = self.pending.remove(&id) else { return };
+        let moved = shared.map.path(dir).as_ref() != Some(&path);
+        match purpose {
+            Purpose::Marks { names, stamp } => {
+                if moved || self.is_fenced(dir, shared) {
+                    self.relook(dir, names, shared.now);
+                } else {
+                    self.marks_seen(dir, &path, names, stamp, seen, shared);
+                }
+                self.stamps.release(stamp);
+            }
+            Purpose::Wants { want, stamp } => {
+                if moved || self.is_fenced(dir, shared) {
+                    self.want_again(want);
+                } else {
+                    self.wants_seen(want, &path, stamp, seen, shared);
+                }
+                self.stamps.release(stamp);
+            }
+            Purpose::OwnMeta { stamp } => {
+                if moved || self.is_fenced(dir, shared) {
+                    self.owe_meta(dir);
+                } else {
+                    self.own_meta_seen(dir, stamp, seen, shared);
+                }
+                self.stamps.release(stamp);
+            }
+            Purpose::Part { listing, stamp } => {
+                let blocked = moved || self.is_fenced(dir, shared);
+                self.part_seen(listing, stamp, seen, blocked, shared);
+                self.stamps.release(stamp);
+            }
+            Purpose::Removal { removal, stamp } => {
+                self.removal_seen(removal, stamp, seen, shared);
+                self.stamps.release(stamp);
+            }
+            Purpose::RenameHash { stamp } => {
+                self.rename_hashed(stamp, seen, shared);
+                self.stamps.release(stamp);
+            }
+            Purpose::Open { transfer, stamp } => {
+                self.transfer_opened(transfer, stamp, seen, moved, shared);
+                self.stamps.release(stamp);
+            }
+            Purpose::Chunk { transfer } => self.chunk_read(transfer, seen, shared),
+            Purpose::Finish { transfer, stamp } => {
+                self.transfer_finished(transfer, stamp, seen, shared);
+                self.stamps.release(stamp);
+            }
+        }
+        self.idle(dir);
+    }
+
+    fn relook(&mut self, dir: DirKey, names: Vec<(Name, Hint)>, now: Duration) {
+        for (name, hint) in names {
+            self.marks.put_off(dir, &name, hint, now, false);
+        }
+    }
+
+    fn marks_seen(
+        &mut self,
+        dir: DirKey,
+        path: &RelPath,
+        names: Vec<(Name, Hint)>,
+        stamp: Stamp,
+        seen: Seen,
+        shared: &mut Shared,
+    ) {
+        let (sights, content) = match seen {
+            Seen::Names { sights, content } => (sights, content),
+            Seen::Elsewhere => return self.elsewhere(dir, names, shared),
+            Seen::Unreadable(text) => {
+                for (name, hint) in names {
+                    self.problem(path.join(&name), text.clone(), shared);
+                    self.marks.put_off(dir, &name, hint, shared.now + PROBLEM_DELAY, true);
+                }
+                return;
+            }
+            _ => return self.relook(dir, names, shared.now),
+        };
+        let mut drafts = Vec::new();
+        let mut gone = Vec::new();
+        let mut kept = Kept::new(content);
+        for ((name, hint), (_, sight)) in names.into_iter().zip(sights) {
+            let brought = match &sight {
+                Sight::There { read: Some(read), .. } if read.brought => read.bytes as usize,
+                _ => 0,
+            };
+            let keep = match sight {
+                Sight::Gone => {
+                    gone.push(name);
+                    false
+                }
+                Sight::Problem(text) => {
+                    self.problem(path.join(&name), text, shared);
+                    self.marks.put_off(dir, &name, hint, shared.now + PROBLEM_DELAY, true);
+                    false
+                }
+                Sight::There { sighting, read } => {
+                    let at = Place { dir, path, name: &name, stamp };
+                    let op =
+                        self.sighted(&at, hint, &sighting, read.map(|r| (r.bytes, r.hash)), shared);
+                    let is_put = matches!(op, Some(Op::Put { .. }));
+                    drafts.extend(op.map(|op| self.draft(op, &at, Errand::Mark)));
+                    is_put
+                }
+            };
+            kept.next(brought, keep);
+        }
+        if !gone.is_empty() {
+            self.stamps.hold(stamp);
+            let ticket = shared.ask_drain();
+            self.busy(dir);
+            self.parked.push(Parked { ticket, what: ParkedWhat::Gone { dir, names: gone, stamp } });
+        }
+        self.post_ops(Lane::Live, drafts, kept.finish(), shared);
+    }
+
+    /// An operation on a name, holding its stamp.
+    pub(super) fn draft(&mut self, op: Op, at: &Place<'_>, errand: Errand) -> Draft {
+        self.stamps.hold(at.stamp);
+        Draft { op, stamp: at.stamp, dir: at.dir, name: Some(at.name.clone()), errand }
+    }
+
+    /// The directory is not where the map says: an event is on its way, or the map is wrong.
+    fn elsewhere(&mut self, dir: DirKey, names: Vec<(Name, Hint)>, shared: &mut Shared) {
+        let ticket = shared.ask_drain();
+        let names = names.into_iter().collect();
+        self.parked.push(Parked { ticket, what: ParkedWhat::Elsewhere { dir, names } });
+    }
+
+    /// What stands at a marked name becomes an operation, or nothing if it must wait or is settled.
+    fn sighted(
+        &mut self,
+        at: &Place<'_>,
+        hint: Hint,
+        sighting: &Sighting,
+        read: Option<(u64, crate::model::entry::Hash)>,
+        shared: &mut Shared,
+    ) -> Option<Op> {
+        let path = at.path.join(at.name);
+        if let Entry::Dir { .. } = sighting.entry {
+            return self.dir_sighted(at, hint, sighting, path, shared);
+        }
+        if shared.map.child(at.dir, at.name).is_some() {
+            self.conflict(at, None, shared);
+            return None;
+        }
+        if let Some(text) = self.unfit(at.dir, at.name, &sighting.entry, &path) {
+            self.problem(path, text, shared);
+            self.marks.settle(at.dir, at.name, shared.now);
+            return None;
+        }
+        self.foreign.clear(&path);
+        match &sighting.entry {
+            Entry::File { size, meta } if !hint.content => Some(Op::SetMeta {
+                path,
+                presumes: Version::File { size: *size, mtime: meta.mtime, hash: None },
+                meta: *meta,
+            }),
+            Entry::File { meta, .. } => match read {
+                Some((size, hash)) => Some(Op::Put { path, size, meta: *meta, hash }),
+                None => {
+                    self.start_transfer(at.dir, at.name.clone(), false, shared);
+                    None
+                }
+            },
+            Entry::Symlink { target, meta } => {
+                Some(Op::Symlink { path, target: target.clone(), meta: *meta })
+            }
+            Entry::Dir { .. } | Entry::Special { .. } => None,
+        }
+    }
+
+    /// Why an entry can't be carried, if so.
+    pub(super) fn unfit(
+        &self,
+        dir: DirKey,
+        name: &Name,
+        entry: &Entry,
+        path: &RelPath,
+    ) -> Option<String> {
+        if let Entry::Special { .. } = entry {
+            return Some("Fifos, sockets and devices are not carried yet".to_owned());
+        }
+        if dir == DirKey::ROOT && self.terms.staging_name.as_ref() == Some(name) {
+            return Some("It bears the name of the sink's staging directory: rename it".to_owned());
+        }
+        (!path.is_sendable()).then(|| "The path is too long to be carried".to_owned())
+    }
+
+    fn dir_sighted(
+        &mut self,
+        at: &Place<'_>,
+        hint: Hint,
+        sighting: &Sighting,
+        path: RelPath,
+        shared: &mut Shared,
+    ) -> Option<Op> {
+        let there = shared.map.child(at.dir, at.name);
+        let known = shared.map.by_identity(sighting.identity);
+        if known.is_some() && known != there {
+            self.conflict(at, Some(sighting.identity), shared);
+            return None;
+        }
+        if let Some(key) = there {
+            let same = known == Some(key) || shared.map.identify(key, sighting.identity).is_ok();
+            if !same {
+                self.conflict(at, Some(sighting.identity), shared);
+                return None;
+            }
+            self.owe_meta(key);
+            if !hint.content {
+                self.marks.settle(at.dir, at.name, shared.now);
+                return None;
+            }
+        } else {
+            if let Some(text) = self.unfit(at.dir, at.name, &sighting.entry, &path) {
+                self.problem(path, text, shared);
+                self.marks.settle(at.dir, at.name, shared.now);
+                return None;
+            }
+            let key = shared.insert_dir(at.dir, at.name, true)?;
+            let _ = shared.map.identify(key, sighting.identity);
+            self.owe_meta(key);
+        }
+        self.foreign.clear(&path);
+        Some(Op::MakeDir { path })
+    }
+
+    /// The map and the look disagree: believed once the kernel queue was read empty (law 2).
+    fn conflict(
+        &mut self,
+        at: &Place<'_>,
+        identity: Option<crate::model::entry::Identity>,
+        shared: &mut Shared,
+    ) {
+        let ticket = shared.ask_drain();
+        let (dir, name) = (at.dir, at.name.clone());
+        self.parked.push(Parked { ticket, what: ParkedWhat::Conflict { dir, name, identity } });
+    }
+
+    fn wants_seen(
+        &mut self,
+        want: Want,
+        path: &RelPath,
+        stamp: Stamp,
+        seen: Seen,
+        shared: &mut Shared,
+    ) {
+        let dir = want.dir;
+        let Seen::Names { sights, content } = seen else {
+            for (name, _) in want.names {
+                self.want_over(dir);
+                self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+            }
+            return;
+        };
+        let mut drafts = Vec::new();
+        let mut kept = Kept::new(content);
+        for ((name, listed), (_, sight)) in want.names.into_iter().zip(sights) {
+            let Sight::There { sighting, read } = sight else {
+                self.want_over(dir);
+                self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+                kept.next(0, false);
+                continue;
+            };
+            let at = Place { dir, path, name: &name, stamp };
+            let counted = want.counted.then_some(listed);
+            let brought = read.filter(|read| read.brought).map_or(0, |read| read.bytes as usize);
+            let op = match &sighting.entry {
+                Entry::File { size, meta } if want.retouch => Some(Op::SetMeta {
+                    path: path.join(&name),
+                    presumes: Version::File { size: *size, mtime: meta.mtime, hash: None },
+                    meta: *meta,
+                }),
+                Entry::File { meta, .. } => read.map(|read| Op::Put {
+                    path: path.join(&name),
+                    size: read.bytes,
+                    meta: *meta,
+                    hash: read.hash,
+                }),
+                Entry::Symlink { target, meta } => Some(Op::Symlink {
+                    path: path.join(&name),
+                    target: target.clone(),
+                    meta: *meta,
+                }),
+                Entry::Dir { .. } | Entry::Special { .. } => None,
+            };
+            kept.next(brought, matches!(op, Some(Op::Put { .. })));
+            self.want_over(dir);
+            match op {
+                Some(op) => {
+                    let draft = self.draft(op, &at, Errand::Want(counted));
+                    drafts.push(draft);
+                }
+                None => self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO),
+            }
+        }
+        self.post_ops(Lane::Backlog, drafts, kept.finish(), shared);
+    }
+
+    fn own_meta_seen(&mut self, dir: DirKey, stamp: Stamp, seen: Seen, shared: &mut Shared) {
+        let meta = match seen {
+            Seen::Own(Sighting { entry: Entry::Dir { meta }, .. }) => meta,
+            Seen::Unreadable(text) => {
+                let path = shared.map.path(dir).unwrap_or_default();
+                return self.problem(path, text, shared);
+            }
+            _ => return self.ask_place(dir, shared),
+        };
+        let Some(path) = self.sink_path(dir, shared) else { return };
+        self.stamps.hold(stamp);
+        let op = Op::SetMeta { path, presumes: Version::Dir, meta };
+        let draft = Draft { op, stamp, dir, name: None, errand: Errand::OwnMeta };
+        self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
+    }
+
+    /// A directory is not where the map says: its name in the directory above is looked at.
+    pub(super) fn ask_place(&mut self, dir: DirKey, shared: &mut Shared) {
+        let place = shared.map.get(dir).and_then(|known| known.place().cloned());
+        if let Some((parent, name)) = place {
+            self.mark(parent, &name, Hint::META, shared.now, Duration::ZERO);
+        } else if dir == DirKey::ROOT {
+            let text = "The source's directory is no longer where it was: \
+                        put it back, or end osync and start it again";
+            shared.halted = Some(text.to_owned());
+        }
+    }
+}
+
+/// Where an operation of a look goes.
+pub(super) struct Place<'a> {
+    pub(super) dir: DirKey,
+    pub(super) path: &'a RelPath,
+    pub(super) name: &'a Name,
+    pub(super) stamp: Stamp,
+}
+
+/// The content that looks brought, less what no operation carries; copied only if something is
+/// left out.
+struct Kept {
+    content: Vec<u8>,
+    at: usize,
+    holes: Vec<(usize, usize)>,
+}
+
+impl Kept {
+    fn new(content: Vec<u8>) -> Kept {
+        Kept { content, at: 0, holes: Vec::new() }
+    }
+
+    fn next(&mut self, bytes: usize, keep: bool) {
+        if !keep && bytes > 0 {
+            self.holes.push((self.at, bytes));
+        }
+        self.at += bytes;
+    }
+
+    fn finish(self) -> Vec<u8> {
+        if self.holes.is_empty() {
+            return self.content;
+        }
+        let mut whole = Vec::with_capacity(self.content.len());
+        let mut from = 0;
+        for (at, bytes) in self.holes {
+            whole.extend_from_slice(&self.content[from..at.min(self.content.len())]);
+            from = (at + bytes).min(self.content.len());
+        }
+        whole.extend_from_slice(&self.content[from..]);
+        whole
+    }
+}

@@ -1,0 +1,448 @@
+//! One sink's side of the director: what it has been sent, what it is owed, what is under way.
+//!
+//! - Everything here is per sink: marks, fences, watermark, epoch, credit (H31). The map of
+//!   directories is shared and lent by the caller.
+//! - Work enters as marks (live) or as directories to list (backlog) and leaves as messages; each
+//!   is remembered until it is answered (law 4).
+//!
+//! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
+//! backlog, `answers` what the sink says, `renames` the fences, `removals` the clearing of
+//! directories, `transfers` large files, `ending` the termination phase.
+
+mod answers;
+mod changes;
+mod dispatch;
+mod ending;
+mod flights;
+mod listings;
+mod looks;
+mod parked;
+mod removals;
+mod renames;
+mod shared;
+mod transfers;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::flow::credit::LaneCredit;
+use crate::flow::latency::Latencies;
+use crate::flow::marks::{Hint, Marked, Marks};
+use crate::flow::problems::{Foreign, Problems};
+use crate::flow::watermark::Stamps;
+use crate::model::look::LookId;
+use crate::model::path::{Name, RelPath};
+use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport};
+use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
+
+pub use self::changes::Change;
+pub use self::shared::{Action, Outgoing, Shared};
+
+use self::ending::Termination;
+use self::flights::{Flight, Ready};
+use self::listings::{Listing, Want};
+use self::looks::Pending;
+use self::parked::{Parked, Query};
+use self::removals::Removal;
+use self::renames::Rename;
+use self::transfers::Transfer;
+
+/// What one session knows of one directory.
+#[derive(Debug, Default, Clone)]
+struct DirState {
+    /// The number of doubt at which it was last armed and read; 0 for never (law 7).
+    clear: u64,
+    /// The sink has it at its place, or may have.
+    placed: bool,
+    /// An answer of this epoch showed that the sink has it.
+    confirmed: bool,
+    /// Its own attributes are to be sent when nothing in it is outstanding (H21).
+    meta_due: bool,
+    /// It waits in the walk.
+    queued: bool,
+    /// Its entries were counted.
+    counted: bool,
+    /// Looks, wants, messages and listings under way in it.
+    busy: u32,
+    /// Messages under way in it.
+    flying: u32,
+}
+
+/// The terms of an epoch, as the sink registered them.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// The epoch granted.
+    pub epoch: Epoch,
+    /// Credit by lane index.
+    pub credit: [Credit; 2],
+    /// What may be removed at the sink.
+    pub delete: DeletePolicy,
+    /// Whether the sink still holds what an earlier epoch of this run put there.
+    pub same_root: bool,
+    /// Name of the sink's staging directory: a source entry of that name can't be carried.
+    pub staging_name: Option<Name>,
+}
+
+/// One sink's session.
+pub struct Session {
+    id: SinkId,
+    terms: Terms,
+    /// Whether an epoch is under way.
+    active: bool,
+    sent: [Sequence; 2],
+    reports: u64,
+    credit: [LaneCredit; 2],
+    stamps: Stamps,
+    marks: Marks,
+    dirs: HashMap<DirKey, DirState>,
+    /// The number of doubt: a directory is clear only at this number.
+    doubt: u64,
+    /// Directories clear at this number of doubt.
+    clear_count: u64,
+    /// Directories to list, next one last.
+    walk: Vec<DirKey>,
+    /// Directories to list before all others.
+    fresh: VecDeque<DirKey>,
+    /// From when on all directories are to be searched for unclear ones that are in neither queue.
+    recheck: Option<Duration>,
+    /// Directories whose own attributes may be due.
+    metas: VecDeque<DirKey>,
+    listings: HashMap<u64, Listing>,
+    next_listing: u64,
+    parts_unanswered: usize,
+    wants: VecDeque<Want>,
+    wants_count: usize,
+    /// Files for transfers to come.
+    large: VecDeque<(DirKey, Name)>,
+    transfers: BTreeMap<u64, Transfer>,
+    next_transfer: u64,
+    renames: VecDeque<Rename>,
+    /// Where the sink has a directory whose rename is not yet answered.
+    sink_place: HashMap<DirKey, (DirKey, Name)>,
+    removals: BTreeMap<u64, Removal>,
+    next_removal: u64,
+    pending: HashMap<LookId, Pending>,
+    parked: Vec<Parked>,
+    queries: HashMap<u64, Query>,
+    next_query: u64,
+    flights: [BTreeMap<Sequence, Flight>; 2],
+    ready: [VecDeque<Ready>; 2],
+    /// No content leaves before this time: the sink has no room.
+    full_until: Option<Duration>,
+    problems: Problems,
+    foreign: Foreign,
+    latencies: Latencies,
+    tally: Figures,
+    termination: Option<Termination>,
+    outcome: Option<FinalReport>,
+}
+
+impl Session {
+    /// A session for which no epoch has begun.
+    #[must_use]
+    pub fn new(id: SinkId, terms: Terms) -> Session {
+        let credit = terms.credit.map(LaneCredit::new);
+        Session {
+            id,
+            terms,
+            active: false,
+            sent: [0; 2],
+            reports: 0,
+            credit,
+            stamps: Stamps::default(),
+            marks: Marks::default(),
+            dirs: HashMap::new(),
+            doubt: 0,
+            clear_count: 0,
+            walk: Vec::new(),
+            fresh: VecDeque::new(),
+            recheck: None,
+            metas: VecDeque::new(),
+            listings: HashMap::new(),
+            next_listing: first_number(id),
+            parts_unanswered: 0,
+            wants: VecDeque::new(),
+            wants_count: 0,
+            large: VecDeque::new(),
+            transfers: BTreeMap::new(),
+            next_transfer: first_number(id),
+            renames: VecDeque::new(),
+            sink_place: HashMap::new(),
+            removals: BTreeMap::new(),
+            next_removal: 1,
+            pending: HashMap::new(),
+            parked: Vec::new(),
+            queries: HashMap::new(),
+            next_query: 1,
+            flights: [BTreeMap::new(), BTreeMap::new()],
+            ready: [VecDeque::new(), VecDeque::new()],
+            full_until: None,
+            problems: Problems::default(),
+            foreign: Foreign::default(),
+            latencies: Latencies::default(),
+            tally: Figures::default(),
+            termination: None,
+            outcome: None,
+        }
+    }
+
+    /// Begins an epoch: nothing of the last one is under way any more, everything is in doubt,
+    /// what was marked stays marked.
+    pub fn begin(&mut self, terms: Terms, shared: &mut Shared) {
+        self.end(shared);
+        let keep_places = terms.same_root;
+        self.credit = terms.credit.map(LaneCredit::new);
+        self.terms = terms;
+        self.active = true;
+        self.sent = [0; 2];
+        self.reports = 0;
+        self.stamps = Stamps::default();
+        self.doubt += 1;
+        self.clear_count = 0;
+        for state in self.dirs.values_mut() {
+            let placed = state.placed && keep_places;
+            *state = DirState { placed, ..DirState::default() };
+        }
+        self.dirs.entry(DirKey::ROOT).or_default().placed = true;
+        self.walk = vec![DirKey::ROOT];
+        self.set_queued(DirKey::ROOT, true);
+        self.foreign.reset();
+        let bytes_on_wire = self.tally.bytes_on_wire;
+        self.tally =
+            Figures { bytes_on_wire, overflows: self.tally.overflows, ..Figures::default() };
+        self.termination = None;
+        self.outcome = None;
+        self.marks.restart(shared.now);
+    }
+
+    /// Ends the epoch: throws away what was under way, which becomes marks and doubt.
+    pub fn end(&mut self, shared: &mut Shared) {
+        self.active = false;
+        let pending: Vec<LookId> = self.pending.keys().copied().collect();
+        for id in pending {
+            shared.forget_look(id);
+        }
+        self.pending.clear();
+        for (id, listing) in self.listings.drain() {
+            shared.close_listing(id, listing.dir);
+        }
+        for (id, transfer) in std::mem::take(&mut self.transfers) {
+            shared.close_transfer(id, transfer.dir);
+        }
+        for rename in std::mem::take(&mut self.renames) {
+            for (dir, name) in [rename.from, rename.to] {
+                self.marks.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+            }
+            for key in rename.node.into_iter().chain(rename.other) {
+                if let Some(state) = self.dirs.get_mut(&key) {
+                    state.placed = false;
+                }
+            }
+        }
+        self.sink_place.clear();
+        self.walk.clear();
+        self.fresh.clear();
+        self.metas.clear();
+        self.parts_unanswered = 0;
+        self.wants.clear();
+        self.wants_count = 0;
+        self.large.clear();
+        self.removals.clear();
+        self.parked.clear();
+        self.queries.clear();
+        self.flights = [BTreeMap::new(), BTreeMap::new()];
+        self.ready = [VecDeque::new(), VecDeque::new()];
+        self.full_until = None;
+    }
+
+    /// The terms of the present epoch.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Whether an epoch is under way.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// Last sequence number sent in each lane, and the number of the last report read.
+    #[must_use]
+    pub fn last_numbers(&self) -> ([Sequence; 2], u64) {
+        (self.sent, self.reports)
+    }
+
+    /// How the session ended, once it has.
+    #[must_use]
+    pub fn outcome(&self) -> Option<&FinalReport> {
+        self.outcome.as_ref()
+    }
+
+    /// How the termination phase is to end, while it lasts.
+    #[must_use]
+    pub fn terminating(&self) -> Option<Ending> {
+        self.termination.as_ref().map(|termination| termination.ending)
+    }
+
+    /// Notes that events were lost: everything is in doubt again.
+    pub fn overflowed(&mut self) {
+        self.tally.overflows += 1;
+        self.raise_doubt();
+    }
+
+    /// Begins a sweep, unless one, or the first walk, is under way: some changes make no events.
+    pub fn sweep_if_idle(&mut self) {
+        if self.walked() && self.termination.is_none() {
+            self.raise_doubt();
+        }
+    }
+
+    /// Raises the number of doubt: the whole tree is to be listed again, lazily.
+    pub(super) fn raise_doubt(&mut self) {
+        self.doubt += 1;
+        self.clear_count = 0;
+        if self.active {
+            self.push_walk(DirKey::ROOT);
+        }
+    }
+
+    /// Marks a name that an event spoke of.
+    pub fn mark(&mut self, dir: DirKey, name: &Name, hint: Hint, now: Duration, delay: Duration) {
+        if self.marks.mark(dir, name, hint, now, delay) == Marked::Folded {
+            self.marks.forget_dir(dir, true);
+            self.unclear(dir);
+        }
+    }
+
+    /// One directory is to be listed again, soon.
+    fn unclear(&mut self, dir: DirKey) {
+        let state = self.dirs.entry(dir).or_default();
+        if state.clear == self.doubt {
+            self.clear_count = self.clear_count.saturating_sub(1);
+        }
+        state.clear = 0;
+        if !state.queued {
+            state.queued = true;
+            self.fresh.push_back(dir);
+        }
+    }
+
+    /// Has all directories searched for unclear ones, at that time at the latest.
+    fn recheck_at(&mut self, at: Duration) {
+        self.recheck = Some(self.recheck.map_or(at, |known| known.min(at)));
+    }
+
+    fn push_walk(&mut self, dir: DirKey) {
+        let state = self.dirs.entry(dir).or_default();
+        if !state.queued {
+            state.queued = true;
+            self.walk.push(dir);
+        }
+    }
+
+    fn set_queued(&mut self, dir: DirKey, queued: bool) {
+        self.dirs.entry(dir).or_default().queued = queued;
+    }
+
+    fn set_clear(&mut self, dir: DirKey, doubt: u64) {
+        let state = self.dirs.entry(dir).or_default();
+        if state.clear != self.doubt && doubt == self.doubt {
+            self.clear_count += 1;
+        }
+        state.clear = doubt;
+    }
+
+    fn busy(&mut self, dir: DirKey) {
+        self.dirs.entry(dir).or_default().busy += 1;
+    }
+
+    /// One piece of work in a directory has ended; its attributes may be due now.
+    fn idle(&mut self, dir: DirKey) {
+        let Some(state) = self.dirs.get_mut(&dir) else { return };
+        state.busy = state.busy.saturating_sub(1);
+        if state.busy == 0 && state.meta_due && self.marks.count_in(dir) == 0 {
+            self.metas.push_back(dir);
+        }
+    }
+
+    /// A directory's attributes are to be sent once nothing in it is outstanding.
+    pub fn owe_meta(&mut self, dir: DirKey) {
+        let state = self.dirs.entry(dir).or_default();
+        if !state.meta_due {
+            state.meta_due = true;
+            if state.busy == 0 && self.marks.count_in(dir) == 0 {
+                self.metas.push_back(dir);
+            }
+        }
+    }
+
+    /// The path that the sink knows a directory by: renames not yet answered are not in it.
+    fn sink_path(&self, dir: DirKey, shared: &Shared) -> Option<RelPath> {
+        if self.sink_place.is_empty() {
+            return shared.map.path(dir);
+        }
+        let mut names = Vec::new();
+        let mut at = dir;
+        while at != DirKey::ROOT {
+            let place = match self.sink_place.get(&at) {
+                Some(place) => place.clone(),
+                None => shared.map.get(at)?.place()?.clone(),
+            };
+            at = place.0;
+            names.push(place.1);
+            if names.len() > shared.map.len() {
+                return None;
+            }
+        }
+        Some(RelPath::from_names(names.iter().rev()))
+    }
+
+    /// Notes a problem at a path, and tells the monitor if it is new.
+    fn problem(&mut self, path: RelPath, text: String, shared: &mut Shared) {
+        if self.problems.add(path.clone(), text.clone()) {
+            shared.actions.push_back(Action::Problem { sink: self.id, path, text });
+        }
+    }
+
+    /// The figures of the session at this moment.
+    #[must_use]
+    pub fn figures(&self, shared: &Shared) -> Figures {
+        let oldest = self.marks.iter().map(|(_, _, mark)| mark.since).min();
+        let lag = oldest.map_or(Duration::ZERO, |since| shared.now.saturating_sub(since));
+        let micros = |share| self.latencies.percentile(share).as_micros() as u64;
+        let directories = shared.map.len() as u64;
+        Figures {
+            halted: shared.halted.clone().or_else(|| {
+                let full =
+                    "The sink's filesystem is full: make room there, osync goes on by itself";
+                self.full_until.map(|_| full.to_owned())
+            }),
+            backlog_files: self.tally.files_known.saturating_sub(self.tally.files_done),
+            backlog_bytes: self.tally.bytes_known.saturating_sub(self.tally.bytes_done),
+            backlog_known: self.walked() && shared.is_armed(),
+            directories,
+            directories_left: directories.saturating_sub(self.clear_count),
+            dirty_paths: self.marks.len() as u64,
+            lag_ms: lag.as_millis() as u64,
+            latency_p50_us: micros(50),
+            latency_p99_us: micros(99),
+            problems: self.problems.count(),
+            foreign: self.foreign.count(),
+            ..self.tally.clone()
+        }
+    }
+
+    fn stamp(&mut self) -> Stamp {
+        self.stamps.take()
+    }
+
+    fn lane_room(&self, lane: Lane, bytes: u64) -> bool {
+        self.ready[lane.index()].is_empty() && self.credit[lane.index()].has_room(bytes)
+    }
+}
+
+/// Numbers of listings and transfers are told apart between sinks: the workers serve all of them.
+fn first_number(id: SinkId) -> u64 {
+    (u64::from(id.0) << 40) + 1
+}

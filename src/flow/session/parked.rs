@@ -1,0 +1,212 @@
+//! What waits for the kernel queue to be read empty, or for the journal of names offered.
+//!
+//! "Gone" and "elsewhere than the map says" are believed only then (law 2, H14). A removal leaves
+//! only for a name that was once offered (law 9).
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::changes::Change;
+use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::{Action, Session, Shared};
+use crate::model::entry::Identity;
+use crate::model::op::Op;
+use crate::model::path::{Name, RelPath};
+use crate::model::session::DeletePolicy;
+use crate::model::stamp::{DirKey, Lane, Stamp};
+
+/// How long a name that is gone waits while removals are halted.
+const HALTED_DELAY: Duration = Duration::from_secs(2);
+
+/// Something that a look found and that is not believed yet.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) ticket: u64,
+    pub(super) what: ParkedWhat,
+}
+
+/// What the look found.
+#[derive(Debug)]
+pub(super) enum ParkedWhat {
+    /// Names that are gone. Holds the stamp, and keeps the directory busy.
+    Gone { dir: DirKey, names: Vec<Name>, stamp: Stamp },
+    /// The directory is not at its place.
+    Elsewhere { dir: DirKey, names: Vec<(Name, Hint)> },
+    /// A name holds another directory than the map says, or (no identity) none where one is known.
+    Conflict { dir: DirKey, name: Name, identity: Option<Identity> },
+}
+
+/// A question to the journal of names offered.
+#[derive(Debug)]
+pub(super) enum Query {
+    /// Names that are gone at the source. Holds the stamp, and keeps the directory busy.
+    Gone { dir: DirKey, names: Vec<Name>, stamp: Stamp },
+    /// Names that stand in a directory which is to go.
+    Removal { removal: u64, dir: RelPath, names: Vec<Name> },
+}
+
+impl Session {
+    /// The kernel queue was read empty: what was parked before is now believed.
+    pub fn drained(&mut self, ticket: u64, shared: &mut Shared) {
+        if self.parked.is_empty() {
+            return;
+        }
+        let (due, rest) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition::<Vec<_>, _>(|parked| parked.ticket <= ticket);
+        self.parked = rest;
+        for Parked { what, .. } in due {
+            if !shared.halves.is_empty() {
+                let ticket = shared.ask_drain();
+                self.parked.push(Parked { ticket, what });
+                continue;
+            }
+            match what {
+                ParkedWhat::Gone { dir, names, stamp } => {
+                    self.gone_believed(dir, names, stamp, shared);
+                }
+                ParkedWhat::Elsewhere { dir, names } => {
+                    self.ask_place(dir, shared);
+                    let later = shared.now + Duration::from_millis(5);
+                    for (name, hint) in names {
+                        self.marks.put_off(dir, &name, hint, later, false);
+                    }
+                }
+                ParkedWhat::Conflict { dir, name, identity } => {
+                    self.settle_conflict(dir, &name, identity, shared);
+                    self.marks.put_off(dir, &name, Hint::META, shared.now, false);
+                }
+            }
+        }
+    }
+
+    fn gone_believed(&mut self, dir: DirKey, names: Vec<Name>, stamp: Stamp, shared: &mut Shared) {
+        let mut sure = Vec::new();
+        for name in names {
+            let Some(mark) = self.marks.get(dir, &name) else { continue };
+            if mark.again.is_some() || self.is_name_fenced(dir, &name, shared) {
+                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now, false);
+                continue;
+            }
+            if shared.halted.is_some() {
+                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, false);
+                continue;
+            }
+            if let Some(key) = shared.map.child(dir, &name) {
+                shared.remove_dir(key);
+            }
+            sure.push(name);
+        }
+        let path = self.sink_path(dir, shared);
+        match path {
+            Some(path) if !sure.is_empty() && self.terms.delete != DeletePolicy::Never => {
+                let query = self.ask(Query::Gone { dir, names: sure.clone(), stamp });
+                let sink = self.id;
+                shared.actions.push_back(Action::AskOffered {
+                    sink,
+                    query,
+                    dir: path,
+                    names: sure,
+                });
+            }
+            _ => {
+                for name in sure {
+                    self.marks.settle(dir, &name, shared.now);
+                }
+                self.stamps.release(stamp);
+                self.idle(dir);
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self, query: Query) -> u64 {
+        let id = self.next_query;
+        self.next_query += 1;
+        self.queries.insert(id, query);
+        id
+    }
+
+    /// The map follows what was seen.
+    fn settle_conflict(
+        &mut self,
+        dir: DirKey,
+        name: &Name,
+        identity: Option<Identity>,
+        shared: &mut Shared,
+    ) {
+        if shared.map.get(dir).is_none() {
+            return;
+        }
+        let there = shared.map.child(dir, name);
+        let known = identity.and_then(|identity| shared.map.by_identity(identity));
+        match known {
+            Some(key) if there == Some(key) => {}
+            Some(key) => {
+                let from = shared.map.get(key).and_then(|known| known.place().cloned());
+                if let Ok(displaced) = shared.map.move_to(key, dir, name) {
+                    if let Some(lost) = displaced {
+                        shared.remove_dir(lost);
+                    }
+                    shared.changes.push_back(Change::Found { key, from });
+                }
+            }
+            None => {
+                if let Some(lost) = there {
+                    shared.remove_dir(lost);
+                }
+            }
+        }
+    }
+
+    /// The journal has answered which names were offered.
+    pub fn offered(&mut self, query: u64, offered: &[bool], shared: &mut Shared) {
+        match self.queries.remove(&query) {
+            None => {}
+            Some(Query::Removal { removal, dir, names }) => {
+                self.removal_offered(removal, &dir, &names, offered, shared);
+            }
+            Some(Query::Gone { dir, names, stamp }) => {
+                self.gone_offered(dir, names, offered, stamp, shared);
+                self.stamps.release(stamp);
+                self.idle(dir);
+            }
+        }
+    }
+
+    fn gone_offered(
+        &mut self,
+        dir: DirKey,
+        names: Vec<Name>,
+        offered: &[bool],
+        stamp: Stamp,
+        shared: &mut Shared,
+    ) {
+        let mut drafts = Vec::new();
+        let path = self.sink_path(dir, shared);
+        for (at, name) in names.into_iter().enumerate() {
+            let Some(mark) = self.marks.get(dir, &name) else { continue };
+            let extra = mark.hint.extra;
+            if mark.again.is_some() || self.is_name_fenced(dir, &name, shared) {
+                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now, false);
+                continue;
+            }
+            let Some(path) = path.as_ref().map(|path| path.join(&name)) else {
+                self.marks.settle(dir, &name, shared.now);
+                continue;
+            };
+            let ours = offered.get(at).copied().unwrap_or(false)
+                || (extra && self.terms.delete == DeletePolicy::All);
+            if ours {
+                self.stamps.hold(stamp);
+                let op = Op::Remove { path };
+                drafts.push(Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark });
+                continue;
+            }
+            if extra {
+                self.foreign.add(path);
+            }
+            self.marks.settle(dir, &name, shared.now);
+        }
+        self.post_ops(Lane::Live, drafts, Vec::new(), shared);
+    }
+}

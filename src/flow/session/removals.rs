@@ -1,0 +1,230 @@
+//! Clearing a directory that is to go at the sink: its names one by one, then the directory (H7).
+//!
+//! The sink says what remains; each name is looked at by path at the source, asked for in the
+//! journal of names offered, and removed with a stamp of its own. What was never offered is
+//! foreign: it stays, with its directory.
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::looks::{Pending, Purpose};
+use crate::flow::session::parked::Query;
+use crate::flow::session::{Action, Session, Shared};
+use crate::model::limits::REMOVALS_MAX;
+use crate::model::look::{Seen, Task};
+use crate::model::op::{Answer, Need, Op};
+use crate::model::path::{Name, RelPath};
+use crate::model::session::DeletePolicy;
+use crate::model::stamp::{DirKey, Lane, Stamp};
+
+/// Names that one step removes.
+const STEP_NAMES: usize = 128;
+/// How long a name waits that foreign names keep from its change.
+const BLOCKED_DELAY: Duration = Duration::from_secs(30);
+/// How long a removal waits that a rename came between.
+const ABORTED_DELAY: Duration = Duration::from_millis(5);
+
+/// A directory that is being cleared at the sink. Its mark stays busy until the end.
+#[derive(Debug)]
+pub(super) struct Removal {
+    dir: DirKey,
+    name: Name,
+    /// Something else is to stand at the name afterwards.
+    replacing: bool,
+    /// What is still to be done, last first, by path below the name: names in a directory, or (no
+    /// names) the directory itself.
+    todo: Vec<(RelPath, Vec<Name>)>,
+    /// Questions, looks and operations under way.
+    waiting: u32,
+    /// Foreign names, or others that could not go, keep the directory.
+    blocked: bool,
+    /// A rename came between: the mark begins anew.
+    aborted: bool,
+}
+
+impl Session {
+    pub(super) fn start_removal(
+        &mut self,
+        dir: DirKey,
+        name: &Name,
+        replacing: bool,
+        full: &RelPath,
+        names: Vec<Name>,
+        shared: &mut Shared,
+    ) {
+        let base = self.sink_path(dir, shared).map(|path| path.join(name));
+        let below = base.and_then(|base| full.below(&base));
+        let refused = self.terms.delete == DeletePolicy::Never;
+        let (Some(below), false) = (below, refused || self.removals.len() >= REMOVALS_MAX) else {
+            let later = shared.now + Duration::from_millis(100);
+            self.marks.put_off(dir, name, Hint::CONTENT, later, false);
+            return;
+        };
+        let id = self.next_removal;
+        self.next_removal += 1;
+        let removal = Removal {
+            dir,
+            name: name.clone(),
+            replacing,
+            todo: vec![(below, names)],
+            waiting: 0,
+            blocked: false,
+            aborted: false,
+        };
+        self.removals.insert(id, removal);
+        self.busy(dir);
+        self.removal_step(id, shared);
+    }
+
+    /// Does the next thing, if nothing of the removal is under way.
+    fn removal_step(&mut self, id: u64, shared: &mut Shared) {
+        let Some(removal) = self.removals.get(&id) else { return };
+        if removal.waiting > 0 {
+            return;
+        }
+        let base = self.removal_base(removal, shared);
+        let Some(removal) = self.removals.get_mut(&id) else { return };
+        let Some(base) = base else {
+            removal.aborted = true;
+            return self.removal_over(id, shared);
+        };
+        let Some((below, mut names)) = removal.todo.pop() else {
+            return self.removal_over(id, shared);
+        };
+        removal.waiting += 1;
+        let path = base.join_path(&below);
+        if names.is_empty() {
+            return self.look_paths(id, vec![path], shared);
+        }
+        if names.len() > STEP_NAMES {
+            removal.todo.push((below.clone(), names.split_off(STEP_NAMES)));
+        }
+        if !(removal.replacing && below.is_root()) {
+            removal.todo.push((below, Vec::new()));
+        }
+        if self.terms.delete == DeletePolicy::All {
+            let paths = names.iter().map(|name| path.join(name)).collect();
+            return self.look_paths(id, paths, shared);
+        }
+        let (dir, asked) = (path.clone(), names.clone());
+        let query = self.ask(Query::Removal { removal: id, dir, names: asked });
+        shared.actions.push_back(Action::AskOffered { sink: self.id, query, dir: path, names });
+    }
+
+    /// The path that is being cleared; nothing while a rename fences it.
+    fn removal_base(&self, removal: &Removal, shared: &Shared) -> Option<RelPath> {
+        if self.is_name_fenced(removal.dir, &removal.name, shared) {
+            return None;
+        }
+        Some(shared.map.path(removal.dir)?.join(&removal.name))
+    }
+
+    pub(super) fn removal_offered(
+        &mut self,
+        id: u64,
+        dir: &RelPath,
+        names: &[Name],
+        offered: &[bool],
+        shared: &mut Shared,
+    ) {
+        let Some(removal) = self.removals.get_mut(&id) else { return };
+        let is_ours = |at: usize| offered.get(at) == Some(&true);
+        let (ours, theirs): (Vec<usize>, Vec<usize>) =
+            (0..names.len()).partition(|&at| is_ours(at));
+        removal.blocked |= !theirs.is_empty();
+        for at in theirs {
+            self.foreign.add(dir.join(&names[at]));
+        }
+        if ours.is_empty() {
+            removal.todo.pop_if(|(_, names)| names.is_empty());
+            removal.waiting -= 1;
+            self.removal_step(id, shared);
+        } else {
+            let paths = ours.into_iter().map(|at| dir.join(&names[at])).collect();
+            self.look_paths(id, paths, shared);
+        }
+    }
+
+    /// Each name is looked at by itself before it is removed (H13).
+    fn look_paths(&mut self, id: u64, paths: Vec<RelPath>, shared: &mut Shared) {
+        let Some(address) = shared.map.address(DirKey::ROOT) else { return };
+        let stamp = self.stamp();
+        self.busy(DirKey::ROOT);
+        let path = address.path.clone();
+        let look = shared.look(Some(self.id), true, address, Task::Paths(paths));
+        let purpose = Purpose::Removal { removal: id, stamp };
+        let pending = Pending { lane: Lane::Live, dir: DirKey::ROOT, path, purpose };
+        self.pending.insert(look, pending);
+    }
+
+    pub(super) fn removal_seen(&mut self, id: u64, stamp: Stamp, seen: Seen, shared: &mut Shared) {
+        let Some(removal) = self.removals.get(&id) else { return };
+        let base = self.removal_base(removal, shared);
+        let Some(removal) = self.removals.get_mut(&id) else { return };
+        removal.waiting -= 1;
+        let (dir, name) = (removal.dir, removal.name.clone());
+        let (Seen::Paths(paths), Some(base)) = (seen, base) else {
+            removal.aborted = true;
+            removal.todo.clear();
+            return self.removal_step(id, shared);
+        };
+        let mut drafts = Vec::new();
+        for (path, gone) in paths {
+            if !gone || !path.is_at_or_below(&base) {
+                removal.blocked = true;
+                continue;
+            }
+            removal.waiting += 1;
+            self.stamps.hold(stamp);
+            let (op, errand) = (Op::Remove { path }, Errand::Removal(id));
+            drafts.push(Draft { op, stamp, dir, name: Some(name.clone()), errand });
+        }
+        self.post_ops(Lane::Live, drafts, Vec::new(), shared);
+        self.removal_step(id, shared);
+    }
+
+    pub(super) fn removal_answered(&mut self, id: u64, answer: Answer, shared: &mut Shared) {
+        let Some(removal) = self.removals.get(&id) else { return };
+        let base = self.removal_base(removal, shared);
+        let Some(removal) = self.removals.get_mut(&id) else { return };
+        removal.waiting -= 1;
+        match (answer, base) {
+            (Answer::Applied, _) => {}
+            (Answer::Needed(Need::Remains { dir, names }), Some(base)) => match dir.below(&base) {
+                Some(below) => removal.todo.push((below, names)),
+                None => removal.blocked = true,
+            },
+            _ => removal.blocked = true,
+        }
+        self.removal_step(id, shared);
+    }
+
+    fn removal_over(&mut self, id: u64, shared: &mut Shared) {
+        let Some(removal) = self.removals.remove(&id) else { return };
+        let Removal { dir, name, replacing, blocked, aborted, .. } = removal;
+        self.owe_meta(dir);
+        let again = self.marks.get(dir, &name).is_some_and(|mark| mark.again.is_some());
+        if !blocked || again || aborted {
+            let later = if aborted { ABORTED_DELAY } else { Duration::ZERO };
+            self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + later, false);
+        } else {
+            self.removal_blocked(dir, &name, replacing, shared);
+        }
+        self.idle(dir);
+    }
+
+    fn removal_blocked(&mut self, dir: DirKey, name: &Name, replacing: bool, shared: &mut Shared) {
+        let path = shared.map.path(dir).unwrap_or_default().join(name);
+        if replacing {
+            let text = "At the sink a directory with foreign names stands in the way: \
+                        move them elsewhere, or use --delete all";
+            self.problem(path, text.to_owned(), shared);
+            let later = shared.now + BLOCKED_DELAY;
+            self.marks.put_off(dir, name, Hint::CONTENT, later, true);
+        } else {
+            self.foreign.add(path);
+            self.marks.settle(dir, name, shared.now);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What all sessions share: the map, the time, the halves of renames, and the way out for actions.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::flow::halves::Halves;
+use crate::flow::map::DirMap;
+use crate::flow::session::changes::Change;
+use crate::model::look::{DirAddress, LookId, LookJob, Task};
+use crate::model::message::Body;
+use crate::model::offer::Offer;
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
+
+/// A message on its way to a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// To whom.
+    pub sink: SinkId,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// On which lane.
+    pub lane: Lane,
+    /// Its number there.
+    pub sequence: Sequence,
+    /// Below every stamp that is not answered.
+    pub watermark: Stamp,
+    /// What it says.
+    pub body: Body,
+    /// The content frame.
+    pub content: Option<Vec<u8>>,
+    /// To be written to the journal of names offered before the message leaves (law 9).
+    pub offers: Vec<Offer>,
+}
+
+/// What the director wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Run a look.
+    Look(LookJob),
+    /// Tell when the kernel queue was read empty after this.
+    Drain(u64),
+    /// Take the watch off a directory that left.
+    Disarm(DirKey),
+    /// Send a message.
+    Send(Outgoing),
+    /// Ask the journal which of these names were offered.
+    AskOffered {
+        /// For whom.
+        sink: SinkId,
+        /// Names the question.
+        query: u64,
+        /// The directory, as the sink has it.
+        dir: RelPath,
+        /// The names.
+        names: Vec<Name>,
+    },
+    /// The epoch can't go on: drop it, the sink will register again.
+    EndEpoch {
+        /// Whose.
+        sink: SinkId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Something is wrong at one path.
+    Problem {
+        /// For whom.
+        sink: SinkId,
+        /// Where.
+        path: RelPath,
+        /// What.
+        text: String,
+    },
+    /// Something that a person should know.
+    Note(String),
+}
+
+/// What all sessions share.
+pub struct Shared {
+    /// The map of directories.
+    pub map: DirMap,
+    /// The time, since some start.
+    pub now: Duration,
+    /// What is to be done, in order.
+    pub actions: VecDeque<Action>,
+    /// First halves of renames.
+    pub halves: Halves,
+    /// Why nothing may be removed, if so.
+    pub halted: Option<String>,
+    /// Changes of the map that the sessions have not been told yet.
+    pub changes: VecDeque<Change>,
+    /// Directories to be armed, in turn.
+    pub to_arm: VecDeque<DirKey>,
+    /// Directories to be armed before all others.
+    pub to_arm_first: VecDeque<DirKey>,
+    owners: HashMap<LookId, Option<SinkId>>,
+    arming: HashMap<LookId, (DirKey, bool)>,
+    next_look: LookId,
+    next_ticket: u64,
+    ticket_out: Option<u64>,
+    ticket_wanted: bool,
+}
+
+impl Shared {
+    /// Nothing known but the root.
+    #[must_use]
+    pub fn new(map: DirMap) -> Shared {
+        Shared {
+            map,
+            now: Duration::ZERO,
+            actions: VecDeque::new(),
+            halves: Halves::default(),
+            halted: None,
+            changes: VecDeque::new(),
+            to_arm: VecDeque::from([DirKey::ROOT]),
+            to_arm_first: VecDeque::new(),
+            owners: HashMap::new(),
+            arming: HashMap::new(),
+            next_look: 1,
+            next_ticket: 1,
+            ticket_out: None,
+            ticket_wanted: false,
+        }
+    }
+
+    /// Sends a look off; its number comes back with the result.
+    pub(super) fn look(
+        &mut self,
+        sink: Option<SinkId>,
+        urgent: bool,
+        dir: DirAddress,
+        task: Task,
+    ) -> LookId {
+        let id = self.next_look;
+        self.next_look += 1;
+        self.owners.insert(id, sink);
+        self.actions.push_back(Action::Look(LookJob { id, sink, urgent, dir, task }));
+        id
+    }
+
+    /// Whose look that was; nothing if nobody waits for it any more.
+    pub fn take_owner(&mut self, id: LookId) -> Option<Option<SinkId>> {
+        self.owners.remove(&id)
+    }
+
+    pub(super) fn forget_look(&mut self, id: LookId) {
+        self.owners.remove(&id);
+    }
+
+    pub(super) fn close_listing(&mut self, listing: u64, dir: DirKey) {
+        self.dismiss(dir, Task::CloseListing { listing });
+    }
+
+    pub(super) fn close_transfer(&mut self, transfer: u64, dir: DirKey) {
+        self.dismiss(dir, Task::CloseTransfer { transfer });
+    }
+
+    /// A look whose end nobody waits for: it only lets something go.
+    fn dismiss(&mut self, key: DirKey, task: Task) {
+        let dir = DirAddress { key, path: RelPath::root(), identity: None };
+        let id = self.look(None, false, dir, task);
+        self.forget_look(id);
+    }
+
+    /// The next directory to arm, unless enough are being armed.
+    pub fn pump_arming(&mut self, at_once: usize) {
+        while self.arming.len() < at_once {
+            let urgent = !self.to_arm_first.is_empty();
+            let next = self.to_arm_first.pop_front().or_else(|| self.to_arm.pop_front());
+            let Some(key) = next else { return };
+            if self.map.get(key).is_none_or(|dir| dir.scanned) {
+                continue;
+            }
+            let Some(address) = self.map.address(key) else { continue };
+            let files_max = if urgent { FRESH_FILES_MAX } else { 0 };
+            let id = self.look(None, urgent, address, Task::Arm { files_max });
+            self.arming.insert(id, (key, urgent));
+        }
+    }
+
+    /// Which directory that look armed, and whether it was a fresh one.
+    pub fn take_arming(&mut self, id: LookId) -> Option<(DirKey, bool)> {
+        self.arming.remove(&id)
+    }
+
+    /// Whether every directory known was armed.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.to_arm.is_empty() && self.to_arm_first.is_empty() && self.arming.is_empty()
+    }
+
+    /// A ticket that comes back once the kernel queue was read empty after now (law 2).
+    pub fn ask_drain(&mut self) -> u64 {
+        if self.ticket_out.is_some() {
+            self.ticket_wanted = true;
+        } else {
+            self.ticket_out = Some(self.next_ticket);
+            self.actions.push_back(Action::Drain(self.next_ticket));
+            self.next_ticket += 1;
+            return self.next_ticket - 1;
+        }
+        self.next_ticket
+    }
+
+    /// A ticket came back.
+    pub fn drained(&mut self, ticket: u64) {
+        if self.ticket_out == Some(ticket) {
+            self.ticket_out = None;
+            if std::mem::take(&mut self.ticket_wanted) {
+                self.ask_drain();
+            }
+        }
+    }
+
+    /// Enters a directory met for the first time, tells the sessions, and has it armed.
+    pub fn insert_dir(&mut self, parent: DirKey, name: &Name, fresh: bool) -> Option<DirKey> {
+        let key = self.map.insert(parent, name.clone())?;
+        self.changes.push_back(Change::Appeared { key, parent, fresh });
+        if fresh {
+            self.to_arm_first.push_back(key);
+        } else {
+            self.to_arm.push_back(key);
+        }
+        Some(key)
+    }
+
+    /// Forgets a directory and all below it, and takes the watches off.
+    pub fn remove_dir(&mut self, key: DirKey) {
+        let gone = self.map.remove(key);
+        for each in &gone {
+            self.actions.push_back(Action::Disarm(*each));
+        }
+        if !gone.is_empty() {
+            self.changes.push_back(Change::Vanished { keys: gone });
+        }
+    }
+
+    /// The next change that the sessions have to be told.
+    pub fn take_change(&mut self) -> Option<Change> {
+        self.changes.pop_front()
+    }
+}
+
+/// Names of files that the arming of a fresh directory brings at once, so that they go live.
+const FRESH_FILES_MAX: usize = 256;

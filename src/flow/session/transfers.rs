@@ -1,0 +1,247 @@
+//! Large files: chunks into a staged object that a number names, then a commit (H11).
+//!
+//! Chunks bear no stamp and hold no watermark; only the commit is an operation, with a look of its
+//! own. A change meanwhile does not stop the transfer: it is committed as a version of its own,
+//! and the name, marked again, is looked at later.
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::answers::FULL_DELAY;
+use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::looks::{Pending, Purpose};
+use crate::flow::session::{Session, Shared};
+use crate::model::entry::{Entry, Meta, Sighting};
+use crate::model::limits::{CHUNK_BYTES, TRANSFERS_MAX};
+use crate::model::look::{FileVersion, Seen, Sight, Task, Want};
+use crate::model::op::{Answer, Op};
+use crate::model::path::Name;
+use crate::model::stamp::{DirKey, Lane, Stamp};
+
+/// How long a large file waits that could not be read.
+const UNREAD_DELAY: Duration = Duration::from_secs(30);
+
+/// A large file on its way. Its mark stays busy until the commit is answered.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) dir: DirKey,
+    name: Name,
+    opened: Option<(FileVersion, Meta)>,
+    offset: u64,
+    /// A look of this transfer is under way.
+    looking: bool,
+    /// Chunks sent and not answered.
+    unanswered: u32,
+    ended: bool,
+}
+
+impl Session {
+    /// A file too large for one message is to travel; its mark is busy.
+    pub(super) fn start_transfer(
+        &mut self,
+        dir: DirKey,
+        name: Name,
+        first: bool,
+        shared: &mut Shared,
+    ) {
+        if first {
+            self.large.push_front((dir, name));
+        } else {
+            self.large.push_back((dir, name));
+        }
+        self.pump_transfers(shared);
+    }
+
+    /// Opens the next large files, reads the next chunks, looks at those read to their end.
+    pub(super) fn pump_transfers(&mut self, shared: &mut Shared) {
+        if self.full_until.is_some() {
+            return;
+        }
+        while self.transfers.len() < TRANSFERS_MAX {
+            let Some((dir, name)) = self.large.pop_front() else { break };
+            self.open_transfer(dir, name, shared);
+        }
+        let idle: Vec<u64> = self
+            .transfers
+            .iter()
+            .filter(|(_, t)| !t.looking && t.opened.is_some())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in idle {
+            self.next_chunk(id, shared);
+        }
+    }
+
+    fn open_transfer(&mut self, dir: DirKey, name: Name, shared: &mut Shared) {
+        let Some(address) = shared.map.address(dir) else {
+            self.marks.forget(dir, &name);
+            return;
+        };
+        let id = self.next_transfer;
+        self.next_transfer += 1;
+        let task = Task::Names(vec![(name.clone(), Want::Open { transfer: id })]);
+        let transfer = Transfer {
+            dir,
+            name,
+            opened: None,
+            offset: 0,
+            looking: true,
+            unanswered: 0,
+            ended: false,
+        };
+        self.transfers.insert(id, transfer);
+        let stamp = self.stamp();
+        let path = address.path.clone();
+        self.busy(dir);
+        let look = shared.look(Some(self.id), false, address, task);
+        let purpose = Purpose::Open { transfer: id, stamp };
+        self.pending.insert(look, Pending { lane: Lane::Backlog, dir, path, purpose });
+    }
+
+    pub(super) fn transfer_opened(
+        &mut self,
+        id: u64,
+        _stamp: Stamp,
+        seen: Seen,
+        moved: bool,
+        shared: &mut Shared,
+    ) {
+        let sight = match seen {
+            Seen::Names { sights, .. } if !moved => sights.into_iter().next(),
+            _ => None,
+        };
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.looking = false;
+        if let Some((_, Sight::There { sighting, .. })) = sight
+            && let Some(version) = version_of(&sighting)
+        {
+            transfer.opened = Some((version, *sighting.entry.meta()));
+            self.next_chunk(id, shared);
+        } else {
+            self.give_up_transfer(id, Duration::ZERO, false, shared);
+        }
+    }
+
+    fn next_chunk(&mut self, id: u64, shared: &mut Shared) {
+        let room = self.lane_room(Lane::Backlog, CHUNK_BYTES);
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let dir = transfer.dir;
+        let Some(address) = shared.map.address(dir) else {
+            return self.give_up_transfer(id, Duration::ZERO, false, shared);
+        };
+        let path = address.path.clone();
+        let (task, purpose) = if !transfer.ended {
+            if !room {
+                return;
+            }
+            let (offset, bytes) = (transfer.offset, CHUNK_BYTES);
+            transfer.looking = true;
+            (Task::Chunk { transfer: id, offset, bytes }, Purpose::Chunk { transfer: id })
+        } else if transfer.unanswered == 0 && !self.is_fenced(dir, shared) {
+            let Some(transfer) = self.transfers.get_mut(&id) else { return };
+            transfer.looking = true;
+            let name = transfer.name.clone();
+            let stamp = self.stamp();
+            (Task::Finish { transfer: id, name }, Purpose::Finish { transfer: id, stamp })
+        } else {
+            return;
+        };
+        self.busy(dir);
+        let look = shared.look(Some(self.id), false, address, task);
+        self.pending.insert(look, Pending { lane: Lane::Backlog, dir, path, purpose });
+    }
+
+    pub(super) fn chunk_read(&mut self, id: u64, seen: Seen, shared: &mut Shared) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.looking = false;
+        let Seen::Chunk(bytes) = seen else {
+            if let Seen::Unreadable(text) = seen {
+                let path = shared.map.path(transfer.dir).unwrap_or_default().join(&transfer.name);
+                self.problem(path, text, shared);
+            }
+            return self.give_up_transfer(id, UNREAD_DELAY, true, shared);
+        };
+        let offset = transfer.offset;
+        transfer.offset += bytes.len() as u64;
+        transfer.ended = (bytes.len() as u64) < CHUNK_BYTES;
+        if !bytes.is_empty() {
+            transfer.unanswered += 1;
+            self.post_chunk(id, offset, bytes, shared);
+        }
+        self.next_chunk(id, shared);
+    }
+
+    pub(super) fn chunk_answered(&mut self, id: u64, failed: Option<Answer>, shared: &mut Shared) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.unanswered = transfer.unanswered.saturating_sub(1);
+        match failed {
+            None | Some(Answer::Applied) => {
+                if !transfer.looking {
+                    self.next_chunk(id, shared);
+                }
+            }
+            Some(answer) => {
+                let path = shared.map.path(transfer.dir).unwrap_or_default().join(&transfer.name);
+                if let Answer::Failed(failure) = &answer {
+                    self.failed_at(path, failure, shared);
+                }
+                self.give_up_transfer(id, FULL_DELAY, true, shared);
+            }
+        }
+    }
+
+    pub(super) fn transfer_finished(
+        &mut self,
+        id: u64,
+        stamp: Stamp,
+        seen: Seen,
+        shared: &mut Shared,
+    ) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.looking = false;
+        let (dir, name) = (transfer.dir, transfer.name.clone());
+        let opened = transfer.opened;
+        if self.is_name_fenced(dir, &name, shared) {
+            return;
+        }
+        let (
+            Seen::Finished { file, still_named: true, hash, bytes },
+            Some(path),
+            Some((first, meta)),
+        ) = (seen, self.sink_path(dir, shared), opened)
+        else {
+            return self.give_up_transfer(id, Duration::ZERO, false, shared);
+        };
+        let same = version_of(&file) == Some(first) && bytes == first.size;
+        let meta = if same { *file.entry.meta() } else { meta };
+        if !same {
+            self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+        }
+        self.transfers.remove(&id);
+        shared.close_transfer(id, dir);
+        self.stamps.hold(stamp);
+        let op = Op::Commit { path: path.join(&name), transfer: id, size: bytes, meta, hash };
+        let draft = Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark };
+        self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
+    }
+
+    fn give_up_transfer(&mut self, id: u64, delay: Duration, failed: bool, shared: &mut Shared) {
+        let Some(transfer) = self.transfers.remove(&id) else { return };
+        shared.close_transfer(id, transfer.dir);
+        self.post_drop(id, shared);
+        let at = shared.now + delay;
+        self.marks.put_off(transfer.dir, &transfer.name, Hint::CONTENT, at, failed);
+    }
+}
+
+fn version_of(sighting: &Sighting) -> Option<FileVersion> {
+    match sighting.entry {
+        Entry::File { size, meta } => Some(FileVersion {
+            identity: sighting.identity,
+            size,
+            mtime: meta.mtime,
+            ctime: sighting.ctime,
+        }),
+        _ => None,
+    }
+}
