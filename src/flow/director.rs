@@ -362,11 +362,15 @@ impl Director {
     fn swapped(&mut self, key: DirKey, from: (DirKey, Name), to: (DirKey, Name)) {
         let other = self.shared.map.child(from.0, &from.1);
         self.adrift.retain(|each| *each != key);
-        if self.shared.map.move_to(key, to.0, &to.1).is_err() {
-            self.shared.remove_dir(key);
-            self.mark(to.0, &to.1, Hint::CONTENT, Duration::ZERO);
-            self.mark(from.0, &from.1, Hint::CONTENT, Duration::ZERO);
-            return;
+        match self.shared.map.move_to(key, to.0, &to.1) {
+            Ok(None) => {}
+            Ok(Some(lost)) => self.shared.remove_dir(lost),
+            Err(NotMovable) => {
+                self.shared.remove_dir(key);
+                self.mark(to.0, &to.1, Hint::CONTENT, Duration::ZERO);
+                self.mark(from.0, &from.1, Hint::CONTENT, Duration::ZERO);
+                return;
+            }
         }
         self.shared.changes.push_back(Change::Exchanged { key, other, a: from, b: to });
         self.tell();
