@@ -57,11 +57,6 @@ impl Session {
             .partition::<Vec<_>, _>(|parked| parked.ticket <= ticket);
         self.parked = rest;
         for Parked { what, .. } in due {
-            if !shared.halves.is_empty() {
-                let ticket = shared.ask_drain();
-                self.parked.push(Parked { ticket, what });
-                continue;
-            }
             match what {
                 ParkedWhat::Gone { dir, names, stamp } => {
                     self.gone_believed(dir, names, stamp, shared);
