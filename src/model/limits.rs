@@ -35,6 +35,13 @@ pub const DATA_HWM: i32 = 160;
 /// Largest frame that either side accepts.
 pub const FRAME_BYTES_MAX: i64 = 4 * 1024 * 1024;
 
+/// Bytes of names in the answer to one message, of what remains and of what was made each.
+pub const ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of answers after which a report leaves.
+pub const REPORT_BYTES_MAX: usize = 1024 * 1024;
+/// Answers after which a report leaves.
+pub const REPORT_ANSWERS_MAX: usize = 64;
+
 /// Unanswered parts of listings for one sink.
 pub const LISTING_PARTS_MAX: usize = 32;
 /// Directories that are being listed at once for one sink.
@@ -171,8 +178,9 @@ pub const FILESYSTEMS_MAX: usize = 256;
 pub const STAGING_LEFT_MAX: usize = 256;
 /// Bytes held at once while the journal of offered names is made compact.
 pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Answers in one report.
-pub const ANSWERS_PER_REPORT: usize = 64;
+const _: () = assert!(APPLY_QUEUE >= LIVE_CREDIT_MESSAGES as usize);
+const _: () = assert!(APPLY_QUEUE >= BACKLOG_CREDIT_MESSAGES as usize);
+const _: () = assert!(REPORT_BYTES_MAX + 4 * ANSWER_BYTES_MAX < FRAME_BYTES_MAX as usize);
 /// Operations after which a durable barrier is due.
 pub const BARRIER_OPS: u64 = 50_000;
 /// Bytes of content after which a durable barrier is due.
