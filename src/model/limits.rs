@@ -62,6 +62,17 @@ pub const RENAMES_MAX: usize = 256;
 pub const HALVES_MAX: usize = 1_024;
 /// Removals of whole directories under way at once for one sink.
 pub const REMOVALS_MAX: usize = 64;
+/// Wanted names beyond which no more directories are listed.
+pub const WANTS_MAX: usize = 16 * 1024;
+/// Names of files that the arming of a fresh directory brings at once, so that they go live.
+pub const FRESH_FILES_MAX: usize = 256;
+/// Sweeps after which a termination phase gives up: the source goes on changing.
+pub const SWEEPS_MAX: u32 = 10;
+/// Handshakes that must be cut short one after the other before the key is blamed: a source that
+/// is just being restarted cuts one short as well.
+pub const CUT_SHORT_MAX: u32 = 3;
+/// Characters of a sink's own host name that are kept.
+pub const HOST_CHARS_MAX: usize = 255;
 /// Problems kept by path; beyond it they are only counted.
 pub const PROBLEMS_MAX: usize = 10_000;
 /// Foreign names kept by path; beyond it they are only counted.

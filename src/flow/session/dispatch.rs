@@ -6,7 +6,7 @@ use crate::flow::marks::Hint;
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX,
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX, WANTS_MAX,
 };
 use crate::model::look::{Task, Want};
 use crate::model::path::Name;
@@ -18,8 +18,6 @@ const LIVE_LOOKS: usize = 8;
 const LIVE_NAMES: usize = 16;
 /// How long a mark waits that a rename fences.
 const FENCED_DELAY: Duration = Duration::from_millis(2);
-/// Wanted names beyond which no more directories are listed.
-const WANTS_MAX: usize = 16 * 1024;
 
 impl Session {
     /// Starts all the work that there is room for.

@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use crate::flow::marks::State;
 use crate::flow::session::{Session, Shared};
+use crate::model::limits::SWEEPS_MAX;
 use crate::model::path::RelPath;
 use crate::model::session::{Ending, FinalReport, Outcome, REPORT_LINES_MAX};
 
-/// Sweeps after which a termination phase gives up: the source goes on changing.
-const SWEEPS_MAX: u32 = 10;
 /// How long a cutover waits for the source to be quiet once the backlog is empty.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long names that go on changing keep `Ending::Once` waiting.
