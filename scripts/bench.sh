@@ -173,7 +173,7 @@ say "latency of $new new files during the backlog"
 rm -rf "$work/copy"
 start_source
 start_sink
-until [ "$(find "$work/copy" -maxdepth 1 -name 'd*' 2>/dev/null | wc -l)" -ge 3 ]; do
+until compgen -G "$work/copy/d*" >/dev/null; do
     kill -0 "$sink_pid" 2>/dev/null || { cat "$work/sink.err" >&2; fail "the sink has ended"; }
     sleep 0.01
 done
@@ -187,18 +187,19 @@ ended "$source_pid" "$work/source.err"
 row() { # label, tool
     local middle_time
     middle_time=$(printf '%s' "${times[$2]}" | middle)
-    awk -v label="$1" -v t="$middle_time" -v n="$made" -v b="$bytes" -v all="${times[$2]//$'\n'/ }" \
-        'BEGIN { printf "| %s | %.2f | %.0f | %.0f | %s |\n", label, t, n / t, b / t / 1e6, all }'
+    awk -v label="$1" -v t="$middle_time" -v n="$made" -v b="$bytes" -v all="${times[$2]}" \
+        'BEGIN { gsub("\n", " ", all); sub(" $", "", all)
+                 printf "| %s | %.2f | %.0f | %.0f | %s |\n", label, t, n / t, b / t / 1e6, all }'
 }
 mib() { awk -v k="$1" 'BEGIN { printf "%.0f", k / 1024 }'; }
 model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 memory=$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)
 section=$(
-    echo "## $(date -u +%Y-%m-%d), $made files, $(awk -v b="$bytes" 'BEGIN { printf "%.0f", b / 1e6 }') MB"
+    echo "## $(date -u +%Y-%m-%d), $made files, $((bytes / 1000000)) MB"
     echo
     echo "$(nproc) x ${model:-unknown processor}, $memory, Linux $(uname -r)," \
         "$(stat -f -c %T "$work"), $("$osync" --version)."
-    echo "Sizes lognormal, median $median bytes. Medians of $runs, alternating; no cache was dropped."
+    echo "Sizes lognormal, median $median bytes. Medians of $runs runs, alternating; warm caches."
     echo
     echo "| Tool | Seconds | Files/s | MB/s | All runs |"
     echo "|---|---|---|---|---|"
@@ -208,11 +209,11 @@ section=$(
     row "rsync -aHAX over ssh" rsync
     echo
     echo "Peak memory: source $(mib "$worst_source") MiB, sink $(mib "$worst_sink") MiB."
-    echo "A new file of 1 kB during the backlog: at the sink after $latency_median ms (median of" \
-        "$new), $latency_worst ms (worst); ${status:-?} files of the backlog were left then."
+    echo "A new file of 1 kB during the backlog is at the sink after $latency_median ms (median of"
+    echo "$new) and $latency_worst ms (worst); ${status:-?} files of the backlog were left then."
 )
 printf '%s\n' "$section"
 if [ -z "$print" ]; then
-    sed -i '/^Not measured yet\.$/d' BENCHMARKS.md
-    printf '\n%s\n' "$section" | cat -s >>BENCHMARKS.md
+    text=$(sed '/^Not measured yet\.$/d' BENCHMARKS.md)
+    printf '%s\n\n%s\n' "$text" "$section" >BENCHMARKS.md
 fi

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A migration to look at: a small tree that changes all the time, a source, a sink, a cutover. All of
-# it happens in a temporary directory that is removed at the end.
+# A migration to look at: a small tree that changes all the time, a source, a sink, a cutover. It
+# happens in a temporary directory that is removed at the end.
 # usage: scripts/demo.sh [SECONDS]   how long the tree changes (default 8)
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -2,5 +2,6 @@
 
 mod applier;
 mod dice;
+mod listings;
 mod marks;
 mod tree;

@@ -35,6 +35,13 @@ pub const DATA_HWM: i32 = 160;
 /// Largest frame that either side accepts.
 pub const FRAME_BYTES_MAX: i64 = 4 * 1024 * 1024;
 
+/// Bytes of names in the answer to one message, of what remains and of what was made each.
+pub const ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of answers after which a report leaves.
+pub const REPORT_BYTES_MAX: usize = 1024 * 1024;
+/// Answers after which a report leaves.
+pub const REPORT_ANSWERS_MAX: usize = 64;
+
 /// Unanswered parts of listings for one sink.
 pub const LISTING_PARTS_MAX: usize = 32;
 /// Directories that are being listed at once for one sink.
@@ -55,6 +62,17 @@ pub const RENAMES_MAX: usize = 256;
 pub const HALVES_MAX: usize = 1_024;
 /// Removals of whole directories under way at once for one sink.
 pub const REMOVALS_MAX: usize = 64;
+/// Wanted names beyond which no more directories are listed.
+pub const WANTS_MAX: usize = 16 * 1024;
+/// Names of files that the arming of a fresh directory brings at once, so that they go live.
+pub const FRESH_FILES_MAX: usize = 256;
+/// Sweeps after which a termination phase gives up: the source goes on changing.
+pub const SWEEPS_MAX: u32 = 10;
+/// Handshakes that must be cut short one after the other before the key is blamed: a source that
+/// is just being restarted cuts one short as well.
+pub const CUT_SHORT_MAX: u32 = 3;
+/// Characters of a sink's own host name that are kept.
+pub const HOST_CHARS_MAX: usize = 255;
 /// Problems kept by path; beyond it they are only counted.
 pub const PROBLEMS_MAX: usize = 10_000;
 /// Foreign names kept by path; beyond it they are only counted.
@@ -175,8 +193,9 @@ pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;
 pub const JOURNAL_GROUP_MAX: usize = 16 * 1024;
 /// Longest block of that journal that is read: room for any record beyond a full block.
 pub const JOURNAL_BLOCK_MAX: usize = 64 * 1024 * 1024;
-/// Answers in one report.
-pub const ANSWERS_PER_REPORT: usize = 64;
+const _: () = assert!(APPLY_QUEUE >= LIVE_CREDIT_MESSAGES as usize);
+const _: () = assert!(APPLY_QUEUE >= BACKLOG_CREDIT_MESSAGES as usize);
+const _: () = assert!(REPORT_BYTES_MAX + 4 * ANSWER_BYTES_MAX < FRAME_BYTES_MAX as usize);
 /// Operations after which a durable barrier is due.
 pub const BARRIER_OPS: u64 = 50_000;
 /// Bytes of content after which a durable barrier is due.

@@ -13,7 +13,7 @@ use thiserror::Error as ThisError;
 use crate::error::Error;
 use crate::model::key::PublicKey;
 use crate::model::limits::{
-    COMMAND_HWM, HANDSHAKE_MS, REPLY_BYTES_MAX, RETRY_MS_MAX, RETRY_MS_MIN,
+    COMMAND_HWM, CUT_SHORT_MAX, HANDSHAKE_MS, REPLY_BYTES_MAX, RETRY_MS_MAX, RETRY_MS_MIN,
 };
 use crate::model::stamp::Lane;
 use crate::net::curve::{self, KeyPair};
@@ -22,10 +22,6 @@ use crate::net::reach::{self, Spoken};
 use crate::net::{Context, affinity, millis, sys, trouble};
 use crate::wire::codec;
 use crate::wire::command::{Reply, Request};
-
-/// Handshakes that must be cut short one after the other before the key is blamed: a source that
-/// is just being restarted cuts one short as well.
-const CUT_SHORT_MAX: u32 = 3;
 
 /// Why there is no reply. Each is a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]

@@ -209,5 +209,6 @@ fn sigterm_stops_and_the_next_run_carries_on() {
     source.end(SOON).assert_code(&[130]);
     let source = pair.start_source(&[]);
     let sink = pair.start_sink(&[]);
+    pair.until_together();
     cut_over(&mut pair, source, sink);
 }

@@ -3,6 +3,7 @@
 //! mark is left and nothing is under way, both trees are equal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use osync::flow::applier::{Applier, Rules};
 use osync::model::entry::{Entry, FileTime, Hash};
@@ -61,7 +62,7 @@ impl Mini {
             dice: Dice::new(seed),
             source: ModelTree::new(seed),
             sink: Applier::new(
-                ModelTree::new(seed + 1),
+                Arc::new(ModelTree::new(seed + 1)),
                 Rules { delete: DeletePolicy::Live, staging: None },
             ),
             stamp: 0,

@@ -28,9 +28,10 @@ const PHASES: [&str; 12] = [
     "net", "tree", "flow", "wire", "state", "model", "monitor", "config", "control", "ended",
     "stop", "error",
 ];
-const OPERATOR: [&str; 12] = [
-    "phases", "source", "sink", "config", "monitor", "control", "ended", "stop", "state", "error",
-    "model", "keyring",
+/// The operators wire threads, sockets and disk together: they see every floor below them.
+const OPERATOR: [&str; 15] = [
+    "phases", "source", "sink", "net", "tree", "flow", "wire", "config", "monitor", "control",
+    "ended", "stop", "state", "error", "model",
 ];
 const BIN: [&str; 12] = [
     "source", "sink", "local", "config", "monitor", "control", "ended", "stop", "state", "error",

@@ -6,7 +6,7 @@ use crate::flow::marks::Hint;
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX,
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX, WANTS_MAX,
 };
 use crate::model::look::{Task, Want};
 use crate::model::path::Name;
@@ -18,8 +18,6 @@ const LIVE_LOOKS: usize = 8;
 const LIVE_NAMES: usize = 16;
 /// How long a mark waits that a rename fences.
 const FENCED_DELAY: Duration = Duration::from_millis(2);
-/// Wanted names beyond which no more directories are listed.
-const WANTS_MAX: usize = 16 * 1024;
 
 impl Session {
     /// Starts all the work that there is room for.
@@ -68,6 +66,9 @@ impl Session {
     }
 
     fn look_at_marks(&mut self, dir: DirKey, names: Vec<(Name, Hint)>, shared: &mut Shared) {
+        if shared.map.get(dir).is_none() {
+            return self.forget_dir(dir);
+        }
         let Some(address) = shared.map.address(dir) else {
             // Adrift: its place will be known, or it will vanish with its marks.
             for (name, hint) in names {
@@ -117,7 +118,12 @@ impl Session {
             if !state.meta_due || state.busy > 0 || state.clear == 0 || !quiet {
                 continue;
             }
-            let Some(address) = shared.map.address(dir) else { continue };
+            let Some(address) = shared.map.address(dir) else {
+                if shared.map.get(dir).is_none() {
+                    self.forget_dir(dir);
+                }
+                continue;
+            };
             state.meta_due = false;
             let stamp = self.stamp();
             let purpose = Purpose::OwnMeta { stamp };
@@ -246,7 +252,7 @@ impl Session {
     }
 
     fn push_unclear(&mut self, shared: &Shared) {
-        let unclear: Vec<DirKey> = shared
+        let mut unclear: Vec<DirKey> = shared
             .map
             .keys()
             .filter(|key| {
@@ -254,6 +260,7 @@ impl Session {
                 self.dirs.get(key).is_none_or(|state| state.clear < self.doubt) && !listing()
             })
             .collect();
+        unclear.sort_unstable_by(|a, b| b.cmp(a));
         for key in unclear {
             self.push_walk(key);
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::model::key::PublicKey;
-use crate::model::limits::GRANTS_MAX;
+use crate::model::limits::{GRANTS_MAX, HOST_CHARS_MAX};
 use crate::net::Context;
 use crate::net::curve::KeyPair;
 use crate::net::ports::PortRange;
@@ -22,8 +22,6 @@ use crate::wire::command::{Refusal, Registered, Registration, Reply};
 
 /// The table of those who may come in is read again at least this often: invites expire.
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
-/// Characters of a sink's own host name that are kept.
-const HOST_CHARS_MAX: usize = 255;
 
 /// A source that is ready to be called. Its parts may go to different threads; the gatekeeper
 /// has to outlive the rest.
