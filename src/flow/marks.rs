@@ -298,11 +298,12 @@ impl Marks {
 
     /// Makes all marks wait again, as a new epoch does: what was under way is looked at anew.
     pub fn restart(&mut self, now: Duration) {
-        let busy: Vec<(DirKey, Name)> = self
+        let mut busy: Vec<(DirKey, Name)> = self
             .iter()
             .filter(|(_, _, mark)| mark.state == State::Busy)
             .map(|(dir, name, _)| (dir, name.clone()))
             .collect();
+        busy.sort_unstable();
         for (dir, name) in busy {
             self.put_off(dir, &name, Hint::CONTENT, now, false);
         }

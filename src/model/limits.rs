@@ -189,6 +189,10 @@ pub const FILESYSTEMS_MAX: usize = 256;
 pub const STAGING_LEFT_MAX: usize = 256;
 /// Bytes held at once while the journal of offered names is made compact.
 pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Names in one record of that journal.
+pub const JOURNAL_GROUP_MAX: usize = 16 * 1024;
+/// Longest block of that journal that is read: room for any record beyond a full block.
+pub const JOURNAL_BLOCK_MAX: usize = 64 * 1024 * 1024;
 const _: () = assert!(APPLY_QUEUE >= LIVE_CREDIT_MESSAGES as usize);
 const _: () = assert!(APPLY_QUEUE >= BACKLOG_CREDIT_MESSAGES as usize);
 const _: () = assert!(REPORT_BYTES_MAX + 4 * ANSWER_BYTES_MAX < FRAME_BYTES_MAX as usize);

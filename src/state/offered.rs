@@ -18,6 +18,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::model::limits::JOURNAL_GROUP_MAX;
 use crate::model::offer::Offer;
 use crate::model::path::{Name, RelPath};
 
@@ -185,7 +186,7 @@ impl Offered {
     ) {
         let key = key_of(name);
         match group {
-            Some((of, keys)) if *of == set && keys.len() < format::GROUP_MAX => keys.push(key),
+            Some((of, keys)) if *of == set && keys.len() < JOURNAL_GROUP_MAX => keys.push(key),
             _ => {
                 self.put_group(group, block);
                 *group = Some((set, vec![key]));

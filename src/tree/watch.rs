@@ -90,3 +90,6 @@ impl Drop for Watcher {
         self.queue.stop();
     }
 }
+
+#[cfg(test)]
+mod tests;

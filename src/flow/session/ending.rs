@@ -188,6 +188,33 @@ impl Session {
         }
     }
 
+    /// What is under way, by stage, for people who wonder why it does not end.
+    fn left_to_do(&self) -> String {
+        let flights: usize = self.flights.iter().map(std::collections::BTreeMap::len).sum();
+        let busy = self.marks.iter().filter(|(_, _, mark)| mark.state == State::Busy).count();
+        let stages = [
+            ("marked names", self.marks.len() - busy),
+            ("names under way", busy),
+            ("directories to list", self.walk.len() + self.fresh.len()),
+            ("listings", self.listings.len()),
+            ("wanted batches", self.wants.len()),
+            ("large files", self.large.len() + self.transfers.len()),
+            ("renames", self.renames.len()),
+            ("removals", self.removals.len()),
+            ("directory attributes", self.metas.len()),
+            ("beliefs", self.parked.len()),
+            ("questions", self.queries.len()),
+            ("looks", self.pending.len()),
+            ("messages", flights),
+        ];
+        let left: Vec<String> = stages
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(stage, count)| format!("{stage} {count}"))
+            .collect();
+        left.join(", ")
+    }
+
     fn finish(&mut self, outcome: Outcome, shared: &mut Shared) {
         let hot: Vec<RelPath> = self
             .marks
@@ -207,10 +234,11 @@ impl Session {
             Outcome::Problems => {
                 "Finished; some names went on changing: the report lists them".to_owned()
             }
-            Outcome::Unfinished => {
-                "Not finished: the source went on changing. Stop the writers and try again"
-                    .to_owned()
-            }
+            Outcome::Unfinished => format!(
+                "Not finished: the source went on changing. Stop the writers and try again \
+                 (still to do: {})",
+                self.left_to_do()
+            ),
         };
         self.outcome = Some(FinalReport {
             outcome,

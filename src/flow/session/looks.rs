@@ -362,12 +362,14 @@ impl Session {
         self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
     }
 
-    /// A directory is not where the map says: its name in the directory above is looked at.
+    /// A directory is not where the map says: its name, and those of all above it, are looked at,
+    /// for any of them may be the one that moved.
     pub(super) fn ask_place(&mut self, dir: DirKey, shared: &mut Shared) {
-        let place = shared.map.get(dir).and_then(|known| known.place().cloned());
-        if let Some((parent, name)) = place {
+        let places = shared.map.upwards(dir).filter_map(|at| shared.map.get(at)?.place().cloned());
+        for (parent, name) in places.collect::<Vec<_>>() {
             self.mark(parent, &name, Hint::META, shared.now, Duration::ZERO);
-        } else if dir == DirKey::ROOT {
+        }
+        if dir == DirKey::ROOT {
             let text = "The source's directory is no longer where it was: \
                         put it back, or end osync and start it again";
             shared.halted = Some(text.to_owned());

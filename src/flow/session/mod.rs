@@ -107,7 +107,7 @@ pub struct Session {
     recheck: Option<Duration>,
     /// Directories whose own attributes may be due.
     metas: VecDeque<DirKey>,
-    listings: HashMap<u64, Listing>,
+    listings: BTreeMap<u64, Listing>,
     next_listing: u64,
     parts_unanswered: usize,
     wants: VecDeque<Want>,
@@ -158,7 +158,7 @@ impl Session {
             fresh: VecDeque::new(),
             recheck: None,
             metas: VecDeque::new(),
-            listings: HashMap::new(),
+            listings: BTreeMap::new(),
             next_listing: first_number(id),
             parts_unanswered: 0,
             wants: VecDeque::new(),
@@ -223,7 +223,7 @@ impl Session {
             shared.forget_look(id);
         }
         self.pending.clear();
-        for (id, listing) in self.listings.drain() {
+        for (id, listing) in std::mem::take(&mut self.listings) {
             shared.close_listing(id, listing.dir);
         }
         for (id, transfer) in std::mem::take(&mut self.transfers) {

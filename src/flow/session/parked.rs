@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::flow::map::NotMovable;
 use crate::flow::marks::Hint;
 use crate::flow::session::changes::Change;
 use crate::flow::session::flights::{Draft, Errand};
@@ -56,11 +57,6 @@ impl Session {
             .partition::<Vec<_>, _>(|parked| parked.ticket <= ticket);
         self.parked = rest;
         for Parked { what, .. } in due {
-            if !shared.halves.is_empty() {
-                let ticket = shared.ask_drain();
-                self.parked.push(Parked { ticket, what });
-                continue;
-            }
             match what {
                 ParkedWhat::Gone { dir, names, stamp } => {
                     self.gone_believed(dir, names, stamp, shared);
@@ -143,11 +139,15 @@ impl Session {
             Some(key) if there == Some(key) => {}
             Some(key) => {
                 let from = shared.map.get(key).and_then(|known| known.place().cloned());
-                if let Ok(displaced) = shared.map.move_to(key, dir, name) {
-                    if let Some(lost) = displaced {
-                        shared.remove_dir(lost);
+                match shared.map.move_to(key, dir, name) {
+                    Ok(displaced) => {
+                        if let Some(lost) = displaced {
+                            shared.remove_dir(lost);
+                        }
+                        shared.changes.push_back(Change::Found { key, from });
                     }
-                    shared.changes.push_back(Change::Found { key, from });
+                    // The map is wrong about more than this: what is below is met anew.
+                    Err(NotMovable) => shared.remove_dir(key),
                 }
             }
             None => {

@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-use crate::model::limits::COMPACT_BYTES_MAX;
+use crate::model::limits::{COMPACT_BYTES_MAX, JOURNAL_GROUP_MAX};
 use crate::state::offered::Offered;
-use crate::state::offered::format::{self, Block, GROUP_MAX, Key, Record};
+use crate::state::offered::format::{self, Block, Key, Record};
 use crate::state::offered::tree::SetNo;
 
 /// Bytes that one name takes while it is sorted.
@@ -59,7 +59,7 @@ impl Writer {
         names.sort_unstable();
         names.dedup();
         for of_set in names.chunk_by(|a, b| a.0 == b.0) {
-            for group in of_set.chunks(GROUP_MAX) {
+            for group in of_set.chunks(JOURNAL_GROUP_MAX) {
                 let set = group[0].0;
                 let keys: Vec<Key> = group.iter().map(|(_, key)| *key).collect();
                 let before = self.last[set as usize];

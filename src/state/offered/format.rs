@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::model::limits::{JOURNAL_BLOCK_MAX, JOURNAL_GROUP_MAX};
 use crate::state::offered::tree::SetNo;
 
 /// What a name is known by: the first bytes of its BLAKE3.
@@ -20,10 +21,6 @@ const HEAD_BYTES: usize = 32;
 const BLOCK_HEAD: usize = 12;
 /// Bytes after which a block is written.
 const BLOCK_BYTES: usize = 1024 * 1024;
-/// Longest block that is read: room for one record of any sort beyond a full block.
-const BLOCK_MAX: usize = 64 * 1024 * 1024;
-/// Names in one record.
-pub(super) const GROUP_MAX: usize = 16 * 1024;
 /// Kind, set, place of the record before, count.
 const NAMES_HEAD: usize = 1 + 4 + 8 + 4;
 
@@ -201,10 +198,10 @@ fn read_block(file: &File, at: u64, length: u64, payload: &mut Vec<u8>) -> io::R
     file.read_exact_at(&mut head, at)?;
     let bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
     let reach = (BLOCK_HEAD + bytes) as u64;
-    if bytes <= BLOCK_MAX && reach > left {
+    if bytes <= JOURNAL_BLOCK_MAX && reach > left {
         return Ok(Found::Torn);
     }
-    if bytes > 0 && bytes <= BLOCK_MAX {
+    if bytes > 0 && bytes <= JOURNAL_BLOCK_MAX {
         payload.resize(bytes, 0);
         file.read_exact_at(payload, at + BLOCK_HEAD as u64)?;
         if checksum(payload) == head[4..] {
@@ -287,7 +284,7 @@ pub(super) fn scan_chain(
         let (kind, of, before) = parts().ok_or_else(broken)?;
         let count = reader.number().ok_or_else(broken)? as usize;
         let before = u64::from_le_bytes(before);
-        if kind != [KIND_NAMES] || of != set || before >= at || count > GROUP_MAX {
+        if kind != [KIND_NAMES] || of != set || before >= at || count > JOURNAL_GROUP_MAX {
             return Err(broken());
         }
         buffer.resize(count * KEY_BYTES, 0);

@@ -76,7 +76,10 @@ fn sight_of_meta(
     name: &Name,
     stat: &rustix::fs::Statx,
 ) -> Result<Sight, Stop> {
+    let is_symlink = stat::file_type(stat) == FileType::Symlink;
     match stat::sighting_at(dir, name, stat) {
+        // A file that has just taken a symlink's place is to be read like any other.
+        Ok(seen) if is_symlink && matches!(seen.entry, Entry::File { .. }) => Err(Stop::Changed),
         Ok(sighting) => Ok(Sight::There { sighting, read: None }),
         Err(Errno::NOENT) => Err(Stop::Changed),
         Err(errno) => Err(Stop::Problem(stat::words("Can't read the symlink", errno))),
