@@ -3,10 +3,19 @@
 
 #![cfg_attr(not(test), forbid(clippy::exit))]
 
+pub mod config;
+pub mod control;
+pub mod ended;
 pub mod error;
 pub mod flow;
+pub mod local;
 pub mod model;
+pub mod monitor;
 pub mod net;
 pub mod phases;
+pub mod sink;
+pub mod source;
+pub mod state;
+pub mod stop;
 pub mod tree;
 pub mod wire;

@@ -3,6 +3,7 @@
 //! Everything here can be driven by a simulation as well as by the real phases. Time is an
 //! argument: a `Duration` since some start, never read here.
 
+pub mod applier;
 pub mod credit;
 pub mod director;
 pub mod halves;
@@ -11,4 +12,5 @@ pub mod map;
 pub mod marks;
 pub mod problems;
 pub mod session;
+pub mod stamps;
 pub mod watermark;

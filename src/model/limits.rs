@@ -70,8 +70,51 @@ pub const NOTICE_QUEUE: usize = 4_096;
 pub const LOOK_QUEUE: usize = 256;
 /// Commands of people and of sinks waiting for the director.
 pub const COMMAND_QUEUE: usize = 64;
+/// Locks among which the names at the sink are divided.
+pub const APPLIER_SHARDS: usize = 64;
+/// Listings that the sink keeps the names of, before their last part has come.
+pub const LISTINGS_KEPT_MAX: usize = 4 * LISTINGS_OPEN_MAX;
 /// Open directory descriptors kept by the sink.
 pub const DIR_CACHE: usize = 256;
+
+/// Connections to one control socket at once.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Bytes of one request or reply on a control socket.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Ends of sessions that a control socket keeps for those who wait for one.
+pub const CONTROL_RESULTS_MAX: usize = 16;
+/// Names of each sort in a result on a control socket.
+pub const CONTROL_RESULT_NAMES_MAX: usize = 100;
+/// High-water mark of the command sockets.
+pub const COMMAND_HWM: i32 = 64;
+/// Largest request that the command service accepts.
+pub const REQUEST_BYTES_MAX: i64 = 1024 * 1024;
+/// Largest reply; a final report is cut down to it.
+pub const REPLY_BYTES_MAX: i64 = 16 * 1024 * 1024;
+/// Frames around a request (routing, correlation, delimiter) that the command service accepts.
+pub const ROUTING_FRAMES_MAX: usize = 8;
+/// Threads of the network library that move bytes: one for commands and live, one for backlog.
+pub const IO_THREADS: i32 = 2;
+/// Half-open connections remembered at one data socket, to tell a stranger's end from the sink's.
+pub const CANDIDATES_MAX: usize = 256;
+/// A connection that has not shaken hands after this long is given up.
+pub const HANDSHAKE_MS: u64 = 5_000;
+/// A data message that finds no room for this long means that the peer is gone.
+pub const SEND_MS: u64 = 15_000;
+/// A TCP connection that is tried by hand may take this long.
+pub const PROBE_MS: u64 = 2_000;
+/// First wait between two tries to connect; each further one is longer.
+pub const RETRY_MS_MIN: u64 = 100;
+/// Longest wait between two tries to connect.
+pub const RETRY_MS_MAX: u64 = 5_000;
+/// A command is asked again when no reply has come for this long.
+pub const CALL_MS: u64 = 5_000;
+/// An invite is good for this long: a day.
+pub const INVITE_SECONDS: u64 = 24 * 60 * 60;
+/// Invites remembered in one state directory; beyond it the oldest are forgotten.
+pub const INVITES_MAX: usize = 1_000;
+/// Grants remembered, so that a repeated registration gets the same epoch: one for each sink.
+pub const GRANTS_MAX: usize = 1_000;
 
 const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
 const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
@@ -79,3 +122,5 @@ const _: () = assert!(LIVE_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!((LIVE_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BACKLOG_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BATCH_BYTES_MAX as i64) < FRAME_BYTES_MAX);
+const _: () = assert!(RETRY_MS_MIN < RETRY_MS_MAX);
+const _: () = assert!(HANDSHAKE_MS < SEND_MS);

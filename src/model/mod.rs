@@ -5,6 +5,7 @@
 
 pub mod entry;
 pub mod event;
+pub mod key;
 pub mod limits;
 pub mod look;
 pub mod message;
@@ -13,4 +14,5 @@ pub mod op;
 pub mod path;
 pub mod session;
 pub mod stamp;
+pub mod status;
 pub mod target;

@@ -1,1 +1,3 @@
-//! To be filled.
+//! The three phases of a session, each with both halves of its act.
+
+pub mod init;

@@ -1,0 +1,171 @@
+//! What an operator is to do, resolved: plain values, paths absolute, defaults filled in.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::session::DeletePolicy;
+
+/// The port of the command service if none is given.
+pub const PORT_DEFAULT: u16 = 9753;
+/// Data sockets take free ports from here up if no range is given.
+pub const DATA_PORTS_FROM: u16 = 9754;
+/// Patience with the first connection of a sink if none is given.
+pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// What a source is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceConfig {
+    /// The pool, absolute; not yet known to exist.
+    pub directory: PathBuf,
+    /// Where keys and ledgers live, absolute; made when missing.
+    pub state: PathBuf,
+    /// Where the command service listens; `0.0.0.0` or `[::]` for everywhere.
+    pub bind: IpAddr,
+    /// The port of the command service; 0 for a free one below the ephemeral range.
+    pub port: u16,
+    /// The ports for data and reports; `None` for free ones from [`DATA_PORTS_FROM`] up.
+    pub data_ports: Option<PortRange>,
+    /// Where the source writes its invite (0600) once the service is bound.
+    pub invite_file: Option<PathBuf>,
+    /// How changes are watched.
+    pub watch: WatchKind,
+    /// How many removals are too many.
+    pub max_delete: MaxDelete,
+}
+
+/// What a sink is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkConfig {
+    /// Where the source's command service listens.
+    pub source: Address,
+    /// The directory that becomes equal to the pool, absolute; not yet known to exist.
+    pub directory: PathBuf,
+    /// Where keys live, absolute; made when missing.
+    pub state: PathBuf,
+    /// The invite as the person gave it, whitespace trimmed; else ask the monitor.
+    pub invite: Option<String>,
+    /// What may be removed here.
+    pub delete: DeletePolicy,
+    /// End by itself when all that changed until the backlog emptied is settled.
+    pub once: bool,
+    /// End unfinished after this long in all.
+    pub timeout: Option<Duration>,
+    /// Fail when the first connection takes longer.
+    pub connect_timeout: Duration,
+}
+
+/// What both operators in one process are to do, over loopback.
+///
+/// `sink.source` and `sink.invite` are not known before the service is bound: whoever runs this
+/// fills them in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalConfig {
+    /// The source; `bind` is loopback.
+    pub source: SourceConfig,
+    /// The sink.
+    pub sink: SinkConfig,
+}
+
+/// A host by name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// Name or address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl Address {
+    /// `HOST:PORT`, an IPv6 address in brackets: what stands behind `tcp://` in an endpoint.
+    #[must_use]
+    pub fn host_port(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.host_port())
+    }
+}
+
+/// Ports from `first` to `last`, both included; never empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PortRange {
+    /// The first; not 0.
+    pub first: u16,
+    /// The last, not below the first.
+    pub last: u16,
+}
+
+/// How changes are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum WatchKind {
+    /// By the best watcher that works here.
+    #[default]
+    Auto,
+    /// By inotify.
+    Inotify,
+}
+
+/// How many removals halt all removals until a person says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MaxDelete {
+    /// More than half of a pool of more than [`MaxDelete::SMALL_POOL`] names.
+    #[default]
+    Half,
+    /// More than this many.
+    Names(u64),
+    /// More than this share of the pool, in percent.
+    Percent(u8),
+}
+
+impl MaxDelete {
+    /// A pool up to this many names may lose any number of them by default.
+    pub const SMALL_POOL: u64 = 1_000;
+
+    /// Whether `removals` out of a pool of `names` are too many.
+    #[must_use]
+    pub fn is_exceeded(self, removals: u64, names: u64) -> bool {
+        let share = |percent: u64| {
+            u128::from(removals) * 100 > u128::from(names) * u128::from(percent) && removals > 0
+        };
+        match self {
+            MaxDelete::Half => names > Self::SMALL_POOL && share(50),
+            MaxDelete::Names(most) => removals > most,
+            MaxDelete::Percent(percent) => share(u64::from(percent)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Address, MaxDelete};
+
+    #[test]
+    fn too_many_removals_by_count_by_share_and_by_default() {
+        for (limit, removals, names, exceeded) in [
+            (MaxDelete::Half, 1_000, 1_000, false),
+            (MaxDelete::Half, 500, 1_001, false),
+            (MaxDelete::Half, 501, 1_001, true),
+            (MaxDelete::Names(0), 0, 5, false),
+            (MaxDelete::Names(0), 1, 5, true),
+            (MaxDelete::Percent(10), 10, 100, false),
+            (MaxDelete::Percent(10), 11, 100, true),
+            (MaxDelete::Percent(100), u64::MAX, u64::MAX, false),
+        ] {
+            assert_eq!(limit.is_exceeded(removals, names), exceeded, "{limit:?} {removals}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_wears_brackets() {
+        let address = Address { host: "fe80::1".into(), port: 9753 };
+        assert_eq!(address.to_string(), "[fe80::1]:9753");
+    }
+}

@@ -1,0 +1,345 @@
+//! The sink's end of the logic: executes messages against a [`Target`], under the stamp table.
+//!
+//! Shared by several applier threads. Locks, in the order in which they are taken:
+//! - the *gate*: ordinary operations pass it together; renames, exchanges, removals of
+//!   directories, changes of kind and parents made on the way pass it alone (H32);
+//! - the *shard* of the name: check of the stamp, its record and the change are one step (law 3);
+//! - the stamp table and the open listings, each for a moment.
+//!
+//! Content is staged and hashed before any lock on names is taken (H17g). Nothing is ever removed
+//! recursively (H7). One applier lives as long as one epoch (H9).
+
+mod compare;
+mod listings;
+mod moves;
+mod names;
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::flow::applier::listings::OpenListings;
+use crate::flow::stamps::{Reach, StampTable};
+use crate::model::entry::{Entry, FileTime, Meta};
+use crate::model::limits::{APPLIER_SHARDS, REMAINS_MAX};
+use crate::model::message::{Body, MessageAnswer};
+use crate::model::op::{Answer, Failure, Need, Op, Operation, Version};
+use crate::model::path::{Name, RelPath};
+use crate::model::session::DeletePolicy;
+use crate::model::stamp::{Lane, Sequence, Stamp};
+use crate::model::target::{Obstacle, Standing, Target};
+
+/// Executes the messages of one epoch.
+pub struct Applier<T> {
+    target: T,
+    rules: Rules,
+    /// Counts those who passed alone.
+    gate: RwLock<u64>,
+    /// Each counts the operations that passed through it.
+    shards: Vec<Mutex<u64>>,
+    shard_of: RandomState,
+    stamps: Mutex<StampTable>,
+    listings: Mutex<OpenListings>,
+}
+
+/// What the person at the sink has laid down.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// What may be removed.
+    pub delete: DeletePolicy,
+    /// The name of the staging directories: no operation may touch one.
+    pub staging: Option<Name>,
+}
+
+/// What became of a message's operations. What is not named was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Executed {
+    /// By index.
+    pub exceptions: Vec<(u32, Answer)>,
+    /// Directories made on the way, outermost first.
+    pub made: Vec<RelPath>,
+}
+
+/// What one try at a name came to.
+enum Step {
+    /// The end of it.
+    Answer(Answer),
+    /// It concerns more than one name: once more, alone.
+    Alone,
+}
+
+impl<T: Target> Applier<T> {
+    /// An applier for a new epoch.
+    pub fn new(target: T, rules: Rules) -> Applier<T> {
+        Applier {
+            target,
+            rules,
+            gate: RwLock::new(0),
+            shards: (0..APPLIER_SHARDS).map(|_| Mutex::new(0)).collect(),
+            shard_of: RandomState::new(),
+            stamps: Mutex::new(StampTable::new()),
+            listings: Mutex::new(OpenListings::default()),
+        }
+    }
+
+    /// The tree.
+    pub fn target(&self) -> &T {
+        &self.target
+    }
+
+    /// How many names have a stamp that is remembered.
+    pub fn remembered(&self) -> usize {
+        self.stamps().len()
+    }
+
+    /// Executes the body of one message and answers it; nothing for chunks and drops, which
+    /// concern no name. `watermark` is that of the message's header.
+    pub fn execute(
+        &self,
+        place: (Lane, Sequence),
+        watermark: Stamp,
+        body: &Body,
+        content: &[u8],
+    ) -> Option<MessageAnswer> {
+        self.advance(watermark);
+        let (lane, sequence) = place;
+        let mut answer =
+            MessageAnswer { lane, sequence, exceptions: vec![], made: vec![], listing: None };
+        match body {
+            Body::Operations(operations) => {
+                let executed = self.operations(operations, content);
+                (answer.exceptions, answer.made) = (executed.exceptions, executed.made);
+            }
+            Body::Listing(part) => {
+                let (listing, made) = self.compare(part);
+                (answer.listing, answer.made) = (Some(listing), made);
+            }
+            Body::Chunk { .. } | Body::Drop { .. } => return None,
+        }
+        Some(answer)
+    }
+
+    /// Forgets the stamps at or below a watermark, and refuses them from now on.
+    pub fn advance(&self, watermark: Stamp) {
+        self.stamps().advance(watermark);
+    }
+
+    /// Executes operations in their order; `content` holds the bytes of the `Put`s.
+    pub fn operations(&self, operations: &[Operation], content: &[u8]) -> Executed {
+        let mut executed = Executed::default();
+        let mut rest = content;
+        for (index, operation) in (0..).zip(operations) {
+            let size = usize::try_from(operation.op.frame_bytes()).ok();
+            let bytes = size.and_then(|size| rest.split_at_checked(size));
+            let (bytes, after) = bytes.unwrap_or((&[], &[]));
+            rest = after;
+            match self.operation(operation, bytes, &mut executed.made) {
+                Answer::Applied => {}
+                answer => executed.exceptions.push((index, answer)),
+            }
+        }
+        executed
+    }
+
+    fn operation(&self, operation: &Operation, bytes: &[u8], made: &mut Vec<RelPath>) -> Answer {
+        let stamp = operation.stamp;
+        if let Some(answer) = self.refused(&operation.op) {
+            return answer;
+        }
+        match &operation.op {
+            Op::Put { path, size, meta, hash } => {
+                if bytes.len() as u64 != *size || blake3::hash(bytes).as_bytes() != &hash.0 {
+                    return Answer::Needed(Need::Content);
+                }
+                let stage = || self.target.stage_file(bytes, meta).map_err(failed);
+                self.put(path, stamp, names::Kind::File, stage, made)
+            }
+            Op::Commit { path, transfer, size, meta, hash } => {
+                let stage = || self.take(path, *transfer, *size, hash, meta);
+                self.put(path, stamp, names::Kind::File, stage, made)
+            }
+            Op::Symlink { path, target, meta } => {
+                let stage = || self.target.stage_symlink(target, meta).map_err(failed);
+                self.put(path, stamp, names::Kind::Symlink, stage, made)
+            }
+            Op::MakeDir { path } => self.make_dir(path, stamp, made),
+            Op::SetMeta { path, presumes, meta } => self.set_meta(path, stamp, presumes, meta),
+            Op::Remove { path } => self.remove(path, stamp),
+            Op::Rename { from, to, presumes } => self.rename((from, to), stamp, presumes, made),
+            Op::Exchange { a, b } => self.exchange((a, b), stamp),
+        }
+    }
+
+    /// What may not be done, whoever asks.
+    fn refused(&self, op: &Op) -> Option<Answer> {
+        let paths: &[&RelPath] = match op {
+            Op::Rename { from, to, .. } => &[from, to],
+            Op::Exchange { a, b } => &[a, b],
+            other => &[other.path()],
+        };
+        let root_may = matches!(op, Op::MakeDir { .. } | Op::SetMeta { .. });
+        if !root_may && paths.iter().any(|path| path.is_root()) {
+            return Some(forbidden("the root itself can't be replaced or removed".into()));
+        }
+        if paths.iter().any(|path| self.is_staging(path)) {
+            return Some(forbidden(
+                "the name is that of the staging directory at the sink: rename it at the source"
+                    .into(),
+            ));
+        }
+        None
+    }
+
+    fn is_staging(&self, path: &RelPath) -> bool {
+        let bytes = self.rules.staging.as_ref().map(Name::as_bytes);
+        bytes.is_some_and(|staging| path.as_bytes().split(|&b| b == b'/').any(|n| n == staging))
+    }
+
+    /// Runs `act` under the lock of one name and, if it asks for that, once more alone.
+    fn at_name(&self, path: &RelPath, mut act: impl FnMut(bool) -> Step) -> Answer {
+        {
+            let _together = self.together();
+            let mut passed = self.shard(path);
+            *passed += 1;
+            if let Step::Answer(answer) = act(false) {
+                return answer;
+            }
+        }
+        let mut passed = self.alone();
+        *passed += 1;
+        match act(true) {
+            Step::Answer(answer) => answer,
+            Step::Alone => failed(Obstacle::Other("the name keeps changing at the sink".into())),
+        }
+    }
+
+    /// Checks and records a stamp, then makes the change; a change that did not happen leaves no
+    /// stamp. To be called under the lock of the name.
+    fn stamped(
+        &self,
+        path: &RelPath,
+        stamp: Stamp,
+        reach: Reach,
+        change: impl FnOnce() -> Step,
+    ) -> Step {
+        let earlier = {
+            let mut stamps = self.stamps();
+            if !stamps.admits(path, stamp) {
+                return Step::Answer(Answer::Superseded);
+            }
+            stamps.record(path, stamp, reach)
+        };
+        let step = change();
+        if !matches!(step, Step::Answer(Answer::Applied)) {
+            self.stamps().restore(path, earlier);
+        }
+        step
+    }
+
+    fn admits(&self, path: &RelPath, stamp: Stamp) -> bool {
+        self.stamps().admits(path, stamp)
+    }
+
+    /// Makes the directories above a name that are not there. To be called alone.
+    fn make_above(&self, path: &RelPath, made: &mut Vec<RelPath>) -> Result<(), Obstacle> {
+        let mut missing = Vec::new();
+        for above in path.ancestors().filter(|above| !above.is_root()) {
+            match self.target.make_dir(&above) {
+                Ok(()) => {
+                    made.push(above);
+                    break;
+                }
+                Err(Obstacle::Exists) => break,
+                Err(Obstacle::NoParent) => missing.push(above),
+                Err(other) => return Err(other),
+            }
+        }
+        for below in missing.into_iter().rev() {
+            match self.target.make_dir(&below) {
+                Ok(()) => made.push(below),
+                Err(Obstacle::Exists) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer when something that is no directory stands above a name.
+    fn blocked(&self, path: &RelPath, stamp: Stamp) -> Answer {
+        if self.stamps().killed(path) > stamp {
+            Answer::Superseded
+        } else {
+            Answer::Needed(Need::Parent)
+        }
+    }
+
+    /// The answer when a directory that is not empty is in the way.
+    fn remains(&self, dir: &RelPath) -> Answer {
+        let mut names = Vec::new();
+        let read = self.target.read_dir(dir, &mut |name| {
+            names.push(name);
+            names.len() < REMAINS_MAX
+        });
+        match read {
+            Ok(()) => Answer::Needed(Need::Remains { dir: dir.clone(), names }),
+            Err(obstacle) => failed(obstacle),
+        }
+    }
+
+    /// Whether a modification time is the one that this sink would have for it.
+    fn same_time(&self, theirs: FileTime, ours: &Standing) -> bool {
+        let ours = ours.entry.meta();
+        self.target.same_meta(&Meta { mtime: theirs, ..*ours }, ours, false)
+    }
+
+    fn together(&self) -> RwLockReadGuard<'_, u64> {
+        self.gate.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alone(&self) -> RwLockWriteGuard<'_, u64> {
+        self.gate.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard(&self, path: &RelPath) -> MutexGuard<'_, u64> {
+        locked(&self.shards[self.shard_index(path)])
+    }
+
+    fn shard_index(&self, path: &RelPath) -> usize {
+        self.shard_of.hash_one(path.as_bytes()) as usize % self.shards.len()
+    }
+
+    fn stamps(&self) -> MutexGuard<'_, StampTable> {
+        locked(&self.stamps)
+    }
+}
+
+fn locked<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed(obstacle: Obstacle) -> Answer {
+    Answer::Failed(match obstacle {
+        Obstacle::NoRoom => Failure::NoRoom,
+        Obstacle::Other(text) => Failure::Other(text),
+        Obstacle::Missing | Obstacle::NoParent => {
+            Failure::Other("the name went away at the sink by another's hand".into())
+        }
+        Obstacle::NotDir | Obstacle::IsDir | Obstacle::NotEmpty | Obstacle::Exists => {
+            Failure::Other("the name changed its kind at the sink by another's hand".into())
+        }
+    })
+}
+
+fn forbidden(text: String) -> Answer {
+    Answer::Failed(Failure::Forbidden(text))
+}
+
+/// Whether what stands at a name is of the kind and size that a version says.
+fn is_version(standing: &Standing, version: &Version) -> bool {
+    match (&standing.entry, version) {
+        (Entry::Dir { .. }, Version::Dir) | (Entry::Symlink { .. }, Version::Symlink { .. }) => {
+            true
+        }
+        (Entry::File { size, .. }, Version::File { size: presumed, .. }) => size == presumed,
+        _ => false,
+    }
+}

@@ -1,0 +1,294 @@
+//! Parts of listings: what of it the sink has, needs, or has newer.
+//!
+//! A part is looked at in one go without any lock on names; each entry is then judged under the
+//! lock of its name, and looked at again if anything passed that lock meanwhile.
+
+use crate::flow::applier::listings::Listing;
+use crate::flow::applier::{Applier, Step, failed};
+use crate::flow::stamps::Reach;
+use crate::model::entry::Entry;
+use crate::model::limits::EXTRAS_MAX;
+use crate::model::message::{ListingAnswer, Picked};
+use crate::model::op::{Answer, Listed, ListingPart, Need};
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::Stamp;
+use crate::model::target::{Obstacle, Standing, Target};
+
+/// What is said of one entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Equal,
+    Needed,
+    Retouch,
+    Superseded,
+}
+
+/// What a look without locks found, with the counts of all locks at its beginning.
+struct Looked {
+    gate: u64,
+    shards: Vec<u64>,
+    found: Vec<Option<Result<Entry, Obstacle>>>,
+}
+
+impl<T: Target> Applier<T> {
+    /// Compares one part of a listing with the directory here, making the directory if need be.
+    pub fn compare(&self, part: &ListingPart) -> (ListingAnswer, Vec<RelPath>) {
+        let mut made = Vec::new();
+        let answer = self.compared(part, &mut made).unwrap_or_else(|failure| ListingAnswer {
+            failed: Some(failure),
+            ..ListingAnswer::equal(part.listing, part.part)
+        });
+        (answer, made)
+    }
+
+    fn compared(
+        &self,
+        part: &ListingPart,
+        made: &mut Vec<RelPath>,
+    ) -> Result<ListingAnswer, Answer> {
+        let empty = self.stand(&part.dir, part.stamp, made)?;
+        let noted = self.listings().note(part, empty);
+        let verdicts = if empty || noted.began_empty {
+            part.entries.iter().map(|listed| self.unseen(part, listed, made)).collect()
+        } else {
+            self.judge(part, made)?
+        };
+        let picked = |verdict: Verdict| {
+            let all = (0..).zip(&verdicts).filter(|(_, v)| **v == verdict);
+            let indexes: Vec<u32> = all.map(|(index, _)| index).collect();
+            Picked::from_indexes(&indexes, verdicts.len())
+        };
+        let mut answer = ListingAnswer {
+            needed: picked(Verdict::Needed),
+            retouch: picked(Verdict::Retouch),
+            superseded: picked(Verdict::Superseded),
+            ..ListingAnswer::equal(part.listing, part.part)
+        };
+        if let Some(whole) = noted.whole {
+            self.extras(&part.dir, &whole, &mut answer)?;
+        }
+        Ok(answer)
+    }
+
+    /// Sees to it that the listed directory stands; tells whether it holds nothing.
+    fn stand(&self, dir: &RelPath, stamp: Stamp, made: &mut Vec<RelPath>) -> Result<bool, Answer> {
+        if self.is_staging(dir) {
+            return Err(super::forbidden(
+                "the name is that of the staging directory at the sink: rename it at the source"
+                    .into(),
+            ));
+        }
+        if stamp <= self.stamps().watermark() {
+            return Err(Answer::Superseded);
+        }
+        {
+            let _together = self.together();
+            let _passed = self.shard(dir);
+            match self.target.is_empty(dir) {
+                Ok(empty) => {
+                    self.stamps().record(dir, stamp, Reach::Name);
+                    return Ok(empty);
+                }
+                Err(Obstacle::Missing | Obstacle::NoParent | Obstacle::NotDir) => {}
+                Err(other) => return Err(failed(other)),
+            }
+        }
+        let mut passed = self.alone();
+        *passed += 1;
+        let before = made.len();
+        let step = self.stamped(dir, stamp, Reach::Name, || {
+            Step::Answer(self.make_dir_alone(dir, stamp, made))
+        });
+        match step {
+            Step::Answer(Answer::Applied) => {
+                if !made[before..].contains(dir) {
+                    made.push(dir.clone());
+                }
+                self.target.is_empty(dir).map_err(failed)
+            }
+            Step::Answer(other) => Err(other),
+            Step::Alone => Err(Answer::Needed(Need::Parent)),
+        }
+    }
+
+    /// Judges an entry of a directory that held nothing: no look is needed.
+    fn unseen(&self, part: &ListingPart, listed: &Listed, made: &mut Vec<RelPath>) -> Verdict {
+        let path = part.dir.join(&listed.name);
+        match listed.entry {
+            Entry::Special { .. } => Verdict::Equal,
+            Entry::Dir { .. } => self.dir_entry(&path, part.stamp, made),
+            Entry::File { .. } | Entry::Symlink { .. } => {
+                if self.stamps().newest(&path) > part.stamp {
+                    Verdict::Superseded
+                } else {
+                    Verdict::Needed
+                }
+            }
+        }
+    }
+
+    /// Judges all entries after one look at all their names.
+    fn judge(&self, part: &ListingPart, made: &mut Vec<RelPath>) -> Result<Vec<Verdict>, Answer> {
+        let mut looked = self.look_at(part)?;
+        let mut dirs = Vec::new();
+        let mut verdicts = Vec::with_capacity(part.entries.len());
+        {
+            let together = self.together();
+            let current = *together == looked.gate;
+            for (index, (listed, found)) in part.entries.iter().zip(&mut looked.found).enumerate() {
+                let path = part.dir.join(&listed.name);
+                let Some(found) = found.take() else {
+                    verdicts.push(Verdict::Equal);
+                    continue;
+                };
+                let at = self.shard_index(&path);
+                let passed = self.shard(&path);
+                let found = if current && *passed == looked.shards[at] {
+                    found
+                } else {
+                    self.target.look(&path, false).map(|standing| standing.entry)
+                };
+                let verdict = self.verdict(&path, part.stamp, &listed.entry, found);
+                if verdict == Verdict::Needed && listed.entry.is_dir() {
+                    dirs.push((index, path));
+                }
+                verdicts.push(verdict);
+            }
+        }
+        for (index, path) in dirs {
+            verdicts[index] = self.dir_entry(&path, part.stamp, made);
+        }
+        Ok(verdicts)
+    }
+
+    /// Looks at all names of a part at once, without holding any lock.
+    fn look_at(&self, part: &ListingPart) -> Result<Looked, Answer> {
+        let gate = *self.together();
+        let shards = self.shards.iter().map(|shard| *super::locked(shard)).collect();
+        let special = |listed: &Listed| matches!(listed.entry, Entry::Special { .. });
+        let names: Vec<&Name> =
+            part.entries.iter().filter(|listed| !special(listed)).map(|l| &l.name).collect();
+        let found = match self.target.look_many(&part.dir, &names) {
+            Ok(found) => found,
+            // It stood there a moment ago: something newer has come in between.
+            Err(Obstacle::Missing | Obstacle::NoParent | Obstacle::NotDir) => {
+                return Err(Answer::Superseded);
+            }
+            Err(other) => return Err(failed(other)),
+        };
+        let mut found = found.into_iter();
+        let found = part
+            .entries
+            .iter()
+            .map(|listed| {
+                let missing = || Err(Obstacle::Missing);
+                (!special(listed)).then(|| found.next().unwrap_or_else(missing))
+            })
+            .collect();
+        Ok(Looked { gate, shards, found })
+    }
+
+    /// Compares one entry with what stands at its name, under the lock of that name; what is equal
+    /// gets the stamp of the listing.
+    fn verdict(
+        &self,
+        path: &RelPath,
+        stamp: Stamp,
+        theirs: &Entry,
+        found: Result<Entry, Obstacle>,
+    ) -> Verdict {
+        if self.is_staging(path) {
+            return Verdict::Needed;
+        }
+        let verdict = found.map_or(Verdict::Needed, |ours| self.compare_entry(theirs, ours));
+        let mut stamps = self.stamps();
+        if stamps.newest(path) > stamp {
+            return Verdict::Superseded;
+        }
+        if verdict == Verdict::Equal {
+            let reach = if theirs.is_dir() { Reach::Name } else { Reach::Below };
+            stamps.record(path, stamp, reach);
+        }
+        verdict
+    }
+
+    fn compare_entry(&self, theirs: &Entry, ours: Entry) -> Verdict {
+        let is_symlink = match (theirs, &ours) {
+            (Entry::Dir { .. }, Entry::Dir { .. }) => return Verdict::Equal,
+            (Entry::File { size, .. }, Entry::File { size: our_size, .. }) if size == our_size => {
+                false
+            }
+            (Entry::Symlink { target, .. }, Entry::Symlink { target: our_target, .. })
+                if target == our_target =>
+            {
+                true
+            }
+            _ => return Verdict::Needed,
+        };
+        let (their_meta, our_meta) = (*theirs.meta(), *ours.meta());
+        let standing = Standing { entry: ours, hash: None };
+        if !is_symlink && !self.same_time(their_meta.mtime, &standing) {
+            Verdict::Needed
+        } else if self.target.same_meta(&their_meta, &our_meta, is_symlink) {
+            Verdict::Equal
+        } else {
+            Verdict::Retouch
+        }
+    }
+
+    /// Makes the directory that an entry speaks of. What can't be made is needed: the operation
+    /// that follows will say why.
+    fn dir_entry(&self, path: &RelPath, stamp: Stamp, made: &mut Vec<RelPath>) -> Verdict {
+        if self.is_staging(path) {
+            return Verdict::Needed;
+        }
+        match self.make_dir(path, stamp, made) {
+            Answer::Applied => Verdict::Equal,
+            Answer::Superseded => Verdict::Superseded,
+            Answer::Needed(_) | Answer::Failed(_) => Verdict::Needed,
+        }
+    }
+
+    /// Names the sink has and no part of the listing had, and that nothing newer put there.
+    ///
+    /// The listing is recorded first, and what was under way is waited for: an older operation
+    /// that is still to come is then refused, and can't bring back unseen what is gone.
+    fn extras(
+        &self,
+        dir: &RelPath,
+        whole: &Listing,
+        answer: &mut ListingAnswer,
+    ) -> Result<(), Answer> {
+        self.stamps().record(dir, whole.first_stamp, Reach::Children);
+        for shard in &self.shards {
+            drop(super::locked(shard));
+        }
+        let mut extras: Vec<Name> = Vec::new();
+        let mut more = false;
+        let read = self.target.read_dir(dir, &mut |name| {
+            let newer = || self.stamps().newest(&dir.join(&name)) > whole.first_stamp;
+            if whole.has(&name) || newer() {
+                return true;
+            }
+            more = extras.len() >= EXTRAS_MAX;
+            if !more {
+                extras.push(name);
+            }
+            !more
+        });
+        match read {
+            Ok(()) => {}
+            Err(Obstacle::Missing | Obstacle::NoParent | Obstacle::NotDir) => {
+                return Err(Answer::Superseded);
+            }
+            Err(other) => return Err(failed(other)),
+        }
+        extras.sort_unstable();
+        (answer.extras, answer.more_extras) = (extras, more);
+        Ok(())
+    }
+
+    fn listings(&self) -> std::sync::MutexGuard<'_, super::OpenListings> {
+        super::locked(&self.listings)
+    }
+}

@@ -1,0 +1,229 @@
+//! The command service of the source: one ROUTER, so that a slow sink holds nobody up.
+//!
+//! It lives in one thread. A request comes with the key that the gatekeeper has admitted; what
+//! can't be read comes as an error, to be answered with a refusal.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::model::key::PublicKey;
+use crate::model::limits::{
+    COMMAND_HWM, HANDSHAKE_MS, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, ROUTING_FRAMES_MAX,
+};
+use crate::model::session::FinalReport;
+use crate::model::stamp::Lane;
+use crate::net::curve::{self, KeyPair};
+use crate::net::monitor::{Event, Monitor};
+use crate::net::ports::{self, COMMAND_PORT, PortRange};
+use crate::net::wake::Waker;
+use crate::net::zap::COMMAND_DOMAIN;
+use crate::net::{Context, affinity, millis, trouble};
+use crate::wire::codec;
+use crate::wire::command::{Refusal, Reply, Request};
+
+/// Where a reply has to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routing(Vec<Vec<u8>>);
+
+/// One request.
+#[derive(Debug)]
+pub struct Call {
+    /// Where the reply has to go.
+    pub routing: Routing,
+    /// Who asks, as the gatekeeper has seen.
+    pub peer: PublicKey,
+    /// From which IP address.
+    pub address: String,
+    /// What is asked; an error is to be answered with [`refusal`].
+    pub request: Result<Request, Error>,
+}
+
+/// The refusal that answers a request which can't be read.
+#[must_use]
+pub fn refusal(error: &Error) -> Reply {
+    let code = match error {
+        Error::Version { .. } => Refusal::Version,
+        Error::Refused(_) => Refusal::Key,
+        _ => Refusal::Malformed,
+    };
+    Reply::Refused { code, text: error.to_string() }
+}
+
+/// Receives requests and sends replies. Not for two threads at once.
+pub struct CommandService {
+    socket: zmq::Socket,
+    monitor: Monitor,
+    waker: Waker,
+    port: u16,
+}
+
+impl CommandService {
+    /// Begins to listen. A [`crate::net::zap::Gatekeeper`] has to be at its post: without one
+    /// nobody comes in. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// When the port is taken or the address is not this host's.
+    pub fn bind(
+        context: &Context,
+        keys: &KeyPair,
+        address: &str,
+        port: u16,
+    ) -> Result<CommandService, Error> {
+        let mut socket = context.socket(zmq::ROUTER)?;
+        let set = |socket: &zmq::Socket| -> zmq::Result<()> {
+            socket.set_ipv6(true)?;
+            socket.set_affinity(affinity(Lane::Live))?;
+            socket.set_sndhwm(COMMAND_HWM)?;
+            socket.set_rcvhwm(COMMAND_HWM)?;
+            socket.set_maxmsgsize(REQUEST_BYTES_MAX)?;
+            socket.set_handshake_ivl(i32::try_from(HANDSHAKE_MS).unwrap_or(i32::MAX))?;
+            socket.set_tcp_keepalive(1)
+        };
+        set(&socket).map_err(|e| trouble("Can't set up the command service", e))?;
+        curve::guard(&mut socket, keys, COMMAND_DOMAIN)?;
+        let monitor = Monitor::new(context, &socket)?;
+        let port = if port == 0 {
+            let free = PortRange::below_ephemeral(COMMAND_PORT);
+            ports::bind_free(&mut socket, address, free)?
+        } else {
+            ports::bind_one(&mut socket, address, port)?;
+            port
+        };
+        Ok(CommandService { socket, monitor, waker: Waker::new()?, port })
+    }
+
+    /// The port that it listens on.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends the wait of `recv` from another thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Waits for a request; none when the time is up or the waker has rung.
+    ///
+    /// # Errors
+    /// When the context has ended.
+    pub fn recv(&self, timeout: Duration) -> Result<Option<Call>, Error> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(call) = self.take()? {
+                return Ok(Some(call));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut items = [
+                self.socket.as_poll_item(zmq::POLLIN),
+                self.monitor.poll_item(),
+                self.waker.poll_item(),
+            ];
+            match zmq::poll(&mut items, millis(left)) {
+                Ok(_) | Err(zmq::Error::EINTR) => {}
+                Err(e) => return Err(trouble("The command service has failed", e)),
+            }
+            let woken = items[2].is_readable();
+            self.log_events();
+            if woken {
+                self.waker.quiet();
+            }
+            if woken || left.is_zero() {
+                return self.take();
+            }
+        }
+    }
+
+    /// Sends a reply. Never blocks; a peer that has gone gets nothing.
+    ///
+    /// # Errors
+    /// When the reply can't be encoded or the context has ended.
+    pub fn reply(&self, routing: &Routing, reply: &Reply) -> Result<(), Error> {
+        let mut frames = routing.0.clone();
+        frames.push(Vec::new());
+        frames.push(encode_fitting(reply)?);
+        match self.socket.send_multipart(frames, zmq::DONTWAIT) {
+            Ok(()) | Err(zmq::Error::EAGAIN | zmq::Error::EHOSTUNREACH) => Ok(()),
+            Err(e) => Err(trouble("Can't send a reply", e)),
+        }
+    }
+
+    /// A request that has come whole; what is no request of anybody known is passed over.
+    fn take(&self) -> Result<Option<Call>, Error> {
+        loop {
+            let mut frames = Vec::new();
+            loop {
+                match self.socket.recv_msg(zmq::DONTWAIT) {
+                    Ok(frame) => frames.push(frame),
+                    Err(zmq::Error::EINTR) => continue,
+                    Err(zmq::Error::EAGAIN) => return Ok(None),
+                    Err(e) => return Err(trouble("The command service has failed", e)),
+                }
+                if !frames.last().is_some_and(zmq::Message::get_more) {
+                    break;
+                }
+                // Only the number matters beyond the bound: the request is refused.
+                frames.truncate(ROUTING_FRAMES_MAX + 2);
+            }
+            if let Some(call) = read(frames) {
+                return Ok(Some(call));
+            }
+        }
+    }
+
+    fn log_events(&self) {
+        while let Some(event) = self.monitor.next() {
+            if let Event::HandshakeFailed(failure) = event {
+                tracing::debug!(?failure, "A handshake with the command service has failed");
+            }
+        }
+    }
+}
+
+/// Reads the frames of a request: routing, an empty one, the body.
+fn read(mut frames: Vec<zmq::Message>) -> Option<Call> {
+    let delimiter = frames.iter().position(|frame| frame.is_empty())?;
+    let mut rest = frames.split_off(delimiter);
+    let routing = Routing(frames.iter().map(|frame| frame.to_vec()).collect());
+    let last = rest.last_mut()?;
+    let peer = last.gets("User-Id")?.parse().ok()?;
+    let address = last.gets("Peer-Address").unwrap_or("an unknown address").to_owned();
+    let request = match rest.as_slice() {
+        [_, body] if routing.0.len() <= ROUTING_FRAMES_MAX => codec::decode_envelope(body),
+        _ => Err(Error::Protocol("The peer does not speak osync's protocol".into())),
+    };
+    Some(Call { routing, peer, address, request })
+}
+
+/// Encodes a reply, with a final report cut down until it fits.
+fn encode_fitting(reply: &Reply) -> Result<Vec<u8>, Error> {
+    let bytes = codec::encode_envelope(reply)?;
+    let fits = |bytes: &Vec<u8>| i64::try_from(bytes.len()).is_ok_and(|n| n <= REPLY_BYTES_MAX);
+    if fits(&bytes) {
+        return Ok(bytes);
+    }
+    let mut reply = reply.clone();
+    while let Reply::Alive(alive) = &mut reply
+        && let Some(report) = &mut alive.finished
+        && halve(report)
+    {
+        let bytes = codec::encode_envelope(&reply)?;
+        if fits(&bytes) {
+            return Ok(bytes);
+        }
+    }
+    codec::encode_envelope(Reply::Refused {
+        code: Refusal::Malformed,
+        text: "The source's reply is too large to be sent".into(),
+    })
+}
+
+/// Drops half of the lines; false when there are none left.
+fn halve(report: &mut FinalReport) -> bool {
+    let lines = report.problems.len() + report.foreign.len() + report.hot.len();
+    report.problems.truncate(report.problems.len() / 2);
+    report.foreign.truncate(report.foreign.len() / 2);
+    report.hot.truncate(report.hot.len() / 2);
+    lines > 0
+}

@@ -1,0 +1,11 @@
+//! Real binaries over CURVE on loopback: whole migrations, losses, refusals, judged by rsync.
+//!
+//! Each test has its own directories, state and ports. Those that take long or need root are
+//! ignored by `cargo test` and run by `scripts/soak.sh`.
+
+mod kills;
+mod migrate;
+mod once;
+mod refusals;
+mod room;
+mod words;
