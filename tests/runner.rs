@@ -5,5 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 
 mod live;
+mod sim;
 mod support;
 mod tidy;
+mod wire;

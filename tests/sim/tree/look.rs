@@ -1,0 +1,219 @@
+//! Looks at the model tree, as a worker at the source would run them.
+
+use std::collections::VecDeque;
+
+use osync::model::entry::{Entry, Hash};
+use osync::model::look::{
+    Armed, DirAddress, LookDone, LookJob, ReadContent, Seen, Sight, Task, Want, WatchState,
+};
+use osync::model::op::{Listed, ListingEnd};
+use osync::model::path::{Name, RelPath};
+use osync::model::stamp::DirKey;
+use osync::model::target::Obstacle;
+
+use super::{Disk, Inside, ModelTree, NodeId};
+
+/// A directory that is being listed: what is left of the names it had when it was opened.
+pub(super) struct OpenListing {
+    dir: NodeId,
+    path: RelPath,
+    rest: VecDeque<Name>,
+}
+
+/// A large file that is being read.
+pub(super) struct OpenFile {
+    id: NodeId,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl ModelTree {
+    /// Runs one look, as one step.
+    pub fn run_look(&self, job: &LookJob) -> LookDone {
+        LookDone { id: job.id, seen: self.disk().run(job) }
+    }
+}
+
+impl Disk {
+    fn run(&mut self, job: &LookJob) -> Seen {
+        match &job.task {
+            Task::CloseListing { listing } => {
+                self.listings.remove(listing);
+                return Seen::Closed;
+            }
+            Task::CloseTransfer { transfer } => {
+                self.files.remove(transfer);
+                return Seen::Closed;
+            }
+            Task::Paths(paths) => return Seen::Paths(self.gone(paths)),
+            Task::Chunk { transfer, offset, bytes } => {
+                return self.chunk(*transfer, *offset, *bytes);
+            }
+            Task::List { listing, first: false } => return self.next_part(*listing, job.dir.key),
+            _ => {}
+        }
+        if self.unreadable.contains(&job.dir.path) {
+            return Seen::Unreadable("Permission denied".into());
+        }
+        let Some(dir) = self.open_dir(&job.dir) else { return Seen::Elsewhere };
+        match &job.task {
+            Task::Arm { files_max } => Seen::Armed(self.arm(dir, job.dir.key, *files_max)),
+            Task::List { listing, .. } => self.first_part(*listing, dir, &job.dir),
+            Task::Names(names) => self.look_at_names(dir, &job.dir.path, names),
+            Task::OwnMeta => Seen::Own(self.nodes[dir].sighting()),
+            Task::Finish { transfer, name } => self.finish(dir, *transfer, name),
+            _ => unreachable!("Handled above"),
+        }
+    }
+
+    /// Opens a directory by its path, checked, or by the descriptor that a worker kept.
+    fn open_dir(&mut self, address: &DirAddress) -> Option<NodeId> {
+        let is_it = |disk: &Disk, id: NodeId| {
+            let node = &disk.nodes[id];
+            node.is_dir() && address.identity.is_none_or(|identity| identity == node.identity)
+        };
+        let by_path = self.at(&address.path).ok().filter(|&id| is_it(self, id));
+        let kept = address.identity.and_then(|_| self.kept.get(&address.key)).copied();
+        let kept = kept.filter(|&id| is_it(self, id));
+        if kept.is_some() && self.dice.one_in(2) { kept } else { by_path }
+    }
+
+    fn arm(&mut self, dir: NodeId, key: DirKey, files_max: usize) -> Armed {
+        let watch = self.watch(dir, key);
+        let (mut dirs, mut files) = (Vec::new(), Vec::new());
+        for (name, &id) in self.names(dir).into_iter().flatten() {
+            if self.nodes[id].is_dir() { dirs.push(name.clone()) } else { files.push(name.clone()) }
+        }
+        let complete = files.len() <= files_max;
+        files.truncate(files_max);
+        Armed { identity: self.nodes[dir].identity, watch, dirs, files, complete }
+    }
+
+    fn watch(&mut self, dir: NodeId, key: DirKey) -> WatchState {
+        self.kept.insert(key, dir);
+        match self.watches.get(&dir) {
+            Some(&known) if known == key => WatchState::Watched,
+            Some(&known) => WatchState::Known(known),
+            None if self.nodes[dir].links == 0 => WatchState::Unwatched("it is gone".into()),
+            None if self.watches.len() >= self.bounds.watches => {
+                WatchState::Unwatched("no more watches".into())
+            }
+            None => {
+                self.watches.insert(dir, key);
+                WatchState::Watched
+            }
+        }
+    }
+
+    fn first_part(&mut self, listing: u64, dir: NodeId, address: &DirAddress) -> Seen {
+        let rest = self.names(dir).into_iter().flatten().map(|(name, _)| name.clone()).collect();
+        self.listings.insert(listing, OpenListing { dir, path: address.path.clone(), rest });
+        self.next_part(listing, address.key)
+    }
+
+    fn next_part(&mut self, listing: u64, key: DirKey) -> Seen {
+        let Some(mut open) = self.listings.remove(&listing) else {
+            return Seen::Unreadable("No such listing is open".into());
+        };
+        let watch = self.watch(open.dir, key);
+        let watched = matches!(watch, WatchState::Watched | WatchState::Known(_));
+        let (mut entries, mut problems) = (Vec::new(), Vec::new());
+        while entries.len() < self.bounds.part_entries {
+            let Some(name) = open.rest.pop_front() else { break };
+            let Some(&id) = self.names(open.dir).and_then(|names| names.get(&name)) else {
+                continue;
+            };
+            if self.unreadable.contains(&open.path.join(&name)) && !self.nodes[id].is_dir() {
+                problems.push((name, "Permission denied".into()));
+                continue;
+            }
+            let node = &self.nodes[id];
+            entries.push((Listed { name, entry: node.entry() }, node.identity));
+        }
+        let end = if open.rest.is_empty() { ListingEnd::Complete } else { ListingEnd::More };
+        let identity = self.nodes[open.dir].identity;
+        if end == ListingEnd::More {
+            self.listings.insert(listing, open);
+        }
+        Seen::Part { identity, watched, entries, problems, end }
+    }
+
+    fn look_at_names(&mut self, dir: NodeId, path: &RelPath, names: &[(Name, Want)]) -> Seen {
+        let (mut sights, mut content) = (Vec::new(), Vec::new());
+        for (name, want) in names {
+            let sight = self.sight(dir, path, name, *want, &mut content);
+            sights.push((name.clone(), sight));
+        }
+        Seen::Names { sights, content }
+    }
+
+    fn sight(
+        &mut self,
+        dir: NodeId,
+        path: &RelPath,
+        name: &Name,
+        want: Want,
+        content: &mut Vec<u8>,
+    ) -> Sight {
+        let Some(&id) = self.names(dir).and_then(|names| names.get(name)) else {
+            return Sight::Gone;
+        };
+        if self.unreadable.contains(&path.join(name)) {
+            return Sight::Problem("Permission denied".into());
+        }
+        let node = &self.nodes[id];
+        let sighting = node.sighting();
+        let mut read = None;
+        if let Inside::File(bytes) = &node.body {
+            let small = bytes.len() as u64 <= self.bounds.live_bytes;
+            let hash = Hash(*blake3::hash(bytes).as_bytes());
+            let bytes_read = bytes.len() as u64;
+            match want {
+                Want::Content if small => {
+                    content.extend_from_slice(bytes);
+                    read = Some(ReadContent { hash, bytes: bytes_read, brought: true });
+                }
+                Want::Hash => read = Some(ReadContent { hash, bytes: bytes_read, brought: false }),
+                Want::Open { transfer } => {
+                    let file = OpenFile { id, hasher: blake3::Hasher::new(), bytes: 0 };
+                    self.files.insert(transfer, file);
+                }
+                Want::Content | Want::Meta => {}
+            }
+        }
+        Sight::There { sighting, read }
+    }
+
+    fn gone(&self, paths: &[RelPath]) -> Vec<(RelPath, bool)> {
+        let gone = |path: &RelPath| {
+            matches!(self.at(path), Err(Obstacle::Missing | Obstacle::NoParent | Obstacle::NotDir))
+        };
+        paths.iter().map(|path| (path.clone(), gone(path))).collect()
+    }
+
+    fn chunk(&mut self, transfer: u64, offset: u64, bytes: u64) -> Seen {
+        let Some(open) = self.files.get_mut(&transfer) else {
+            return Seen::Unreadable("No such transfer is open".into());
+        };
+        let Inside::File(content) = &self.nodes[open.id].body else {
+            return Seen::Unreadable("No file".into());
+        };
+        let begin = (offset as usize).min(content.len());
+        let end = begin.saturating_add(bytes as usize).min(content.len());
+        let chunk = content[begin..end].to_vec();
+        open.hasher.update(&chunk);
+        open.bytes += chunk.len() as u64;
+        Seen::Chunk(chunk)
+    }
+
+    fn finish(&mut self, dir: NodeId, transfer: u64, name: &Name) -> Seen {
+        let Some(open) = self.files.get(&transfer) else {
+            return Seen::Unreadable("No such transfer is open".into());
+        };
+        let file = self.nodes[open.id].sighting();
+        debug_assert!(matches!(file.entry, Entry::File { .. }));
+        let still_named = self.names(dir).and_then(|names| names.get(name)) == Some(&open.id);
+        let hash = Hash(*open.hasher.finalize().as_bytes());
+        Seen::Finished { file, still_named, hash, bytes: open.bytes }
+    }
+}

@@ -1,0 +1,179 @@
+//! The model tree as the sink's target.
+
+use osync::model::entry::{Entry, Hash, Meta};
+use osync::model::path::{Name, RelPath};
+use osync::model::target::{Obstacle, Standing, Target};
+
+use super::{Inside, ModelTree};
+
+/// A file or symlink that has no name yet.
+#[derive(Debug)]
+pub struct Staged {
+    body: Option<Inside>,
+    meta: Meta,
+}
+
+impl ModelTree {
+    /// Writes bytes of a transfer into its staged object.
+    pub fn write_chunk(&self, transfer: u64, offset: u64, bytes: &[u8]) -> Result<(), Obstacle> {
+        let mut disk = self.disk();
+        if disk.no_room {
+            return Err(Obstacle::NoRoom);
+        }
+        let staged = disk.transfers.entry(transfer).or_default();
+        let end = offset as usize + bytes.len();
+        staged.resize(staged.len().max(end), 0);
+        staged[offset as usize..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Forgets the staged object of a transfer.
+    pub fn drop_transfer(&self, transfer: u64) {
+        self.disk().transfers.remove(&transfer);
+    }
+
+    fn called(&self, verb: &str, path: &RelPath) {
+        let hook = self.hook.lock().unwrap().clone();
+        if let Some(hook) = hook {
+            hook(verb, path);
+        }
+    }
+
+    fn stage(&self, body: Inside, meta: &Meta) -> Result<Staged, Obstacle> {
+        if self.disk().no_room {
+            return Err(Obstacle::NoRoom);
+        }
+        Ok(Staged { body: Some(body), meta: *meta })
+    }
+}
+
+impl Target for ModelTree {
+    type Staged = Staged;
+
+    fn stage_file(&self, content: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
+        self.called("stage_file", &RelPath::root());
+        self.stage(Inside::File(content.to_vec()), meta)
+    }
+
+    fn stage_symlink(&self, target: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
+        self.stage(Inside::Symlink(target.to_vec()), meta)
+    }
+
+    fn take_transfer(
+        &self,
+        transfer: u64,
+        size: u64,
+        hash: &Hash,
+        meta: &Meta,
+    ) -> Result<Staged, Obstacle> {
+        let content = self.disk().transfers.remove(&transfer).ok_or(Obstacle::Missing)?;
+        if content.len() as u64 != size || blake3::hash(&content).as_bytes() != &hash.0 {
+            return Err(Obstacle::Missing);
+        }
+        self.stage(Inside::File(content), meta)
+    }
+
+    fn place(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
+        self.called("place", path);
+        let mut disk = self.disk();
+        let (dir, name) = disk.place_below(path)?;
+        let victim = disk.names(dir).and_then(|names| names.get(&name)).copied();
+        if victim.is_some_and(|victim| disk.nodes[victim].is_dir()) {
+            return Err(Obstacle::IsDir);
+        }
+        let body = staged.body.take().ok_or_else(|| Obstacle::Other("placed twice".into()))?;
+        if let Some(victim) = victim {
+            disk.unlink(dir, &name);
+            disk.bury(victim);
+        }
+        let id = disk.add_node(body, 0);
+        disk.link(dir, &name, id);
+        disk.nodes[id].meta = staged.meta;
+        Ok(())
+    }
+
+    fn look(&self, path: &RelPath, want_hash: bool) -> Result<Standing, Obstacle> {
+        self.called("look", path);
+        let disk = self.disk();
+        let node = &disk.nodes[disk.at(path)?];
+        let hash = match &node.body {
+            Inside::File(content) if want_hash => Some(Hash(*blake3::hash(content).as_bytes())),
+            _ => None,
+        };
+        Ok(Standing { entry: node.entry(), hash })
+    }
+
+    fn make_dir(&self, path: &RelPath) -> Result<(), Obstacle> {
+        self.called("make_dir", path);
+        let mut disk = self.disk();
+        let (dir, name) = disk.vacant(path)?;
+        let id = disk.add_node(Inside::Dir(std::collections::BTreeMap::new()), 0o700);
+        disk.link(dir, &name, id);
+        Ok(())
+    }
+
+    fn unlink(&self, path: &RelPath) -> Result<(), Obstacle> {
+        self.called("unlink", path);
+        self.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &RelPath) -> Result<(), Obstacle> {
+        self.called("remove_dir", path);
+        self.rmdir(path)
+    }
+
+    fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), Obstacle> {
+        self.called("rename", from);
+        self.disk().move_name(from, to)
+    }
+
+    fn exchange(&self, a: &RelPath, b: &RelPath) -> Result<(), Obstacle> {
+        self.called("exchange", a);
+        self.disk().swap_names(a, b)
+    }
+
+    fn set_meta(&self, path: &RelPath, meta: &Meta) -> Result<(), Obstacle> {
+        self.called("set_meta", path);
+        let mut disk = self.disk();
+        let id = disk.at(path)?;
+        let now = disk.tick();
+        disk.nodes[id].meta = *meta;
+        disk.nodes[id].ctime = now;
+        Ok(())
+    }
+
+    fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
+        if is_symlink { theirs.mtime == ours.mtime } else { theirs == ours }
+    }
+
+    fn read_dir(&self, path: &RelPath, each: &mut dyn FnMut(Name) -> bool) -> Result<(), Obstacle> {
+        self.called("read_dir", path);
+        let names: Vec<Name> = {
+            let disk = self.disk();
+            let dir = disk.at(path)?;
+            disk.names(dir).ok_or(Obstacle::NotDir)?.keys().cloned().collect()
+        };
+        for name in names {
+            if !each(name) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_many(
+        &self,
+        dir: &RelPath,
+        names: &[&Name],
+    ) -> Result<Vec<Result<Entry, Obstacle>>, Obstacle> {
+        let found = {
+            let disk = self.disk();
+            let held = disk.names(disk.at(dir)?).ok_or(Obstacle::NotDir)?;
+            let entry = |name: &Name| held.get(name).map(|&id| disk.nodes[id].entry());
+            names.iter().map(|name| entry(name).ok_or(Obstacle::Missing)).collect()
+        };
+        // After the look: what happens here, the look has not seen.
+        self.called("look_many", dir);
+        Ok(found)
+    }
+}
