@@ -39,7 +39,10 @@ pub struct Director {
     shared: Shared,
     sessions: BTreeMap<SinkId, Session>,
     displaced: Option<Displaced>,
-    adrift: Vec<DirKey>,
+    /// Directories at no place, each with the ticket after which it is gone.
+    adrift: Vec<(u64, DirKey)>,
+    /// The last ticket that came back and could not be believed yet: a half was held back.
+    believed: Option<u64>,
     unwatched: u64,
     told_unwatched: bool,
     next_sweep: Duration,
@@ -54,6 +57,7 @@ impl Director {
             sessions: BTreeMap::new(),
             displaced: None,
             adrift: Vec::new(),
+            believed: None,
             unwatched: 0,
             told_unwatched: false,
             next_sweep: SWEEP_PAUSE,
@@ -225,6 +229,7 @@ impl Director {
     /// Tells the sessions what changed in the map, and starts all the work there is room for.
     pub fn pump(&mut self) {
         self.tell();
+        self.believe();
         self.shared.pump_arming(ARMS_MAX);
         for session in self.sessions.values_mut() {
             session.pump(&mut self.shared);
@@ -247,6 +252,14 @@ impl Director {
         }
     }
 
+    /// Marks a name that came or went: the directory's own times moved with it.
+    fn mark_moved(&mut self, (dir, name): (DirKey, &Name), delay: Duration) {
+        self.mark(dir, name, Hint::CONTENT, delay);
+        for session in self.sessions.values_mut() {
+            session.owe_meta(dir);
+        }
+    }
+
     fn event(&mut self, event: Event) {
         let Event { dir, what } = event;
         if self.shared.map.get(dir).is_none() {
@@ -255,12 +268,11 @@ impl Director {
         match what {
             Happening::Created { name, is_dir } => {
                 let delay = if is_dir { Duration::ZERO } else { CREATED_DELAY };
-                self.mark(dir, &name, Hint::CONTENT, delay);
+                self.mark_moved((dir, &name), delay);
             }
             Happening::Written { name } => self.mark(dir, &name, Hint::CONTENT, WRITTEN_DELAY),
-            Happening::Closed { name } | Happening::Removed { name, .. } => {
-                self.mark(dir, &name, Hint::CONTENT, Duration::ZERO);
-            }
+            Happening::Closed { name } => self.mark(dir, &name, Hint::CONTENT, Duration::ZERO),
+            Happening::Removed { name, .. } => self.mark_moved((dir, &name), Duration::ZERO),
             Happening::Retouched { name, .. } => self.mark(dir, &name, Hint::META, Duration::ZERO),
             Happening::MovedFrom { name, cookie, is_dir } => {
                 let half = Half { cookie, dir, name, is_dir, at: self.shared.now };
@@ -270,7 +282,7 @@ impl Director {
             }
             Happening::MovedTo { name, cookie, is_dir } => match self.shared.halves.take(cookie) {
                 Some(half) => self.paired((half.dir, half.name), (dir, name), is_dir),
-                None => self.mark(dir, &name, Hint::CONTENT, Duration::ZERO),
+                None => self.mark_moved((dir, &name), Duration::ZERO),
             },
             Happening::SelfRetouched => {
                 for session in self.sessions.values_mut() {
@@ -309,7 +321,7 @@ impl Director {
             self.shared.remove_dir(key);
             self.tell();
         }
-        self.mark(half.dir, &half.name, Hint::CONTENT, Duration::ZERO);
+        self.mark_moved((half.dir, &half.name), Duration::ZERO);
     }
 
     /// Both halves of a rename are known.
@@ -332,12 +344,13 @@ impl Director {
                 if let Some(lost) = over {
                     self.set_adrift(lost, &from, &to);
                 }
+                self.shared.arm_again(key);
                 self.shared.changes.push_back(Change::Renamed { key, from, to });
                 self.tell();
             }
             Err(NotMovable) => {
-                self.mark(to.0, &to.1, Hint::CONTENT, Duration::ZERO);
-                self.mark(from.0, &from.1, Hint::CONTENT, Duration::ZERO);
+                self.mark_moved((to.0, &to.1), Duration::ZERO);
+                self.mark_moved((from.0, &from.1), Duration::ZERO);
             }
         }
     }
@@ -345,8 +358,8 @@ impl Director {
     /// A file was renamed, or a directory that the map does not know.
     fn unknown_moved(&mut self, from: &(DirKey, Name), to: &(DirKey, Name), is_dir: bool) {
         if is_dir {
-            self.mark(to.0, &to.1, Hint::CONTENT, Duration::ZERO);
-            self.mark(from.0, &from.1, Hint::CONTENT, Duration::ZERO);
+            self.mark_moved((to.0, &to.1), Duration::ZERO);
+            self.mark_moved((from.0, &from.1), Duration::ZERO);
             return;
         }
         for session in self.sessions.values_mut() {
@@ -361,27 +374,37 @@ impl Director {
     /// The second pair of an exchange: what was displaced goes where its displacer came from.
     fn swapped(&mut self, key: DirKey, from: (DirKey, Name), to: (DirKey, Name)) {
         let other = self.shared.map.child(from.0, &from.1);
-        self.adrift.retain(|each| *each != key);
-        if self.shared.map.move_to(key, to.0, &to.1).is_err() {
+        self.adrift.retain(|(_, each)| *each != key);
+        let moved = self.shared.map.move_to(key, to.0, &to.1);
+        if let Ok(Some(over)) = moved {
+            self.await_place(over);
+        }
+        if moved.is_err() {
             self.shared.remove_dir(key);
-            self.mark(to.0, &to.1, Hint::CONTENT, Duration::ZERO);
-            self.mark(from.0, &from.1, Hint::CONTENT, Duration::ZERO);
+            self.mark_moved((to.0, &to.1), Duration::ZERO);
+            self.mark_moved((from.0, &from.1), Duration::ZERO);
             return;
         }
+        self.shared.arm_again(key);
         self.shared.changes.push_back(Change::Exchanged { key, other, a: from, b: to });
         self.tell();
     }
 
     fn set_adrift(&mut self, key: DirKey, by: &(DirKey, Name), slot: &(DirKey, Name)) {
-        self.adrift.push(key);
+        self.await_place(key);
         self.displaced = Some(Displaced { key, slot: slot.clone(), by: by.clone() });
-        self.shared.ask_drain();
+    }
+
+    /// A directory is at no place: if no event puts it somewhere, it is gone.
+    fn await_place(&mut self, key: DirKey) {
+        let ticket = self.shared.ask_drain();
+        self.adrift.push((ticket, key));
     }
 
     fn overflow(&mut self) {
         self.displaced = None;
         for half in self.shared.halves.clear() {
-            self.mark(half.dir, &half.name, Hint::CONTENT, Duration::ZERO);
+            self.mark_moved((half.dir, &half.name), Duration::ZERO);
         }
         for session in self.sessions.values_mut() {
             session.overflowed();
@@ -390,16 +413,25 @@ impl Director {
 
     fn drained(&mut self, ticket: u64) {
         self.shared.drained(ticket);
-        if self.shared.halves.is_empty() {
-            self.displaced = None;
-            for key in std::mem::take(&mut self.adrift) {
-                let lost = self.shared.map.get(key).is_some_and(|dir| dir.place().is_none());
-                if lost {
-                    self.shared.remove_dir(key);
-                }
+        self.believed = Some(ticket);
+        self.believe();
+    }
+
+    /// Once no half of a rename is held back, what was parked before the last ticket is believed.
+    fn believe(&mut self) {
+        if !self.shared.halves.is_empty() {
+            return;
+        }
+        let Some(ticket) = self.believed.take() else { return };
+        let (due, rest) =
+            std::mem::take(&mut self.adrift).into_iter().partition(|(asked, _)| *asked <= ticket);
+        self.adrift = rest;
+        let due: Vec<(u64, DirKey)> = due;
+        for (_, key) in due {
+            let lost = self.shared.map.get(key).is_some_and(|dir| dir.place().is_none());
+            if lost {
+                self.shared.remove_dir(key);
             }
-        } else if !self.adrift.is_empty() {
-            self.shared.ask_drain();
         }
         self.tell();
         for session in self.sessions.values_mut() {
@@ -413,7 +445,7 @@ impl Director {
         let Seen::Armed(Armed { identity, watch, dirs, files, .. }) = seen else {
             if let (Some((parent, name)), Seen::Elsewhere) = (&place, &seen) {
                 self.mark(*parent, name, Hint::META, Duration::ZERO);
-                self.shared.to_arm.push_back(key);
+                self.shared.arm_later(key);
             } else if let Some(dir) = self.shared.map.get_mut(key) {
                 dir.scanned = true;
             }

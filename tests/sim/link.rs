@@ -27,6 +27,8 @@ impl Journal {
         for offer in offers {
             match offer {
                 Offer::Name(path) | Offer::Dir(path) => {
+                    // What is below it may make the directories above it.
+                    self.0.extend(path.ancestors());
                     self.0.insert(path.clone());
                 }
                 Offer::Moved { from, to } => self.copy(from, to),

@@ -25,6 +25,8 @@ use super::tree::{Bounds, ModelTree};
 /// Steps after which a world that has no more changes must be quiet.
 const STEPS_MAX: usize = 100_000;
 /// Virtual time after which only problems may keep it awake.
+/// Longer than the director waits between sweeps for what it can't watch.
+const SWEEP: Duration = Duration::from_secs(11);
 const QUIET_MAX: Duration = Duration::from_secs(1_200);
 
 /// What is held back, in a scripted history.
@@ -86,6 +88,8 @@ pub struct World {
     pub parts: VecDeque<Change>,
     pub(super) dice: Dice,
     weights: Weights,
+    /// Whether some directories can't be watched.
+    is_blind: bool,
     jobs: Vec<LookJob>,
     seen: Vec<LookDone>,
     notices: VecDeque<Notice>,
@@ -104,6 +108,7 @@ impl World {
     /// The same with other bounds and another policy.
     pub fn with(seed: u64, bounds: Bounds, policy: DeletePolicy) -> World {
         let mut dice = Dice::new(seed);
+        let is_blind = bounds.watches < 1_000;
         let source = ModelTree::bounded(dice.draw(), bounds);
         let root = source.identity(&RelPath::root()).unwrap();
         let director = Director::new(root);
@@ -118,6 +123,7 @@ impl World {
             parts: VecDeque::new(),
             dice,
             weights: [10; 9],
+            is_blind,
             jobs: Vec::new(),
             seen: Vec::new(),
             notices: VecDeque::new(),
@@ -403,6 +409,7 @@ impl World {
     pub fn settle(&mut self) -> Result<(), String> {
         self.holds = Holds::default();
         let (began, first) = (self.now, self.steps);
+        let mut sweeps = if self.is_blind { 2 } else { 0 };
         self.director.tick(self.now);
         self.take_actions();
         loop {
@@ -412,7 +419,16 @@ impl World {
                 }
                 continue;
             }
-            let Some(wake) = self.director.next_wake() else { break };
+            let Some(wake) = self.director.next_wake() else {
+                if sweeps == 0 {
+                    break;
+                }
+                sweeps -= 1;
+                self.now += SWEEP;
+                self.director.tick(self.now);
+                self.take_actions();
+                continue;
+            };
             if self.now > began + QUIET_MAX {
                 let problems = self.sinks.iter().any(|sink| {
                     self.director.figures(sink.id).is_some_and(|figures| figures.problems > 0)

@@ -88,7 +88,7 @@ impl Session {
             }
             Change::Vanished { keys } => {
                 for key in keys {
-                    self.vanished(*key);
+                    self.forget_dir(*key);
                 }
             }
         }
@@ -108,7 +108,9 @@ impl Session {
         self.unclear(key);
     }
 
-    fn vanished(&mut self, key: DirKey) {
+    /// A directory left the map: what is known of it is forgotten. Late answers may bring some of
+    /// it back; it is forgotten again when it comes to be looked at.
+    pub(super) fn forget_dir(&mut self, key: DirKey) {
         self.marks.forget_dir(key, false);
         self.sink_place.remove(&key);
         if let Some(state) = self.dirs.remove(&key)

@@ -66,6 +66,9 @@ impl Session {
     }
 
     fn look_at_marks(&mut self, dir: DirKey, names: Vec<(Name, Hint)>, shared: &mut Shared) {
+        if shared.map.get(dir).is_none() {
+            return self.forget_dir(dir);
+        }
         let Some(address) = shared.map.address(dir) else {
             // Adrift: its place will be known, or it will vanish with its marks.
             for (name, hint) in names {
@@ -110,12 +113,17 @@ impl Session {
                 self.metas.push_back(dir);
                 continue;
             }
-            let quiet = self.marks.count_in(dir) == 0;
+            let quiet = self.marks.is_quiet_in(dir);
             let Some(state) = self.dirs.get_mut(&dir) else { continue };
             if !state.meta_due || state.busy > 0 || state.clear == 0 || !quiet {
                 continue;
             }
-            let Some(address) = shared.map.address(dir) else { continue };
+            let Some(address) = shared.map.address(dir) else {
+                if shared.map.get(dir).is_none() {
+                    self.forget_dir(dir);
+                }
+                continue;
+            };
             state.meta_due = false;
             let stamp = self.stamp();
             let purpose = Purpose::OwnMeta { stamp };
@@ -244,7 +252,7 @@ impl Session {
     }
 
     fn push_unclear(&mut self, shared: &Shared) {
-        let unclear: Vec<DirKey> = shared
+        let mut unclear: Vec<DirKey> = shared
             .map
             .keys()
             .filter(|key| {
@@ -252,6 +260,7 @@ impl Session {
                 self.dirs.get(key).is_none_or(|state| state.clear < self.doubt) && !listing()
             })
             .collect();
+        unclear.sort_unstable_by(|a, b| b.cmp(a));
         for key in unclear {
             self.push_walk(key);
         }
@@ -272,6 +281,9 @@ impl Session {
     /// When something is to be done next, if nothing comes before.
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
+        if std::env::var_os("DBG").is_some() {
+            eprintln!("WAKE ripe {:?} full {:?} recheck {:?} walk {:?} fresh {:?} listings {:?} renames {:?} removals {:?} parked {:?} pend {:?} ready {:?} marks {:?}", self.marks.next_ripe(), self.full_until, self.recheck, self.walk, self.fresh, self.listings, self.renames, self.removals, self.parked, self.pending, self.ready, self.marks.iter().collect::<Vec<_>>());
+        }
         [self.marks.next_ripe(), self.full_until, self.recheck].into_iter().flatten().min()
     }
 }

@@ -284,6 +284,18 @@ impl Session {
             || self.ready.iter().flatten().any(|ready| speaks(&ready.flight.cargo))
     }
 
+    /// Whether a message under way speaks of that name, parts of listings included.
+    pub(super) fn is_announced(&self, dir: DirKey, name: &Name) -> bool {
+        let lists = |cargo: &Cargo| match cargo {
+            Cargo::Listing(listing) => listing.dir == dir && listing.has(name),
+            _ => false,
+        };
+        let lane = Lane::Backlog.index();
+        self.is_flying(dir, name)
+            || self.flights[lane].values().any(|flight| lists(&flight.cargo))
+            || self.ready[lane].iter().any(|ready| lists(&ready.flight.cargo))
+    }
+
     /// Whether a message under way speaks of anything in a directory of which `is_within` is true.
     pub(super) fn flies_within(&self, is_within: impl Fn(DirKey) -> bool) -> bool {
         let touches = |cargo: &Cargo| match cargo {

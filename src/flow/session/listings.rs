@@ -46,6 +46,13 @@ pub(super) struct SentListing {
     counted: bool,
 }
 
+impl SentListing {
+    /// Whether this part has a name.
+    pub(super) fn has(&self, name: &Name) -> bool {
+        self.entries.iter().any(|entry| entry.name == *name)
+    }
+}
+
 #[derive(Debug)]
 struct SentEntry {
     name: Name,
@@ -188,8 +195,10 @@ impl Session {
                     let _ = shared.map.identify(key, identity);
                 }
             }
-            (Some(there), Some(known)) if there == known => {}
-            (Some(there), None) if shared.map.identify(there, identity).is_ok() => {}
+            (Some(there), Some(known)) if there == known => shared.arm_again(there),
+            (Some(there), None) if shared.map.identify(there, identity).is_ok() => {
+                shared.arm_again(there);
+            }
             _ => self.mark(dir, name, Hint::META, shared.now, Duration::ZERO),
         }
     }
@@ -237,11 +246,10 @@ impl Session {
         let children: Vec<(Name, DirKey)> =
             shared.map.children(dir).map(|(name, key)| (name.clone(), key)).collect();
         for (name, key) in children.into_iter().rev() {
-            if met.contains(&name) {
-                if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
-                    self.push_walk(key);
-                }
-            } else {
+            if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
+                self.push_walk(key);
+            }
+            if !met.contains(&name) {
                 self.mark(dir, &name, Hint::META, shared.now, Duration::ZERO);
             }
         }
@@ -371,20 +379,23 @@ impl Session {
     }
 
     fn listing_failed(&mut self, sent: &SentListing, failed: &Answer, shared: &mut Shared) {
-        match failed {
+        self.set_clear(sent.dir, 0);
+        let waits = match failed {
             Answer::Failed(failure) => {
                 let path = shared.map.path(sent.dir).unwrap_or_default();
                 self.failed_at(path, failure, shared);
-            }
-            Answer::Applied => {}
-            Answer::Superseded | Answer::Needed(_) => {
                 let place = shared.map.get(sent.dir).and_then(|dir| dir.place().cloned());
-                if let Some((parent, name)) = place {
-                    self.mark(parent, &name, Hint::CONTENT, shared.now, Duration::ZERO);
-                }
+                place.is_some_and(|(parent, name)| {
+                    self.fail_name(parent, &name, shared.now);
+                    true
+                })
             }
+            Answer::Applied => false,
+            Answer::Superseded | Answer::Needed(_) => self.ask_parent(sent.dir, shared),
+        };
+        // A directory that fails is listed once its name goes well again.
+        if !waits {
+            self.recheck_at(shared.now + RELIST_DELAY);
         }
-        self.set_clear(sent.dir, 0);
-        self.recheck_at(shared.now + RELIST_DELAY);
     }
 }

@@ -107,7 +107,7 @@ pub struct Session {
     recheck: Option<Duration>,
     /// Directories whose own attributes may be due.
     metas: VecDeque<DirKey>,
-    listings: HashMap<u64, Listing>,
+    listings: BTreeMap<u64, Listing>,
     next_listing: u64,
     parts_unanswered: usize,
     wants: VecDeque<Want>,
@@ -158,7 +158,7 @@ impl Session {
             fresh: VecDeque::new(),
             recheck: None,
             metas: VecDeque::new(),
-            listings: HashMap::new(),
+            listings: BTreeMap::new(),
             next_listing: 1,
             parts_unanswered: 0,
             wants: VecDeque::new(),
@@ -223,7 +223,7 @@ impl Session {
             shared.forget_look(id);
         }
         self.pending.clear();
-        for (id, listing) in self.listings.drain() {
+        for (id, listing) in std::mem::take(&mut self.listings) {
             shared.close_listing(id, listing.dir);
         }
         for (id, transfer) in std::mem::take(&mut self.transfers) {
@@ -361,7 +361,7 @@ impl Session {
     fn idle(&mut self, dir: DirKey) {
         let Some(state) = self.dirs.get_mut(&dir) else { return };
         state.busy = state.busy.saturating_sub(1);
-        if state.busy == 0 && state.meta_due && self.marks.count_in(dir) == 0 {
+        if state.busy == 0 && state.meta_due && self.marks.is_quiet_in(dir) {
             self.metas.push_back(dir);
         }
     }
@@ -371,7 +371,7 @@ impl Session {
         let state = self.dirs.entry(dir).or_default();
         if !state.meta_due {
             state.meta_due = true;
-            if state.busy == 0 && self.marks.count_in(dir) == 0 {
+            if state.busy == 0 && self.marks.is_quiet_in(dir) {
                 self.metas.push_back(dir);
             }
         }

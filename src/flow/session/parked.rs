@@ -18,6 +18,9 @@ use crate::model::stamp::{DirKey, Lane, Stamp};
 /// How long a name that is gone waits while removals are halted.
 const HALTED_DELAY: Duration = Duration::from_secs(2);
 
+/// How long a name that is gone waits while a message with it is under way.
+const UNSENT_DELAY: Duration = Duration::from_millis(5);
+
 /// Something that a look found and that is not believed yet.
 #[derive(Debug)]
 pub(super) struct Parked {
@@ -56,11 +59,6 @@ impl Session {
             .partition::<Vec<_>, _>(|parked| parked.ticket <= ticket);
         self.parked = rest;
         for Parked { what, .. } in due {
-            if !shared.halves.is_empty() {
-                let ticket = shared.ask_drain();
-                self.parked.push(Parked { ticket, what });
-                continue;
-            }
             match what {
                 ParkedWhat::Gone { dir, names, stamp } => {
                     self.gone_believed(dir, names, stamp, shared);
@@ -147,6 +145,7 @@ impl Session {
                     if let Some(lost) = displaced {
                         shared.remove_dir(lost);
                     }
+                    shared.arm_again(key);
                     shared.changes.push_back(Change::Found { key, from });
                 }
             }
@@ -200,6 +199,11 @@ impl Session {
                 self.stamps.hold(stamp);
                 let op = Op::Remove { path };
                 drafts.push(Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark });
+                continue;
+            }
+            if self.is_announced(dir, &name) {
+                // A listing that has it waits to be sent, and with it its line in the journal.
+                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + UNSENT_DELAY, false);
                 continue;
             }
             if extra {

@@ -43,6 +43,14 @@ pub(super) struct Removal {
     aborted: bool,
 }
 
+impl Removal {
+    /// Something in this directory stays: so do the directory and all above it.
+    fn stays(&mut self, below: RelPath) {
+        self.blocked = true;
+        self.todo.retain(|(at, names)| !names.is_empty() || !below.is_at_or_below(at));
+    }
+}
+
 impl Session {
     pub(super) fn start_removal(
         &mut self,
@@ -128,16 +136,19 @@ impl Session {
         offered: &[bool],
         shared: &mut Shared,
     ) {
+        let Some(removal) = self.removals.get(&id) else { return };
+        let base = self.removal_base(removal, shared);
         let Some(removal) = self.removals.get_mut(&id) else { return };
         let is_ours = |at: usize| offered.get(at) == Some(&true);
         let (ours, theirs): (Vec<usize>, Vec<usize>) =
             (0..names.len()).partition(|&at| is_ours(at));
-        removal.blocked |= !theirs.is_empty();
+        if !theirs.is_empty() {
+            removal.stays(base.and_then(|base| dir.below(&base)).unwrap_or_default());
+        }
         for at in theirs {
             self.foreign.add(dir.join(&names[at]));
         }
         if ours.is_empty() {
-            removal.todo.pop_if(|(_, names)| names.is_empty());
             removal.waiting -= 1;
             self.removal_step(id, shared);
         } else {
@@ -172,7 +183,7 @@ impl Session {
         let mut drafts = Vec::new();
         for (path, gone) in paths {
             if !gone || !path.is_at_or_below(&base) {
-                removal.blocked = true;
+                removal.stays(path.parent().and_then(|at| at.below(&base)).unwrap_or_default());
                 continue;
             }
             removal.waiting += 1;

@@ -1,6 +1,6 @@
 //! What all sessions share: the map, the time, the halves of renames, and the way out for actions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::flow::halves::Halves;
@@ -93,6 +93,8 @@ pub struct Shared {
     pub to_arm: VecDeque<DirKey>,
     /// Directories to be armed before all others.
     pub to_arm_first: VecDeque<DirKey>,
+    /// Directories that were elsewhere when they were to be armed.
+    arm_later: BTreeSet<DirKey>,
     owners: HashMap<LookId, Option<SinkId>>,
     arming: HashMap<LookId, (DirKey, bool)>,
     next_look: LookId,
@@ -114,6 +116,7 @@ impl Shared {
             changes: VecDeque::new(),
             to_arm: VecDeque::from([DirKey::ROOT]),
             to_arm_first: VecDeque::new(),
+            arm_later: BTreeSet::new(),
             owners: HashMap::new(),
             arming: HashMap::new(),
             next_look: 1,
@@ -178,6 +181,19 @@ impl Shared {
         }
     }
 
+    /// A directory was found at its place: should it not have been when it was to be armed, it is
+    /// armed now.
+    pub fn arm_again(&mut self, key: DirKey) {
+        if self.arm_later.remove(&key) {
+            self.to_arm.push_back(key);
+        }
+    }
+
+    /// A directory was not at its place when it was to be armed; its place will be looked at.
+    pub fn arm_later(&mut self, key: DirKey) {
+        self.arm_later.insert(key);
+    }
+
     /// Which directory that look armed, and whether it was a fresh one.
     pub fn take_arming(&mut self, id: LookId) -> Option<(DirKey, bool)> {
         self.arming.remove(&id)
@@ -228,6 +244,7 @@ impl Shared {
     pub fn remove_dir(&mut self, key: DirKey) {
         let gone = self.map.remove(key);
         for each in &gone {
+            self.arm_later.remove(each);
             self.actions.push_back(Action::Disarm(*each));
         }
         if !gone.is_empty() {
