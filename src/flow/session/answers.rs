@@ -180,7 +180,7 @@ impl Session {
     }
 
     /// How long a name waits that has just failed: longer each time.
-    fn retry_delay(&self, dir: DirKey, name: &Name) -> Duration {
+    pub(super) fn retry_delay(&self, dir: DirKey, name: &Name) -> Duration {
         let failures = self.marks.get(dir, name).map_or(0, |mark| mark.failures);
         RETRY * 2u32.pow(failures.min(RETRY_DOUBLINGS))
     }

@@ -184,7 +184,7 @@ impl Session {
         }
         while self.may_list() && self.listings.len() < LISTINGS_OPEN_MAX {
             let Some(dir) = self.next_to_list(shared) else { return };
-            let id = self.open_listing(dir);
+            let id = self.open_listing(dir, shared);
             self.read_part(id, true, shared);
         }
     }

@@ -74,9 +74,8 @@ pub(super) struct Want {
 
 impl Session {
     /// Begins to list a directory.
-    pub(super) fn open_listing(&mut self, dir: DirKey) -> u64 {
-        let id = self.next_listing;
-        self.next_listing += 1;
+    pub(super) fn open_listing(&mut self, dir: DirKey, shared: &mut Shared) -> u64 {
+        let id = shared.next_open();
         let state = self.dirs.entry(dir).or_default();
         let counted = !std::mem::replace(&mut state.counted, true);
         self.busy(dir);

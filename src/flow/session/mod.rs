@@ -108,14 +108,12 @@ pub struct Session {
     /// Directories whose own attributes may be due.
     metas: VecDeque<DirKey>,
     listings: BTreeMap<u64, Listing>,
-    next_listing: u64,
     parts_unanswered: usize,
     wants: VecDeque<Want>,
     wants_count: usize,
     /// Files for transfers to come.
     large: VecDeque<(DirKey, Name)>,
     transfers: BTreeMap<u64, Transfer>,
-    next_transfer: u64,
     renames: VecDeque<Rename>,
     /// Where the sink has a directory whose rename is not yet answered.
     sink_place: HashMap<DirKey, (DirKey, Name)>,
@@ -159,13 +157,11 @@ impl Session {
             recheck: None,
             metas: VecDeque::new(),
             listings: BTreeMap::new(),
-            next_listing: 1,
             parts_unanswered: 0,
             wants: VecDeque::new(),
             wants_count: 0,
             large: VecDeque::new(),
             transfers: BTreeMap::new(),
-            next_transfer: 1,
             renames: VecDeque::new(),
             sink_place: HashMap::new(),
             removals: BTreeMap::new(),

@@ -41,11 +41,13 @@ pub(super) struct Removal {
     blocked: bool,
     /// A rename came between: the mark begins anew.
     aborted: bool,
+    /// Something could not be removed: it is tried again later.
+    failed: bool,
 }
 
 impl Removal {
     /// Something in this directory stays: so do the directory and all above it.
-    fn stays(&mut self, below: RelPath) {
+    fn stays(&mut self, below: &RelPath) {
         self.blocked = true;
         self.todo.retain(|(at, names)| !names.is_empty() || !below.is_at_or_below(at));
     }
@@ -63,8 +65,16 @@ impl Session {
     ) {
         let base = self.sink_path(dir, shared).map(|path| path.join(name));
         let below = base.and_then(|base| full.below(&base));
-        let refused = self.terms.delete == DeletePolicy::Never;
-        let (Some(below), false) = (below, refused || self.removals.len() >= REMOVALS_MAX) else {
+        if self.terms.delete == DeletePolicy::Never {
+            let path = shared.map.path(dir).unwrap_or_default().join(name);
+            let text = "At the sink a directory stands in the way, and with --delete never it \
+                        stays: remove it by hand";
+            self.problem(path, text.to_owned(), shared);
+            let later = shared.now + self.retry_delay(dir, name);
+            self.marks.put_off(dir, name, Hint::CONTENT, later, true);
+            return;
+        }
+        let (Some(below), false) = (below, self.removals.len() >= REMOVALS_MAX) else {
             let later = shared.now + Duration::from_millis(100);
             self.marks.put_off(dir, name, Hint::CONTENT, later, false);
             return;
@@ -79,6 +89,7 @@ impl Session {
             waiting: 0,
             blocked: false,
             aborted: false,
+            failed: false,
         };
         self.removals.insert(id, removal);
         self.busy(dir);
@@ -93,11 +104,11 @@ impl Session {
         }
         let base = self.removal_base(removal, shared);
         let Some(removal) = self.removals.get_mut(&id) else { return };
-        let Some(base) = base else {
+        if base.is_none() {
             removal.aborted = true;
-            return self.removal_over(id, shared);
-        };
-        let Some((below, mut names)) = removal.todo.pop() else {
+            removal.todo.clear();
+        }
+        let (Some(base), Some((below, mut names))) = (base, removal.todo.pop()) else {
             return self.removal_over(id, shared);
         };
         removal.waiting += 1;
@@ -142,8 +153,12 @@ impl Session {
         let is_ours = |at: usize| offered.get(at) == Some(&true);
         let (ours, theirs): (Vec<usize>, Vec<usize>) =
             (0..names.len()).partition(|&at| is_ours(at));
+        let Some(below) = base.and_then(|base| dir.below(&base)) else {
+            removal.waiting -= 1;
+            return self.abort_removal(id, shared);
+        };
         if !theirs.is_empty() {
-            removal.stays(base.and_then(|base| dir.below(&base)).unwrap_or_default());
+            removal.stays(&below);
         }
         for at in theirs {
             self.foreign.add(dir.join(&names[at]));
@@ -176,14 +191,16 @@ impl Session {
         removal.waiting -= 1;
         let (dir, name) = (removal.dir, removal.name.clone());
         let (Seen::Paths(paths), Some(base)) = (seen, base) else {
-            removal.aborted = true;
-            removal.todo.clear();
-            return self.removal_step(id, shared);
+            return self.abort_removal(id, shared);
         };
+        if paths.iter().any(|(path, _)| !path.is_at_or_below(&base)) {
+            return self.abort_removal(id, shared);
+        }
         let mut drafts = Vec::new();
         for (path, gone) in paths {
-            if !gone || !path.is_at_or_below(&base) {
-                removal.stays(path.parent().and_then(|at| at.below(&base)).unwrap_or_default());
+            if !gone {
+                let above = path.parent().and_then(|above| above.below(&base));
+                removal.stays(&above.unwrap_or_default());
                 continue;
             }
             removal.waiting += 1;
@@ -204,19 +221,36 @@ impl Session {
             (Answer::Applied, _) => {}
             (Answer::Needed(Need::Remains { dir, names }), Some(base)) => match dir.below(&base) {
                 Some(below) => removal.todo.push((below, names)),
-                None => removal.blocked = true,
+                None => return self.abort_removal(id, shared),
             },
-            _ => removal.blocked = true,
+            (Answer::Failed(failure), Some(base)) => {
+                removal.failed = true;
+                removal.todo.clear();
+                self.failed_at(base, &failure, shared);
+            }
+            _ => return self.abort_removal(id, shared),
+        }
+        self.removal_step(id, shared);
+    }
+
+    /// A rename, or something newer, came between: the removal ends, its mark begins anew.
+    fn abort_removal(&mut self, id: u64, shared: &mut Shared) {
+        if let Some(removal) = self.removals.get_mut(&id) {
+            removal.aborted = true;
+            removal.todo.clear();
         }
         self.removal_step(id, shared);
     }
 
     fn removal_over(&mut self, id: u64, shared: &mut Shared) {
         let Some(removal) = self.removals.remove(&id) else { return };
-        let Removal { dir, name, replacing, blocked, aborted, .. } = removal;
+        let Removal { dir, name, replacing, blocked, aborted, failed, .. } = removal;
         self.owe_meta(dir);
         let again = self.marks.get(dir, &name).is_some_and(|mark| mark.again.is_some());
-        if !blocked || again || aborted {
+        if failed {
+            let later = shared.now + self.retry_delay(dir, &name);
+            self.marks.put_off(dir, &name, Hint::CONTENT, later, true);
+        } else if !blocked || again || aborted {
             let later = if aborted { ABORTED_DELAY } else { Duration::ZERO };
             self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + later, false);
         } else {

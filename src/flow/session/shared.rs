@@ -98,6 +98,7 @@ pub struct Shared {
     owners: HashMap<LookId, Option<SinkId>>,
     arming: HashMap<LookId, (DirKey, bool)>,
     next_look: LookId,
+    next_open: u64,
     next_ticket: u64,
     ticket_out: Option<u64>,
     ticket_wanted: bool,
@@ -120,6 +121,7 @@ impl Shared {
             owners: HashMap::new(),
             arming: HashMap::new(),
             next_look: 1,
+            next_open: 1,
             next_ticket: 1,
             ticket_out: None,
             ticket_wanted: false,
@@ -139,6 +141,13 @@ impl Shared {
         self.owners.insert(id, sink);
         self.actions.push_back(Action::Look(LookJob { id, sink, urgent, dir, task }));
         id
+    }
+
+    /// A number for a directory or a file that a worker keeps open: the same workers serve all
+    /// sinks, so these numbers are shared.
+    pub(super) fn next_open(&mut self) -> u64 {
+        self.next_open += 1;
+        self.next_open - 1
     }
 
     /// Whose look that was; nothing if nobody waits for it any more.

@@ -77,8 +77,7 @@ impl Session {
             self.marks.forget(dir, &name);
             return;
         };
-        let id = self.next_transfer;
-        self.next_transfer += 1;
+        let id = shared.next_open();
         let task = Task::Names(vec![(name.clone(), Want::Open { transfer: id })]);
         let transfer = Transfer {
             dir,
