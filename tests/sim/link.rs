@@ -1,7 +1,7 @@
 //! A sink in miniature and the way to it: two lanes, hands that execute messages operation by
 //! operation, reports on their way back, and a guard that knows what may be removed.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use osync::flow::applier::{Applier, Rules};
@@ -156,8 +156,6 @@ pub struct Hand {
     /// The next operation, and where its bytes begin.
     at: (usize, usize),
     answer: MessageAnswer,
-    /// It came twice: nobody waits for the answer.
-    is_copy: bool,
 }
 
 /// How the two ends stand to each other.
@@ -195,6 +193,7 @@ pub struct SinkEnd {
     pub answers: Vec<MessageAnswer>,
     /// How often each content travelled in a `Put`.
     pub puts: HashMap<Hash, u32>,
+    answered: HashSet<(Lane, u64)>,
     applier: Applier<Guarded>,
     reported: u64,
 }
@@ -217,6 +216,7 @@ impl SinkEnd {
             reports: VecDeque::new(),
             answers: Vec::new(),
             puts: HashMap::new(),
+            answered: HashSet::new(),
             applier,
             reported: 0,
         }
@@ -231,6 +231,7 @@ impl SinkEnd {
         self.lanes.iter_mut().for_each(VecDeque::clear);
         self.reports.clear();
         self.answers.clear();
+        self.answered.clear();
         self.reported = 0;
         self.tree.drop_transfers();
     }
@@ -261,13 +262,13 @@ impl SinkEnd {
     pub fn take(&mut self, lane: Lane, twice: bool) {
         let Some(message) = self.lanes[lane.index()].pop_front() else { return };
         let copy = twice.then(|| message.clone());
-        self.hold(message, false);
+        self.hold(message);
         if let Some(copy) = copy {
-            self.hold(copy, true);
+            self.hold(copy);
         }
     }
 
-    fn hold(&mut self, message: Outgoing, is_copy: bool) {
+    fn hold(&mut self, message: Outgoing) {
         let answer = MessageAnswer {
             lane: message.lane,
             sequence: message.sequence,
@@ -275,7 +276,7 @@ impl SinkEnd {
             made: vec![],
             listing: None,
         };
-        self.hands.push(Hand { message, at: (0, 0), answer, is_copy });
+        self.hands.push(Hand { message, at: (0, 0), answer });
     }
 
     /// Executes the next operation of a message in hand.
@@ -311,7 +312,8 @@ impl SinkEnd {
         }
         if over {
             let held = self.hands.swap_remove(hand);
-            if !held.is_copy {
+            // Of a message that came twice the first end is told.
+            if self.answered.insert((held.answer.lane, held.answer.sequence)) {
                 self.answers.push(held.answer);
             }
         }

@@ -119,7 +119,9 @@ impl Session {
                 continue;
             }
             let Some(address) = shared.map.address(dir) else {
-                if shared.map.get(dir).is_none() {
+                if shared.map.get(dir).is_some() {
+                    self.metas.push_back(dir);
+                } else {
                     self.forget_dir(dir);
                 }
                 continue;
@@ -160,9 +162,7 @@ impl Session {
             self.wants_count = self.wants_count.saturating_sub(want.names.len());
             let dir = want.dir;
             let Some(address) = shared.map.address(dir) else {
-                for _ in &want.names {
-                    self.want_over(dir);
-                }
+                self.want_adrift(want, shared);
                 continue;
             };
             let bring = if want.retouch { Want::Meta } else { Want::Content };
@@ -227,11 +227,11 @@ impl Session {
                 }
                 break;
             };
-            if shared.map.address(dir).is_none() {
-                self.set_queued_if_known(dir);
+            if shared.map.get(dir).is_none() {
+                self.forget_dir(dir);
                 continue;
             }
-            if self.is_fenced(dir, shared) {
+            if shared.map.address(dir).is_none() || self.is_fenced(dir, shared) {
                 fenced.push(dir);
                 continue;
             }
@@ -243,12 +243,6 @@ impl Session {
         }
         self.walk.extend(fenced);
         found
-    }
-
-    fn set_queued_if_known(&mut self, dir: DirKey) {
-        if let Some(state) = self.dirs.get_mut(&dir) {
-            state.queued = false;
-        }
     }
 
     fn push_unclear(&mut self, shared: &Shared) {

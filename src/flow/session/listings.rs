@@ -377,6 +377,14 @@ impl Session {
         self.wants.push_front(want);
     }
 
+    /// The directory of wanted names is at no place now: they wait for it, or vanish with it.
+    pub(super) fn want_adrift(&mut self, want: Want, shared: &Shared) {
+        if shared.map.get(want.dir).is_some() {
+            self.wants_count += want.names.len();
+            self.wants.push_back(want);
+        }
+    }
+
     fn listing_failed(&mut self, sent: &SentListing, failed: &Answer, shared: &mut Shared) {
         self.set_clear(sent.dir, 0);
         let waits = match failed {

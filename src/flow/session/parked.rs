@@ -33,6 +33,8 @@ pub(super) struct Parked {
 pub(super) enum ParkedWhat {
     /// Names that are gone. Holds the stamp, and keeps the directory busy.
     Gone { dir: DirKey, names: Vec<Name>, stamp: Stamp },
+    /// Names below one that is to be cleared, and which of them are gone. Holds the stamp.
+    Removal { removal: u64, paths: Vec<(RelPath, bool)>, stamp: Stamp },
     /// The directory is not at its place.
     Elsewhere { dir: DirKey, names: Vec<(Name, Hint)> },
     /// A name holds another directory than the map says, or (no identity) none where one is known.
@@ -62,6 +64,10 @@ impl Session {
             match what {
                 ParkedWhat::Gone { dir, names, stamp } => {
                     self.gone_believed(dir, names, stamp, shared);
+                }
+                ParkedWhat::Removal { removal, paths, stamp } => {
+                    self.removal_believed(removal, stamp, paths, shared);
+                    self.stamps.release(stamp);
                 }
                 ParkedWhat::Elsewhere { dir, names } => {
                     self.ask_place(dir, shared);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
-use crate::flow::session::parked::Query;
+use crate::flow::session::parked::{Parked, ParkedWhat, Query};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::limits::REMOVALS_MAX;
 use crate::model::look::{Seen, Task};
@@ -184,15 +184,33 @@ impl Session {
         self.pending.insert(look, pending);
     }
 
+    /// What is gone may have moved with a directory: it is believed once the kernel queue was read
+    /// empty (H14).
     pub(super) fn removal_seen(&mut self, id: u64, stamp: Stamp, seen: Seen, shared: &mut Shared) {
+        let Some(removal) = self.removals.get_mut(&id) else { return };
+        let Seen::Paths(paths) = seen else {
+            removal.waiting -= 1;
+            return self.abort_removal(id, shared);
+        };
+        self.stamps.hold(stamp);
+        let ticket = shared.ask_drain();
+        let what = ParkedWhat::Removal { removal: id, paths, stamp };
+        self.parked.push(Parked { ticket, what });
+    }
+
+    pub(super) fn removal_believed(
+        &mut self,
+        id: u64,
+        stamp: Stamp,
+        paths: Vec<(RelPath, bool)>,
+        shared: &mut Shared,
+    ) {
         let Some(removal) = self.removals.get(&id) else { return };
         let base = self.removal_base(removal, shared);
         let Some(removal) = self.removals.get_mut(&id) else { return };
         removal.waiting -= 1;
         let (dir, name) = (removal.dir, removal.name.clone());
-        let (Seen::Paths(paths), Some(base)) = (seen, base) else {
-            return self.abort_removal(id, shared);
-        };
+        let Some(base) = base else { return self.abort_removal(id, shared) };
         if paths.iter().any(|(path, _)| !path.is_at_or_below(&base)) {
             return self.abort_removal(id, shared);
         }
