@@ -344,6 +344,7 @@ impl Director {
                 if let Some(lost) = over {
                     self.set_adrift(lost, &from, &to);
                 }
+                self.shared.arm_again(key);
                 self.shared.changes.push_back(Change::Renamed { key, from, to });
                 self.tell();
             }
@@ -374,24 +375,30 @@ impl Director {
     fn swapped(&mut self, key: DirKey, from: (DirKey, Name), to: (DirKey, Name)) {
         let other = self.shared.map.child(from.0, &from.1);
         self.adrift.retain(|(_, each)| *each != key);
-        match self.shared.map.move_to(key, to.0, &to.1) {
-            Ok(None) => {}
-            Ok(Some(lost)) => self.shared.remove_dir(lost),
-            Err(NotMovable) => {
-                self.shared.remove_dir(key);
-                self.mark_moved((to.0, &to.1), Duration::ZERO);
-                self.mark_moved((from.0, &from.1), Duration::ZERO);
-                return;
-            }
+        let moved = self.shared.map.move_to(key, to.0, &to.1);
+        if let Ok(Some(over)) = moved {
+            self.await_place(over);
         }
+        if moved.is_err() {
+            self.shared.remove_dir(key);
+            self.mark_moved((to.0, &to.1), Duration::ZERO);
+            self.mark_moved((from.0, &from.1), Duration::ZERO);
+            return;
+        }
+        self.shared.arm_again(key);
         self.shared.changes.push_back(Change::Exchanged { key, other, a: from, b: to });
         self.tell();
     }
 
     fn set_adrift(&mut self, key: DirKey, by: &(DirKey, Name), slot: &(DirKey, Name)) {
+        self.await_place(key);
+        self.displaced = Some(Displaced { key, slot: slot.clone(), by: by.clone() });
+    }
+
+    /// A directory is at no place: if no event puts it somewhere, it is gone.
+    fn await_place(&mut self, key: DirKey) {
         let ticket = self.shared.ask_drain();
         self.adrift.push((ticket, key));
-        self.displaced = Some(Displaced { key, slot: slot.clone(), by: by.clone() });
     }
 
     fn overflow(&mut self) {
@@ -438,7 +445,7 @@ impl Director {
         let Seen::Armed(Armed { identity, watch, dirs, files, .. }) = seen else {
             if let (Some((parent, name)), Seen::Elsewhere) = (&place, &seen) {
                 self.mark(*parent, name, Hint::META, Duration::ZERO);
-                self.shared.to_arm.push_back(key);
+                self.shared.arm_later(key);
             } else if let Some(dir) = self.shared.map.get_mut(key) {
                 dir.scanned = true;
             }

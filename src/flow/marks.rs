@@ -114,6 +114,14 @@ impl Marks {
         self.table.get(&dir).map_or(0, HashMap::len)
     }
 
+    /// Whether no name of a directory is marked, but for those that failed and wait for another
+    /// try.
+    #[must_use]
+    pub fn is_quiet_in(&self, dir: DirKey) -> bool {
+        let waits = |mark: &Mark| mark.state == State::Waiting && mark.failures > 0;
+        self.table.get(&dir).is_none_or(|names| names.values().all(waits))
+    }
+
     /// One mark.
     #[must_use]
     pub fn get(&self, dir: DirKey, name: &Name) -> Option<&Mark> {
@@ -156,7 +164,11 @@ impl Marks {
         if self.count >= MARKS_MAX || self.count_in(dir) >= MARKS_PER_DIR_MAX {
             return Marked::Folded;
         }
-        let floor = self.cooling.get(&(dir, name.clone())).copied().unwrap_or_default();
+        let mut floor = self.cooling.get(&(dir, name.clone())).copied().unwrap_or_default();
+        if !hint.content {
+            // It is content that costs.
+            floor = floor.min(now + DEBOUNCE);
+        }
         self.insert(dir, name, hint, now, (now + delay).max(floor));
         Marked::Kept
     }

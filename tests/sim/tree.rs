@@ -8,6 +8,7 @@ mod events;
 mod faith;
 mod look;
 mod mutate;
+mod outside;
 mod target;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -21,6 +22,9 @@ use osync::model::target::Obstacle;
 use super::dice::Dice;
 use events::Queue;
 use look::{OpenFile, OpenListing};
+
+pub use mutate::Changed;
+pub use target::Staged;
 
 /// Bounds of a model tree, small so that they are met.
 #[derive(Debug, Clone)]
@@ -88,6 +92,8 @@ struct Disk {
     files: HashMap<u64, OpenFile>,
     /// Staged objects of transfers, at the sink.
     transfers: HashMap<u64, Vec<u8>>,
+    /// What was moved out of the tree, the last one last.
+    outside: Vec<NodeId>,
     no_room: bool,
     unreadable: HashSet<RelPath>,
 }
@@ -122,6 +128,7 @@ impl ModelTree {
             listings: HashMap::new(),
             files: HashMap::new(),
             transfers: HashMap::new(),
+            outside: Vec::new(),
             no_room: false,
             unreadable: HashSet::new(),
         };

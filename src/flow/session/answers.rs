@@ -118,6 +118,9 @@ impl Session {
         {
             self.confirm(key);
             self.owe_meta(key);
+            if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
+                self.push_walk(key);
+            }
         }
     }
 
@@ -170,10 +173,32 @@ impl Session {
             Answer::Failed(failure) => {
                 let path = shared.map.path(dir).unwrap_or_default().join(name);
                 self.failed_at(path, &failure, shared);
-                let failures = self.marks.get(dir, name).map_or(0, |mark| mark.failures);
-                let delay = RETRY * 2u32.pow(failures.min(RETRY_DOUBLINGS));
+                let delay = self.retry_delay(dir, name);
                 self.marks.put_off(dir, name, Hint::CONTENT, now + delay, true);
             }
+        }
+    }
+
+    /// How long a name waits that has just failed: longer each time.
+    pub(super) fn retry_delay(&self, dir: DirKey, name: &Name) -> Duration {
+        let failures = self.marks.get(dir, name).map_or(0, |mark| mark.failures);
+        RETRY * 2u32.pow(failures.min(RETRY_DOUBLINGS))
+    }
+
+    /// Has a directory's own name looked at, for the sink lacks it. True if that name has failed
+    /// already: what is below it waits with it.
+    pub(super) fn ask_parent(&mut self, dir: DirKey, shared: &Shared) -> bool {
+        let place = shared.map.get(dir).and_then(|known| known.place().cloned());
+        let Some((parent, name)) = place else { return false };
+        self.mark(parent, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+        self.marks.get(parent, &name).is_some_and(|mark| mark.failures > 0)
+    }
+
+    /// Notes that a name failed, though no mark of it was under way: it is tried again later.
+    pub(super) fn fail_name(&mut self, dir: DirKey, name: &Name, now: Duration) {
+        if self.marks.begin(dir, name, Hint::CONTENT, now) {
+            let delay = self.retry_delay(dir, name);
+            self.marks.put_off(dir, name, Hint::CONTENT, now + delay, true);
         }
     }
 
@@ -191,11 +216,9 @@ impl Session {
                 self.marks.put_off(dir, name, Hint::CONTENT, now, false);
             }
             Need::Parent => {
-                self.marks.put_off(dir, name, Hint::CONTENT, now + PARENT_DELAY, false);
-                let place = shared.map.get(dir).and_then(|known| known.place().cloned());
-                if let Some((parent, dir_name)) = place {
-                    self.mark(parent, &dir_name, Hint::CONTENT, now, Duration::ZERO);
-                }
+                let failed = self.ask_parent(dir, shared);
+                let delay = if failed { self.retry_delay(dir, name) } else { PARENT_DELAY };
+                self.marks.put_off(dir, name, Hint::CONTENT, now + delay, failed);
             }
             Need::Remains { dir: full, names } => {
                 self.start_removal(dir, name, kind != SentKind::Removes, &full, names, shared);

@@ -105,6 +105,10 @@ impl Session {
             state.placed = false;
             state.confirmed = false;
         }
+        // What is under way goes to the old place.
+        for (dir, name) in self.names_flying(|dir| shared.map.is_at_or_below(dir, key)) {
+            self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+        }
         self.unclear(key);
     }
 

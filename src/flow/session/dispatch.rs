@@ -113,13 +113,15 @@ impl Session {
                 self.metas.push_back(dir);
                 continue;
             }
-            let quiet = self.marks.count_in(dir) == 0;
+            let quiet = self.marks.is_quiet_in(dir);
             let Some(state) = self.dirs.get_mut(&dir) else { continue };
             if !state.meta_due || state.busy > 0 || state.clear == 0 || !quiet {
                 continue;
             }
             let Some(address) = shared.map.address(dir) else {
-                if shared.map.get(dir).is_none() {
+                if shared.map.get(dir).is_some() {
+                    self.metas.push_back(dir);
+                } else {
                     self.forget_dir(dir);
                 }
                 continue;
@@ -160,11 +162,7 @@ impl Session {
             self.wants_count = self.wants_count.saturating_sub(want.names.len());
             let dir = want.dir;
             let Some(address) = shared.map.address(dir) else {
-                for (_, bytes) in &want.names {
-                    self.want_over(dir);
-                    self.tally.files_done += u64::from(want.counted);
-                    self.tally.bytes_done += if want.counted { *bytes } else { 0 };
-                }
+                self.want_adrift(want, shared);
                 continue;
             };
             let bring = if want.retouch { Want::Meta } else { Want::Content };
@@ -186,7 +184,7 @@ impl Session {
         }
         while self.may_list() && self.listings.len() < LISTINGS_OPEN_MAX {
             let Some(dir) = self.next_to_list(shared) else { return };
-            let id = self.open_listing(dir);
+            let id = self.open_listing(dir, shared);
             self.read_part(id, true, shared);
         }
     }
@@ -229,11 +227,11 @@ impl Session {
                 }
                 break;
             };
-            if shared.map.address(dir).is_none() {
-                self.set_queued_if_known(dir);
+            if shared.map.get(dir).is_none() {
+                self.forget_dir(dir);
                 continue;
             }
-            if self.is_fenced(dir, shared) {
+            if shared.map.address(dir).is_none() || self.is_fenced(dir, shared) {
                 fenced.push(dir);
                 continue;
             }
@@ -245,12 +243,6 @@ impl Session {
         }
         self.walk.extend(fenced);
         found
-    }
-
-    fn set_queued_if_known(&mut self, dir: DirKey) {
-        if let Some(state) = self.dirs.get_mut(&dir) {
-            state.queued = false;
-        }
     }
 
     fn push_unclear(&mut self, shared: &Shared) {

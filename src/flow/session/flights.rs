@@ -284,6 +284,32 @@ impl Session {
             || self.ready.iter().flatten().any(|ready| speaks(&ready.flight.cargo))
     }
 
+    /// The names that operations under way put or change in directories of which `is_within` is
+    /// true.
+    pub(super) fn names_flying(&self, is_within: impl Fn(DirKey) -> bool) -> Vec<(DirKey, Name)> {
+        let flying = self.flights.iter().flat_map(|lane| lane.values());
+        let ready = self.ready.iter().flatten().map(|ready| &ready.flight);
+        let mut names = Vec::new();
+        for flight in flying.chain(ready) {
+            let Cargo::Ops(ops) = &flight.cargo else { continue };
+            let ops = ops.iter().filter(|op| is_within(op.dir));
+            names.extend(ops.filter_map(|op| Some((op.dir, op.name.clone()?))));
+        }
+        names
+    }
+
+    /// Whether a message under way speaks of that name, parts of listings included.
+    pub(super) fn is_announced(&self, dir: DirKey, name: &Name) -> bool {
+        let lists = |cargo: &Cargo| match cargo {
+            Cargo::Listing(listing) => listing.dir == dir && listing.has(name),
+            _ => false,
+        };
+        let lane = Lane::Backlog.index();
+        self.is_flying(dir, name)
+            || self.flights[lane].values().any(|flight| lists(&flight.cargo))
+            || self.ready[lane].iter().any(|ready| lists(&ready.flight.cargo))
+    }
+
     /// Whether a message under way speaks of anything in a directory of which `is_within` is true.
     pub(super) fn flies_within(&self, is_within: impl Fn(DirKey) -> bool) -> bool {
         let touches = |cargo: &Cargo| match cargo {

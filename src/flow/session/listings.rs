@@ -46,6 +46,13 @@ pub(super) struct SentListing {
     counted: bool,
 }
 
+impl SentListing {
+    /// Whether this part has a name.
+    pub(super) fn has(&self, name: &Name) -> bool {
+        self.entries.iter().any(|entry| entry.name == *name)
+    }
+}
+
 #[derive(Debug)]
 struct SentEntry {
     name: Name,
@@ -67,9 +74,8 @@ pub(super) struct Want {
 
 impl Session {
     /// Begins to list a directory.
-    pub(super) fn open_listing(&mut self, dir: DirKey) -> u64 {
-        let id = self.next_listing;
-        self.next_listing += 1;
+    pub(super) fn open_listing(&mut self, dir: DirKey, shared: &mut Shared) -> u64 {
+        let id = shared.next_open();
         let state = self.dirs.entry(dir).or_default();
         let counted = !std::mem::replace(&mut state.counted, true);
         self.busy(dir);
@@ -188,8 +194,10 @@ impl Session {
                     let _ = shared.map.identify(key, identity);
                 }
             }
-            (Some(there), Some(known)) if there == known => {}
-            (Some(there), None) if shared.map.identify(there, identity).is_ok() => {}
+            (Some(there), Some(known)) if there == known => shared.arm_again(there),
+            (Some(there), None) if shared.map.identify(there, identity).is_ok() => {
+                shared.arm_again(there);
+            }
             _ => self.mark(dir, name, Hint::META, shared.now, Duration::ZERO),
         }
     }
@@ -241,11 +249,10 @@ impl Session {
         let children: Vec<(Name, DirKey)> =
             shared.map.children(dir).map(|(name, key)| (name.clone(), key)).collect();
         for (name, key) in children.into_iter().rev() {
-            if met.contains(&name) {
-                if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
-                    self.push_walk(key);
-                }
-            } else {
+            if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
+                self.push_walk(key);
+            }
+            if !met.contains(&name) {
                 self.mark(dir, &name, Hint::META, shared.now, Duration::ZERO);
             }
         }
@@ -374,21 +381,35 @@ impl Session {
         self.wants.push_front(want);
     }
 
+    /// The directory of wanted names is at no place now: they wait for it, or vanish with it.
+    pub(super) fn want_adrift(&mut self, want: Want, shared: &Shared) {
+        if shared.map.get(want.dir).is_some() {
+            self.wants_count += want.names.len();
+            self.wants.push_back(want);
+        } else if want.counted {
+            self.tally.files_done += want.names.len() as u64;
+            self.tally.bytes_done += want.names.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        }
+    }
+
     fn listing_failed(&mut self, sent: &SentListing, failed: &Answer, shared: &mut Shared) {
-        match failed {
+        self.set_clear(sent.dir, 0);
+        let waits = match failed {
             Answer::Failed(failure) => {
                 let path = shared.map.path(sent.dir).unwrap_or_default();
                 self.failed_at(path, failure, shared);
-            }
-            Answer::Applied => {}
-            Answer::Superseded | Answer::Needed(_) => {
                 let place = shared.map.get(sent.dir).and_then(|dir| dir.place().cloned());
-                if let Some((parent, name)) = place {
-                    self.mark(parent, &name, Hint::CONTENT, shared.now, Duration::ZERO);
-                }
+                place.is_some_and(|(parent, name)| {
+                    self.fail_name(parent, &name, shared.now);
+                    true
+                })
             }
+            Answer::Applied => false,
+            Answer::Superseded | Answer::Needed(_) => self.ask_parent(sent.dir, shared),
+        };
+        // A directory that fails is listed once its name goes well again.
+        if !waits {
+            self.recheck_at(shared.now + RELIST_DELAY);
         }
-        self.set_clear(sent.dir, 0);
-        self.recheck_at(shared.now + RELIST_DELAY);
     }
 }

@@ -255,6 +255,7 @@ impl Session {
                 self.conflict(at, Some(sighting.identity), shared);
                 return None;
             }
+            shared.arm_again(key);
             self.owe_meta(key);
             if !hint.content {
                 self.marks.settle(at.dir, at.name, shared.now);

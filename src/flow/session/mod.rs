@@ -110,14 +110,12 @@ pub struct Session {
     /// Directories whose own attributes may be due.
     metas: VecDeque<DirKey>,
     listings: BTreeMap<u64, Listing>,
-    next_listing: u64,
     parts_unanswered: usize,
     wants: VecDeque<Want>,
     wants_count: usize,
     /// Files for transfers to come.
     large: VecDeque<(DirKey, Name)>,
     transfers: BTreeMap<u64, Transfer>,
-    next_transfer: u64,
     renames: VecDeque<Rename>,
     /// Where the sink has a directory whose rename is not yet answered.
     sink_place: HashMap<DirKey, (DirKey, Name)>,
@@ -162,13 +160,11 @@ impl Session {
             recheck: None,
             metas: VecDeque::new(),
             listings: BTreeMap::new(),
-            next_listing: first_number(id),
             parts_unanswered: 0,
             wants: VecDeque::new(),
             wants_count: 0,
             large: VecDeque::new(),
             transfers: BTreeMap::new(),
-            next_transfer: first_number(id),
             renames: VecDeque::new(),
             sink_place: HashMap::new(),
             removals: BTreeMap::new(),
@@ -366,7 +362,7 @@ impl Session {
     fn idle(&mut self, dir: DirKey) {
         let Some(state) = self.dirs.get_mut(&dir) else { return };
         state.busy = state.busy.saturating_sub(1);
-        if state.busy == 0 && state.meta_due && self.marks.count_in(dir) == 0 {
+        if state.busy == 0 && state.meta_due && self.marks.is_quiet_in(dir) {
             self.metas.push_back(dir);
         }
     }
@@ -376,7 +372,7 @@ impl Session {
         let state = self.dirs.entry(dir).or_default();
         if !state.meta_due {
             state.meta_due = true;
-            if state.busy == 0 && self.marks.count_in(dir) == 0 {
+            if state.busy == 0 && self.marks.is_quiet_in(dir) {
                 self.metas.push_back(dir);
             }
         }
@@ -445,9 +441,4 @@ impl Session {
     fn lane_room(&self, lane: Lane, bytes: u64) -> bool {
         self.ready[lane.index()].is_empty() && self.credit[lane.index()].has_room(bytes)
     }
-}
-
-/// Numbers of listings and transfers are told apart between sinks: the workers serve all of them.
-fn first_number(id: SinkId) -> u64 {
-    (u64::from(id.0) << 40) + 1
 }

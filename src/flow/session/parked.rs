@@ -19,6 +19,9 @@ use crate::model::stamp::{DirKey, Lane, Stamp};
 /// How long a name that is gone waits while removals are halted.
 const HALTED_DELAY: Duration = Duration::from_secs(2);
 
+/// How long a name that is gone waits while a message with it is under way.
+const UNSENT_DELAY: Duration = Duration::from_millis(5);
+
 /// Something that a look found and that is not believed yet.
 #[derive(Debug)]
 pub(super) struct Parked {
@@ -31,6 +34,8 @@ pub(super) struct Parked {
 pub(super) enum ParkedWhat {
     /// Names that are gone. Holds the stamp, and keeps the directory busy.
     Gone { dir: DirKey, names: Vec<Name>, stamp: Stamp },
+    /// Names below one that is to be cleared, and which of them are gone. Holds the stamp.
+    Removal { removal: u64, paths: Vec<(RelPath, bool)>, stamp: Stamp },
     /// The directory is not at its place.
     Elsewhere { dir: DirKey, names: Vec<(Name, Hint)> },
     /// A name holds another directory than the map says, or (no identity) none where one is known.
@@ -60,6 +65,10 @@ impl Session {
             match what {
                 ParkedWhat::Gone { dir, names, stamp } => {
                     self.gone_believed(dir, names, stamp, shared);
+                }
+                ParkedWhat::Removal { removal, paths, stamp } => {
+                    self.removal_believed(removal, stamp, paths, shared);
+                    self.stamps.release(stamp);
                 }
                 ParkedWhat::Elsewhere { dir, names } => {
                     self.ask_place(dir, shared);
@@ -144,6 +153,7 @@ impl Session {
                         if let Some(lost) = displaced {
                             shared.remove_dir(lost);
                         }
+                        shared.arm_again(key);
                         shared.changes.push_back(Change::Found { key, from });
                     }
                     // The map is wrong about more than this: what is below is met anew.
@@ -200,6 +210,11 @@ impl Session {
                 self.stamps.hold(stamp);
                 let op = Op::Remove { path };
                 drafts.push(Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark });
+                continue;
+            }
+            if self.is_announced(dir, &name) {
+                // A listing that has it waits to be sent, and with it its line in the journal.
+                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + UNSENT_DELAY, false);
                 continue;
             }
             if extra {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
-use crate::flow::session::parked::Query;
+use crate::flow::session::parked::{Parked, ParkedWhat, Query};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::limits::REMOVALS_MAX;
 use crate::model::look::{Seen, Task};
@@ -41,6 +41,16 @@ pub(super) struct Removal {
     blocked: bool,
     /// A rename came between: the mark begins anew.
     aborted: bool,
+    /// Something could not be removed: it is tried again later.
+    failed: bool,
+}
+
+impl Removal {
+    /// Something in this directory stays: so do the directory and all above it.
+    fn stays(&mut self, below: &RelPath) {
+        self.blocked = true;
+        self.todo.retain(|(at, names)| !names.is_empty() || !below.is_at_or_below(at));
+    }
 }
 
 impl Session {
@@ -55,8 +65,16 @@ impl Session {
     ) {
         let base = self.sink_path(dir, shared).map(|path| path.join(name));
         let below = base.and_then(|base| full.below(&base));
-        let refused = self.terms.delete == DeletePolicy::Never;
-        let (Some(below), false) = (below, refused || self.removals.len() >= REMOVALS_MAX) else {
+        if self.terms.delete == DeletePolicy::Never {
+            let path = shared.map.path(dir).unwrap_or_default().join(name);
+            let text = "At the sink a directory stands in the way, and with --delete never it \
+                        stays: remove it by hand";
+            self.problem(path, text.to_owned(), shared);
+            let later = shared.now + self.retry_delay(dir, name);
+            self.marks.put_off(dir, name, Hint::CONTENT, later, true);
+            return;
+        }
+        let (Some(below), false) = (below, self.removals.len() >= REMOVALS_MAX) else {
             let later = shared.now + Duration::from_millis(100);
             self.marks.put_off(dir, name, Hint::CONTENT, later, false);
             return;
@@ -71,6 +89,7 @@ impl Session {
             waiting: 0,
             blocked: false,
             aborted: false,
+            failed: false,
         };
         self.removals.insert(id, removal);
         self.busy(dir);
@@ -85,11 +104,11 @@ impl Session {
         }
         let base = self.removal_base(removal, shared);
         let Some(removal) = self.removals.get_mut(&id) else { return };
-        let Some(base) = base else {
+        if base.is_none() {
             removal.aborted = true;
-            return self.removal_over(id, shared);
-        };
-        let Some((below, mut names)) = removal.todo.pop() else {
+            removal.todo.clear();
+        }
+        let (Some(base), Some((below, mut names))) = (base, removal.todo.pop()) else {
             return self.removal_over(id, shared);
         };
         removal.waiting += 1;
@@ -128,16 +147,23 @@ impl Session {
         offered: &[bool],
         shared: &mut Shared,
     ) {
+        let Some(removal) = self.removals.get(&id) else { return };
+        let base = self.removal_base(removal, shared);
         let Some(removal) = self.removals.get_mut(&id) else { return };
         let is_ours = |at: usize| offered.get(at) == Some(&true);
         let (ours, theirs): (Vec<usize>, Vec<usize>) =
             (0..names.len()).partition(|&at| is_ours(at));
-        removal.blocked |= !theirs.is_empty();
+        let Some(below) = base.and_then(|base| dir.below(&base)) else {
+            removal.waiting -= 1;
+            return self.abort_removal(id, shared);
+        };
+        if !theirs.is_empty() {
+            removal.stays(&below);
+        }
         for at in theirs {
             self.foreign.add(dir.join(&names[at]));
         }
         if ours.is_empty() {
-            removal.todo.pop_if(|(_, names)| names.is_empty());
             removal.waiting -= 1;
             self.removal_step(id, shared);
         } else {
@@ -158,21 +184,41 @@ impl Session {
         self.pending.insert(look, pending);
     }
 
+    /// What is gone may have moved with a directory: it is believed once the kernel queue was read
+    /// empty (H14).
     pub(super) fn removal_seen(&mut self, id: u64, stamp: Stamp, seen: Seen, shared: &mut Shared) {
+        let Some(removal) = self.removals.get_mut(&id) else { return };
+        let Seen::Paths(paths) = seen else {
+            removal.waiting -= 1;
+            return self.abort_removal(id, shared);
+        };
+        self.stamps.hold(stamp);
+        let ticket = shared.ask_drain();
+        let what = ParkedWhat::Removal { removal: id, paths, stamp };
+        self.parked.push(Parked { ticket, what });
+    }
+
+    pub(super) fn removal_believed(
+        &mut self,
+        id: u64,
+        stamp: Stamp,
+        paths: Vec<(RelPath, bool)>,
+        shared: &mut Shared,
+    ) {
         let Some(removal) = self.removals.get(&id) else { return };
         let base = self.removal_base(removal, shared);
         let Some(removal) = self.removals.get_mut(&id) else { return };
         removal.waiting -= 1;
         let (dir, name) = (removal.dir, removal.name.clone());
-        let (Seen::Paths(paths), Some(base)) = (seen, base) else {
-            removal.aborted = true;
-            removal.todo.clear();
-            return self.removal_step(id, shared);
-        };
+        let Some(base) = base else { return self.abort_removal(id, shared) };
+        if paths.iter().any(|(path, _)| !path.is_at_or_below(&base)) {
+            return self.abort_removal(id, shared);
+        }
         let mut drafts = Vec::new();
         for (path, gone) in paths {
-            if !gone || !path.is_at_or_below(&base) {
-                removal.blocked = true;
+            if !gone {
+                let above = path.parent().and_then(|above| above.below(&base));
+                removal.stays(&above.unwrap_or_default());
                 continue;
             }
             removal.waiting += 1;
@@ -193,19 +239,36 @@ impl Session {
             (Answer::Applied, _) => {}
             (Answer::Needed(Need::Remains { dir, names }), Some(base)) => match dir.below(&base) {
                 Some(below) => removal.todo.push((below, names)),
-                None => removal.blocked = true,
+                None => return self.abort_removal(id, shared),
             },
-            _ => removal.blocked = true,
+            (Answer::Failed(failure), Some(base)) => {
+                removal.failed = true;
+                removal.todo.clear();
+                self.failed_at(base, &failure, shared);
+            }
+            _ => return self.abort_removal(id, shared),
+        }
+        self.removal_step(id, shared);
+    }
+
+    /// A rename, or something newer, came between: the removal ends, its mark begins anew.
+    fn abort_removal(&mut self, id: u64, shared: &mut Shared) {
+        if let Some(removal) = self.removals.get_mut(&id) {
+            removal.aborted = true;
+            removal.todo.clear();
         }
         self.removal_step(id, shared);
     }
 
     fn removal_over(&mut self, id: u64, shared: &mut Shared) {
         let Some(removal) = self.removals.remove(&id) else { return };
-        let Removal { dir, name, replacing, blocked, aborted, .. } = removal;
+        let Removal { dir, name, replacing, blocked, aborted, failed, .. } = removal;
         self.owe_meta(dir);
         let again = self.marks.get(dir, &name).is_some_and(|mark| mark.again.is_some());
-        if !blocked || again || aborted {
+        if failed {
+            let later = shared.now + self.retry_delay(dir, &name);
+            self.marks.put_off(dir, &name, Hint::CONTENT, later, true);
+        } else if !blocked || again || aborted {
             let later = if aborted { ABORTED_DELAY } else { Duration::ZERO };
             self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + later, false);
         } else {

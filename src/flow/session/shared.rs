@@ -1,6 +1,6 @@
 //! What all sessions share: the map, the time, the halves of renames, and the way out for actions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::flow::halves::Halves;
@@ -94,9 +94,12 @@ pub struct Shared {
     pub to_arm: VecDeque<DirKey>,
     /// Directories to be armed before all others.
     pub to_arm_first: VecDeque<DirKey>,
+    /// Directories that were elsewhere when they were to be armed.
+    arm_later: BTreeSet<DirKey>,
     owners: HashMap<LookId, Option<SinkId>>,
     arming: HashMap<LookId, (DirKey, bool)>,
     next_look: LookId,
+    next_open: u64,
     next_ticket: u64,
     ticket_out: Option<u64>,
     ticket_wanted: bool,
@@ -115,9 +118,11 @@ impl Shared {
             changes: VecDeque::new(),
             to_arm: VecDeque::from([DirKey::ROOT]),
             to_arm_first: VecDeque::new(),
+            arm_later: BTreeSet::new(),
             owners: HashMap::new(),
             arming: HashMap::new(),
             next_look: 1,
+            next_open: 1,
             next_ticket: 1,
             ticket_out: None,
             ticket_wanted: false,
@@ -137,6 +142,13 @@ impl Shared {
         self.owners.insert(id, sink);
         self.actions.push_back(Action::Look(LookJob { id, sink, urgent, dir, task }));
         id
+    }
+
+    /// A number for a directory or a file that a worker keeps open: the same workers serve all
+    /// sinks, so these numbers are shared.
+    pub(super) fn next_open(&mut self) -> u64 {
+        self.next_open += 1;
+        self.next_open - 1
     }
 
     /// Whose look that was; nothing if nobody waits for it any more.
@@ -177,6 +189,19 @@ impl Shared {
             let id = self.look(None, urgent, address, Task::Arm { files_max });
             self.arming.insert(id, (key, urgent));
         }
+    }
+
+    /// A directory was found at its place: should it not have been when it was to be armed, it is
+    /// armed now.
+    pub fn arm_again(&mut self, key: DirKey) {
+        if self.arm_later.remove(&key) {
+            self.to_arm.push_back(key);
+        }
+    }
+
+    /// A directory was not at its place when it was to be armed; its place will be looked at.
+    pub fn arm_later(&mut self, key: DirKey) {
+        self.arm_later.insert(key);
     }
 
     /// Which directory that look armed, and whether it was a fresh one.
@@ -229,6 +254,7 @@ impl Shared {
     pub fn remove_dir(&mut self, key: DirKey) {
         let gone = self.map.remove(key);
         for each in &gone {
+            self.arm_later.remove(each);
             self.actions.push_back(Action::Disarm(*each));
         }
         if !gone.is_empty() {

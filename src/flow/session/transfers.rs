@@ -21,6 +21,9 @@ use crate::model::stamp::{DirKey, Lane, Stamp};
 /// How long a large file waits that could not be read.
 const UNREAD_DELAY: Duration = Duration::from_secs(30);
 
+/// How long a large file waits whose directory is at no place.
+const ADRIFT_DELAY: Duration = Duration::from_millis(10);
+
 /// A large file on its way. Its mark stays busy until the commit is answered.
 #[derive(Debug)]
 pub(super) struct Transfer {
@@ -74,11 +77,12 @@ impl Session {
 
     fn open_transfer(&mut self, dir: DirKey, name: Name, shared: &mut Shared) {
         let Some(address) = shared.map.address(dir) else {
-            self.marks.forget(dir, &name);
+            // At no place now: it is looked at again, or vanishes with its directory.
+            let later = shared.now + ADRIFT_DELAY;
+            self.marks.put_off(dir, &name, Hint::CONTENT, later, false);
             return;
         };
-        let id = self.next_transfer;
-        self.next_transfer += 1;
+        let id = shared.next_open();
         let task = Task::Names(vec![(name.clone(), Want::Open { transfer: id })]);
         let transfer = Transfer {
             dir,

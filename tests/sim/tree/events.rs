@@ -11,12 +11,17 @@ pub(super) struct Queue {
     waiting: VecDeque<Notice>,
     most: usize,
     tickets: Vec<u64>,
-    cookies: u32,
+    pub(super) cookies: u32,
 }
 
 impl Queue {
     pub(super) fn new(most: usize) -> Queue {
         Queue { waiting: VecDeque::new(), most, tickets: Vec::new(), cookies: 0 }
+    }
+
+    pub(super) fn forget(&mut self) {
+        self.waiting.clear();
+        self.tickets.clear();
     }
 
     fn push(&mut self, notice: Notice) {
@@ -46,6 +51,12 @@ impl ModelTree {
     /// Asks to be told when the queue has been read empty.
     pub fn ask_drained(&self, ticket: u64) {
         self.disk().queue.tickets.push(ticket);
+    }
+
+    /// Whether there is nothing to read and nobody to tell so.
+    pub fn is_drained(&self) -> bool {
+        let queue = &self.disk().queue;
+        queue.waiting.is_empty() && queue.tickets.is_empty()
     }
 
     /// How many notices wait.
@@ -83,9 +94,12 @@ impl Disk {
         }
     }
 
-    /// A directory is gone, and the watch on it.
+    /// A directory is gone, and the watch on it. The kernel keeps that to itself as long as a
+    /// worker has the directory open.
     pub(super) fn tell_gone(&mut self, id: NodeId) {
-        self.tell(id, Happening::SelfGone);
+        if !self.kept.values().any(|&kept| kept == id) || self.dice.one_in(2) {
+            self.tell(id, Happening::SelfGone);
+        }
         self.watches.remove(&id);
     }
 }

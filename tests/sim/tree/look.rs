@@ -55,19 +55,22 @@ impl Disk {
         if self.unreadable.contains(&job.dir.path) {
             return Seen::Unreadable("Permission denied".into());
         }
-        let Some(dir) = self.open_dir(&job.dir) else { return Seen::Elsewhere };
+        let resolves = matches!(job.task, Task::Arm { .. } | Task::List { .. });
+        let Some(dir) = self.open_dir(&job.dir, resolves) else { return Seen::Elsewhere };
         match &job.task {
             Task::Arm { files_max } => Seen::Armed(self.arm(dir, job.dir.key, *files_max)),
             Task::List { listing, .. } => self.first_part(*listing, dir, &job.dir),
             Task::Names(names) => self.look_at_names(dir, &job.dir.path, names),
+            Task::OwnMeta if self.nodes[dir].links == 0 => Seen::Elsewhere,
             Task::OwnMeta => Seen::Own(self.nodes[dir].sighting()),
             Task::Finish { transfer, name } => self.finish(dir, *transfer, name),
             _ => unreachable!("Handled above"),
         }
     }
 
-    /// Opens a directory by its path, checked, or by the descriptor that a worker kept.
-    fn open_dir(&mut self, address: &DirAddress) -> Option<NodeId> {
+    /// Opens a directory by its path, checked, or by the descriptor that a worker kept; arming and
+    /// the first part of a listing always go by the path.
+    fn open_dir(&mut self, address: &DirAddress, resolves: bool) -> Option<NodeId> {
         let is_it = |disk: &Disk, id: NodeId| {
             let node = &disk.nodes[id];
             node.is_dir() && address.identity.is_none_or(|identity| identity == node.identity)
@@ -75,7 +78,7 @@ impl Disk {
         let by_path = self.at(&address.path).ok().filter(|&id| is_it(self, id));
         let kept = address.identity.and_then(|_| self.kept.get(&address.key)).copied();
         let kept = kept.filter(|&id| is_it(self, id));
-        if kept.is_some() && self.dice.one_in(2) { kept } else { by_path }
+        if resolves || kept.is_none() || self.dice.one_in(2) { by_path } else { kept }
     }
 
     fn arm(&mut self, dir: NodeId, key: DirKey, files_max: usize) -> Armed {
@@ -99,6 +102,7 @@ impl Disk {
                 WatchState::Unwatched("no more watches".into())
             }
             None => {
+                self.watches.retain(|_, known| *known != key);
                 self.watches.insert(dir, key);
                 WatchState::Watched
             }

@@ -32,6 +32,11 @@ impl ModelTree {
         self.disk().transfers.remove(&transfer);
     }
 
+    /// Forgets all staged objects, as a new epoch does.
+    pub fn drop_transfers(&self) {
+        self.disk().transfers.clear();
+    }
+
     fn called(&self, verb: &str, path: &RelPath) {
         let hook = self.hook.lock().unwrap().clone();
         if let Some(hook) = hook {

@@ -1,0 +1,228 @@
+//! Changes of the source, and accidents; drawn at random or written down.
+
+use osync::model::entry::FileTime;
+use osync::model::path::{Name, RelPath};
+
+use super::dice::Dice;
+use super::tree::Changed;
+use super::world::World;
+
+/// How large a file is: brought by one look; worth a rename; sent as a transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// A few bytes.
+    Small,
+    /// Above what is renamed rather than sent again.
+    Medium,
+    /// Above what a look brings.
+    Large,
+}
+
+impl Size {
+    fn bytes(self) -> usize {
+        match self {
+            Size::Small => 24,
+            Size::Medium => 4_200,
+            Size::Large => 6_500,
+        }
+    }
+}
+
+/// One change of the source's tree, or one accident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Create(RelPath, Size),
+    /// The content is another, the length may be the same; whether the writer closes.
+    Write(RelPath, Size, bool),
+    Mkdir(RelPath),
+    Symlink(RelPath),
+    Chmod(RelPath, u16),
+    Touch(RelPath, i64),
+    Rename(RelPath, RelPath),
+    Exchange(RelPath, RelPath),
+    Remove(RelPath),
+    /// A directory with all below it, name by name.
+    RemoveAll(RelPath),
+    /// Several directories one in the other, each with a file.
+    Storm(RelPath),
+    /// Out of the tree.
+    Out(RelPath),
+    /// What left last comes back.
+    In(RelPath),
+    /// The connection is lost.
+    Cut(usize),
+    RestartSink(usize),
+    ReplaceSink(usize),
+    RestartSource,
+    /// The sink's disk is full, or has room again.
+    Full(usize, bool),
+    /// Nothing happens for so many milliseconds.
+    Pause(u64),
+}
+
+/// A path, from its text.
+pub fn path(text: &str) -> RelPath {
+    RelPath::new(text).unwrap()
+}
+
+impl World {
+    /// Content that was never written before.
+    pub fn content(&mut self, size: Size) -> Vec<u8> {
+        self.serial += 1;
+        let text = format!("{:08}", self.serial);
+        text.bytes().cycle().take(size.bytes()).collect()
+    }
+
+    /// Makes a change; one that can't be made changes nothing.
+    pub fn apply(&mut self, change: &Change) -> Changed {
+        self.note(|| format!("CHANGE {change:?}"));
+        match change {
+            Change::Create(path, size) => {
+                let content = self.content(*size);
+                self.source.create(path, &content)
+            }
+            Change::Write(path, size, closes) => {
+                let content = self.content(*size);
+                self.source.write(path, &content, *closes)
+            }
+            Change::Mkdir(path) => self.source.mkdir(path),
+            Change::Symlink(path) => {
+                self.serial += 1;
+                let target = format!("to {}", self.serial);
+                self.source.symlink(path, target.as_bytes())
+            }
+            Change::Chmod(path, mode) => self.source.chmod(path, *mode),
+            Change::Touch(path, seconds) => {
+                self.serial += 1;
+                let nanos = self.serial as u32;
+                self.source.touch(path, FileTime { seconds: *seconds, nanos })
+            }
+            Change::Rename(from, to) => self.source.rename(from, to),
+            Change::Exchange(a, b) => self.source.exchange(a, b),
+            Change::Remove(path) => {
+                self.source.remove_file(path).or_else(|_| self.source.rmdir(path))
+            }
+            Change::RemoveAll(path) => {
+                let below: Vec<RelPath> = self
+                    .source
+                    .snapshot()
+                    .into_keys()
+                    .filter(|at| at.is_at_or_below(path) && !at.is_root())
+                    .collect();
+                self.parts.extend(below.into_iter().rev().map(Change::Remove));
+                Ok(())
+            }
+            Change::Storm(path) => {
+                let mut at = path.clone();
+                for _ in 0..3 {
+                    self.parts.push_back(Change::Mkdir(at.clone()));
+                    self.parts.push_back(Change::Create(at.join(&name("f")), Size::Small));
+                    at.push(&name("d"));
+                }
+                Ok(())
+            }
+            Change::Out(path) => self.source.move_out(path),
+            Change::In(path) => self.source.move_in(path),
+            Change::Cut(sink) => {
+                self.cut(*sink);
+                Ok(())
+            }
+            Change::RestartSink(sink) => {
+                self.restart_sink(*sink);
+                Ok(())
+            }
+            Change::ReplaceSink(sink) => {
+                self.replace_sink(*sink);
+                Ok(())
+            }
+            Change::RestartSource => {
+                self.restart_source();
+                Ok(())
+            }
+            Change::Full(sink, full) => {
+                self.sinks[*sink].tree.set_no_room(*full);
+                Ok(())
+            }
+            Change::Pause(ms) => {
+                self.run(std::time::Duration::from_millis(*ms));
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a change and all its parts at once.
+    pub fn make(&mut self, change: Change) {
+        self.apply(&change).unwrap();
+        while let Some(part) = self.parts.pop_front() {
+            self.apply(&part).unwrap();
+        }
+    }
+}
+
+/// A name.
+pub fn name(text: &str) -> Name {
+    Name::new(text.as_bytes()).unwrap()
+}
+
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+/// A path of up to three names, each one of four.
+pub fn draw_path(dice: &mut Dice) -> RelPath {
+    let depth = 1 + dice.below(3);
+    let mut path = RelPath::root();
+    for _ in 0..depth {
+        path.push(&name(NAMES[dice.below(NAMES.len())]));
+    }
+    path
+}
+
+fn draw_size(dice: &mut Dice) -> Size {
+    [Size::Small, Size::Small, Size::Medium, Size::Large][dice.below(4)]
+}
+
+/// Draws a change that can be made, as far as one look at the source can tell.
+pub fn draw_change(dice: &mut Dice, world: &World, sorts: usize) -> Change {
+    let all: Vec<(RelPath, bool)> = world
+        .source
+        .snapshot()
+        .into_iter()
+        .filter(|(at, _)| !at.is_root())
+        .map(|(at, stands)| (at, stands.entry.is_dir()))
+        .collect();
+    let dirs: Vec<RelPath> =
+        all.iter().filter(|(_, is_dir)| *is_dir).map(|(at, _)| at.clone()).collect();
+    let files: Vec<RelPath> =
+        all.iter().filter(|(_, is_dir)| !*is_dir).map(|(at, _)| at.clone()).collect();
+    let any = |dice: &mut Dice| {
+        dice.pick(&all).map_or_else(|| RelPath::new("a").unwrap(), |(at, _)| at.clone())
+    };
+    let fresh = |dice: &mut Dice| {
+        let parent = if dice.one_in(3) { None } else { dice.pick(&dirs).cloned() };
+        let parent = parent.filter(|at| at.names().count() < 4).unwrap_or_default();
+        parent.join(&name(NAMES[dice.below(NAMES.len())]))
+    };
+    let file = |dice: &mut Dice| dice.pick(&files).cloned().unwrap_or_else(|| path("a"));
+    match dice.below(sorts) {
+        0..=3 => Change::Create(fresh(dice), draw_size(dice)),
+        4..=6 => Change::Write(file(dice), draw_size(dice), dice.one_in(2)),
+        7..=9 => Change::Mkdir(fresh(dice)),
+        10 => Change::Chmod(any(dice), [0o600, 0o640, 0o711, 0o755][dice.below(4)]),
+        11 => Change::Touch(any(dice), dice.below(2_000_000) as i64),
+        12 => Change::Symlink(fresh(dice)),
+        13..=14 => Change::Remove(any(dice)),
+        15 => Change::RemoveAll(any(dice)),
+        16 => Change::Storm(fresh(dice)),
+        17..=19 => Change::Rename(any(dice), fresh(dice)),
+        20..=21 => Change::Rename(dice.pick(&dirs).cloned().unwrap_or_default(), fresh(dice)),
+        22 => Change::Rename(any(dice), any(dice)),
+        23..=24 => Change::Exchange(any(dice), any(dice)),
+        25 => Change::Out(any(dice)),
+        26 => Change::In(fresh(dice)),
+        27 => Change::Pause([1, 20, 100, 1_000][dice.below(4)]),
+        28 => Change::Cut(dice.below(world.sinks.len())),
+        29 => Change::RestartSource,
+        30 => Change::RestartSink(dice.below(world.sinks.len())),
+        31 => Change::Full(dice.below(world.sinks.len()), dice.one_in(2)),
+        _ => Change::ReplaceSink(dice.below(world.sinks.len())),
+    }
+}

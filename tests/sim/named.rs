@@ -1,0 +1,1 @@
+//! The histories behind the laws, each by its number.

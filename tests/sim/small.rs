@@ -1,0 +1,1 @@
+//! Small histories, all of them.

@@ -1,0 +1,58 @@
+//! What is beyond the tree: names that leave it and come back, and a source that starts anew.
+
+use osync::model::event::Happening;
+use osync::model::path::RelPath;
+use osync::model::stamp::DirKey;
+
+use super::mutate::Changed;
+use super::{ModelTree, Obstacle};
+
+impl ModelTree {
+    /// Moves a name out of the tree, with all below it; its watches stay on it.
+    pub fn move_out(&self, path: &RelPath) -> Changed {
+        let mut disk = self.disk();
+        let (dir, name) = disk.place_below(path)?;
+        let id = disk.unlink(dir, &name).ok_or(Obstacle::Missing)?;
+        disk.outside.push(id);
+        disk.queue.cookies += 1;
+        let (cookie, is_dir) = (disk.queue.cookies, disk.nodes[id].is_dir());
+        disk.tell(dir, Happening::MovedFrom { name, cookie, is_dir });
+        Ok(())
+    }
+
+    /// Moves what left last back into the tree, under a name that is not taken.
+    pub fn move_in(&self, path: &RelPath) -> Changed {
+        let mut disk = self.disk();
+        let (dir, name) = disk.vacant(path)?;
+        let id = disk.outside.pop().ok_or(Obstacle::Missing)?;
+        disk.link(dir, &name, id);
+        disk.queue.cookies += 1;
+        let (cookie, is_dir) = (disk.queue.cookies, disk.nodes[id].is_dir());
+        disk.tell(dir, Happening::MovedTo { name, cookie, is_dir });
+        Ok(())
+    }
+
+    /// Lets go of the watch and the descriptor of a directory.
+    pub fn forget(&self, key: DirKey) {
+        let mut disk = self.disk();
+        disk.kept.remove(&key);
+        disk.watches.retain(|_, known| *known != key);
+    }
+
+    /// The process that watched and looked is gone, with all it had open.
+    pub fn forget_all(&self) {
+        let mut disk = self.disk();
+        disk.kept.clear();
+        disk.watches.clear();
+        disk.listings.clear();
+        disk.files.clear();
+        disk.queue.forget();
+    }
+}
+
+impl ModelTree {
+    /// Lets the clock run ahead, so that no time here is one of another tree.
+    pub fn skip_time(&self) {
+        self.disk().ticks += 5_000_000_000;
+    }
+}

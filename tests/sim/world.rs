@@ -1,0 +1,464 @@
+//! One director, its source, its sinks and the way between them, one step at a time.
+//!
+//! What happens next is drawn from a seed; a scripted history holds some things back instead. Time
+//! is virtual, and jumps to the director's next wake when nothing else can happen.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::time::Duration;
+
+use osync::flow::director::Director;
+use osync::flow::session::{Action, Terms};
+use osync::model::event::Notice;
+use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
+use osync::model::look::{LookDone, LookJob, Task};
+use osync::model::path::RelPath;
+use osync::model::session::{Credit, DeletePolicy};
+use osync::model::stamp::{Epoch, Lane, SinkId};
+
+use super::compare::differences;
+use super::dice::Dice;
+use super::history::Change;
+use super::link::{Link, SinkEnd};
+use super::tree::{Bounds, ModelTree};
+
+/// Steps after which a world that has no more changes must be quiet.
+const STEPS_MAX: usize = 100_000;
+/// Virtual time after which only problems may keep it awake.
+/// Longer than the director waits between sweeps for what it can't watch.
+const SWEEP: Duration = Duration::from_secs(11);
+const QUIET_MAX: Duration = Duration::from_secs(1_200);
+
+/// What is held back, in a scripted history.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Holds {
+    /// Events stay in the kernel's queue.
+    pub notices: bool,
+    /// No look runs.
+    pub looks: bool,
+    /// What looks saw does not reach the director.
+    pub seen: bool,
+    /// Messages stay in these lanes.
+    pub lanes: [bool; 2],
+    /// Messages stay in hand.
+    pub work: bool,
+    /// Reports stay on their way.
+    pub reports: bool,
+}
+
+/// How likely each sort of step is, by its place in [`Step`].
+type Weights = [usize; 9];
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    Notice,
+    Look,
+    Seen,
+    Answer,
+    Take(usize, Lane),
+    Work(usize),
+    Fold(usize),
+    Report(usize),
+    Link(usize),
+}
+
+struct Asked {
+    sink: SinkId,
+    query: u64,
+    offered: Vec<bool>,
+}
+
+/// Everything.
+pub struct World {
+    /// The source's filesystem.
+    pub source: ModelTree,
+    /// The sinks.
+    pub sinks: Vec<SinkEnd>,
+    /// The machine under test.
+    pub director: Director,
+    /// What is held back.
+    pub holds: Holds,
+    /// What happened, if a trace is wanted.
+    pub trace: Option<String>,
+    /// The time.
+    pub now: Duration,
+    /// Numbers contents.
+    pub serial: u64,
+    /// Changes that are parts of one begun.
+    pub parts: VecDeque<Change>,
+    pub(super) dice: Dice,
+    weights: Weights,
+    /// Whether some directories can't be watched.
+    is_blind: bool,
+    jobs: Vec<LookJob>,
+    seen: Vec<LookDone>,
+    notices: VecDeque<Notice>,
+    asked: Vec<Asked>,
+    credit: [Credit; 2],
+    epochs: u64,
+    steps: usize,
+}
+
+impl World {
+    /// A world with an empty source and one sink with an empty tree.
+    pub fn new(seed: u64) -> World {
+        World::with(seed, Bounds { live_bytes: 6_000, ..Bounds::default() }, DeletePolicy::Live)
+    }
+
+    /// The same with other bounds and another policy.
+    pub fn with(seed: u64, bounds: Bounds, policy: DeletePolicy) -> World {
+        let mut dice = Dice::new(seed);
+        let is_blind = bounds.watches < 1_000;
+        let source = ModelTree::bounded(dice.draw(), bounds);
+        let root = source.identity(&RelPath::root()).unwrap();
+        let director = Director::new(root);
+        let mut world = World {
+            source,
+            sinks: Vec::new(),
+            director,
+            holds: Holds::default(),
+            trace: std::env::var_os("OSYNC_SIM_TRACE").map(|_| String::new()),
+            now: Duration::ZERO,
+            serial: 0,
+            parts: VecDeque::new(),
+            dice,
+            weights: [10; 9],
+            is_blind,
+            jobs: Vec::new(),
+            seen: Vec::new(),
+            notices: VecDeque::new(),
+            asked: Vec::new(),
+            credit: [
+                Credit { bytes: LIVE_CREDIT_BYTES, messages: 16 },
+                Credit { bytes: BACKLOG_CREDIT_BYTES, messages: 16 },
+            ],
+            epochs: 0,
+            steps: 0,
+        };
+        world.add_sink(policy);
+        world
+    }
+
+    /// One more sink, with an empty tree, that is not registered yet.
+    pub fn add_sink(&mut self, policy: DeletePolicy) {
+        let id = SinkId(self.sinks.len() as u32);
+        let tree = ModelTree::new(self.dice.draw());
+        tree.skip_time();
+        self.sinks.push(SinkEnd::new(id, tree, policy));
+    }
+
+    /// Draws how likely each sort of step is, and how much credit there is.
+    pub fn draw_weights(&mut self) {
+        for weight in &mut self.weights {
+            *weight = [1, 3, 10, 30, 100][self.dice.below(5)];
+        }
+        for credit in &mut self.credit {
+            credit.messages = [1, 2, 4, 16][self.dice.below(4)];
+        }
+    }
+
+    /// Writes into the trace.
+    pub fn note(&mut self, text: impl FnOnce() -> String) {
+        let now = self.now.as_micros();
+        if let Some(trace) = &mut self.trace {
+            let _ = writeln!(trace, "{now:>9} {}", text());
+        }
+    }
+
+    // --- faults ---------------------------------------------------------------------------
+
+    /// The connection of a sink is lost: some of what is on its way still arrives.
+    pub fn cut(&mut self, sink: usize) {
+        let end = &mut self.sinks[sink];
+        if end.link != Link::Up {
+            return;
+        }
+        end.link = Link::Cut { told: false };
+        for lane in &mut end.lanes {
+            let arrives = self.dice.below(lane.len() + 1);
+            lane.truncate(arrives);
+        }
+        let arrive = self.dice.below(end.reports.len() + 1);
+        end.reports.truncate(arrive);
+    }
+
+    /// The sink's process is killed and started again; its tree stays.
+    pub fn restart_sink(&mut self, sink: usize) {
+        self.cut(sink);
+        self.sinks[sink].die();
+    }
+
+    /// The sink comes back with another disk.
+    pub fn replace_sink(&mut self, sink: usize) {
+        self.restart_sink(sink);
+        let tree = ModelTree::new(self.dice.draw());
+        tree.skip_time();
+        self.sinks[sink].replace_root(tree);
+    }
+
+    /// The source's process is killed and started again.
+    pub fn restart_source(&mut self) {
+        for sink in 0..self.sinks.len() {
+            self.cut(sink);
+            self.sinks[sink].link = Link::Cut { told: true };
+            self.sinks[sink].reports.clear();
+        }
+        self.source.forget_all();
+        self.jobs.clear();
+        self.seen.clear();
+        self.notices.clear();
+        self.asked.clear();
+        let root = self.source.identity(&RelPath::root()).unwrap();
+        self.director = Director::new(root);
+    }
+
+    fn terms(&mut self, sink: usize) -> Terms {
+        self.epochs += 1;
+        let end = &mut self.sinks[sink];
+        Terms {
+            epoch: Epoch(self.epochs),
+            credit: self.credit,
+            delete: end.policy,
+            same_root: std::mem::replace(&mut end.same_root, true),
+            staging_name: None,
+        }
+    }
+
+    /// The next thing between a source and a sink that have lost each other.
+    fn step_link(&mut self, sink: usize) {
+        let id = self.sinks[sink].id;
+        match self.sinks[sink].link {
+            Link::Cut { told: false } => {
+                self.note(|| "the source notices".into());
+                self.sinks[sink].link = Link::Cut { told: true };
+                self.sinks[sink].reports.clear();
+                self.director.end(id, self.now);
+            }
+            Link::Cut { told: true } => {
+                let terms = self.terms(sink);
+                self.note(|| format!("epoch {:?} begins", terms.epoch));
+                self.sinks[sink].begin(terms.epoch);
+                self.director.begin(id, terms, self.now);
+            }
+            Link::Up => {}
+        }
+    }
+
+    // --- steps ----------------------------------------------------------------------------
+
+    fn enabled(&self) -> Vec<(Step, usize)> {
+        let (holds, weights) = (self.holds, self.weights);
+        let mut steps = Vec::new();
+        let mut offer = |step: Step, weight: usize, is_open: bool| {
+            if is_open {
+                steps.push((step, weights[weight]));
+            }
+        };
+        let waits = !self.source.is_drained() || !self.notices.is_empty();
+        offer(Step::Notice, 0, !holds.notices && waits);
+        offer(Step::Look, 1, !holds.looks && !self.jobs.is_empty());
+        offer(Step::Seen, 2, !holds.seen && !self.seen.is_empty());
+        offer(Step::Answer, 3, !self.asked.is_empty());
+        for (at, sink) in self.sinks.iter().enumerate() {
+            for lane in Lane::ALL {
+                let open = !holds.lanes[lane.index()] && sink.hands.len() < 4;
+                let waits = !sink.lanes[lane.index()].is_empty();
+                offer(Step::Take(at, lane), 4 + lane.index(), open && waits);
+            }
+            offer(Step::Work(at), 6, !holds.work && !sink.hands.is_empty());
+            offer(Step::Fold(at), 7, sink.link == Link::Up && !sink.answers.is_empty());
+            let arrives = sink.link != Link::Cut { told: true } && !sink.reports.is_empty();
+            offer(Step::Report(at), 8, !holds.reports && arrives);
+            let linked = match sink.link {
+                Link::Up => false,
+                Link::Cut { told: false } => true,
+                Link::Cut { told: true } => {
+                    sink.hands.is_empty() && sink.lanes.iter().all(VecDeque::is_empty)
+                }
+            };
+            offer(Step::Link(at), 8, linked);
+        }
+        steps
+    }
+
+    /// Does one thing that can be done; false if there is none.
+    pub fn step(&mut self) -> bool {
+        let enabled = self.enabled();
+        let total: usize = enabled.iter().map(|(_, weight)| weight).sum();
+        if total == 0 {
+            return false;
+        }
+        let mut drawn = self.dice.below(total);
+        let mut chosen = enabled[0].0;
+        for (step, weight) in enabled {
+            if drawn < weight {
+                chosen = step;
+                break;
+            }
+            drawn -= weight;
+        }
+        self.steps += 1;
+        self.now += Duration::from_micros([0, 10, 200, 2_000][self.dice.below(4)]);
+        self.run_step(chosen);
+        self.take_actions();
+        true
+    }
+
+    fn run_step(&mut self, step: Step) {
+        let now = self.now;
+        match step {
+            Step::Notice => self.step_notices(),
+            Step::Look => {
+                let job = self.jobs.swap_remove(self.dice.below(self.jobs.len()));
+                let done = self.source.run_look(&job);
+                self.note(|| format!("look {:?} {:?} saw {:?}", job.dir.path, job.task, done));
+                self.seen.push(done);
+            }
+            Step::Seen => {
+                let done = self.seen.swap_remove(self.dice.below(self.seen.len()));
+                self.note(|| format!("seen {}", done.id));
+                self.director.look_done(done, now);
+            }
+            Step::Answer => {
+                let Asked { sink, query, offered } =
+                    self.asked.swap_remove(self.dice.below(self.asked.len()));
+                self.director.offered(sink, query, &offered, now);
+            }
+            Step::Take(sink, lane) => {
+                let twice = self.dice.one_in(12);
+                self.sinks[sink].take(lane, twice);
+            }
+            Step::Work(sink) => {
+                let hand = self.dice.below(self.sinks[sink].hands.len());
+                let what = self.sinks[sink].describe(hand);
+                self.sinks[sink].work(hand);
+                let last = self.sinks[sink].answers.last().map(|answer| format!("{answer:?}"));
+                self.note(|| format!("sink {sink} does {what} {last:?}"));
+            }
+            Step::Fold(sink) => self.sinks[sink].fold(),
+            Step::Report(sink) => {
+                if let Some(report) = self.sinks[sink].reports.pop_front() {
+                    self.note(|| format!("{report:?}"));
+                    self.director.report(self.sinks[sink].id, report, now);
+                }
+            }
+            Step::Link(sink) => self.step_link(sink),
+        }
+    }
+
+    fn step_notices(&mut self) {
+        if self.notices.is_empty() || self.dice.one_in(3) {
+            let most = 1 + self.dice.below(8);
+            self.notices.extend(self.source.take_notices(most));
+        }
+        let count = 1 + self.dice.below(4);
+        for _ in 0..count {
+            let Some(notice) = self.notices.pop_front() else { break };
+            self.note(|| format!("{notice:?}"));
+            self.director.notice(notice, self.now);
+        }
+        self.director.tick(self.now);
+    }
+
+    fn take_actions(&mut self) {
+        while let Some(action) = self.director.take_action() {
+            match action {
+                Action::Look(job) => match job.task {
+                    Task::CloseListing { .. } | Task::CloseTransfer { .. } => {
+                        self.source.run_look(&job);
+                    }
+                    _ => self.jobs.push(job),
+                },
+                Action::Drain(ticket) => self.source.ask_drained(ticket),
+                Action::Disarm(key) => self.source.forget(key),
+                Action::Send(message) => {
+                    self.note(|| format!("send {message:?}"));
+                    self.sinks[message.sink.0 as usize].send(message);
+                }
+                Action::AskOffered { sink, query, dir, names } => {
+                    let journal = self.sinks[sink.0 as usize].journal.lock().unwrap();
+                    let offered = names.iter().map(|name| journal.has(&dir.join(name))).collect();
+                    drop(journal);
+                    self.asked.push(Asked { sink, query, offered });
+                }
+                Action::EndEpoch { reason, .. } => panic!("the epoch ends: {reason}"),
+                Action::Problem { path, text, .. } => {
+                    self.note(|| format!("PROBLEM {path} {text}"))
+                }
+                Action::Note(text) => self.note(|| format!("NOTE {text}")),
+            }
+        }
+    }
+
+    // --- runs -----------------------------------------------------------------------------
+
+    /// Runs for so much virtual time, whatever is held back.
+    pub fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        self.director.tick(self.now);
+        self.take_actions();
+        while self.now < until {
+            if !self.step() {
+                let wake = self.director.next_wake().unwrap_or(until);
+                self.now = wake.max(self.now + Duration::from_micros(100)).min(until);
+                self.director.tick(self.now);
+                self.take_actions();
+            }
+        }
+    }
+
+    /// Runs until nothing is left to be done; an error if that never comes.
+    pub fn settle(&mut self) -> Result<(), String> {
+        self.holds = Holds::default();
+        let (began, first) = (self.now, self.steps);
+        let mut sweeps = if self.is_blind { 2 } else { 0 };
+        self.director.tick(self.now);
+        self.take_actions();
+        loop {
+            if self.step() {
+                if self.steps - first > STEPS_MAX {
+                    return Err(format!("never ends: {} steps", self.steps - first));
+                }
+                continue;
+            }
+            let Some(wake) = self.director.next_wake() else {
+                if sweeps == 0 {
+                    break;
+                }
+                sweeps -= 1;
+                self.now += SWEEP;
+                self.director.tick(self.now);
+                self.take_actions();
+                continue;
+            };
+            if self.now > began + QUIET_MAX {
+                let problems = self.sinks.iter().any(|sink| {
+                    self.director.figures(sink.id).is_some_and(|figures| figures.problems > 0)
+                });
+                if problems {
+                    break;
+                }
+                return Err("never ends: it goes on waking up".into());
+            }
+            self.now = wake.max(self.now + Duration::from_micros(100));
+            self.director.tick(self.now);
+            self.take_actions();
+        }
+        match self.sinks.iter().position(|sink| !sink.is_idle()) {
+            Some(sink) => Err(format!("sink {sink} is not idle")),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs until nothing is left to be done, and compares the trees.
+    pub fn check(&mut self) -> Result<(), String> {
+        self.settle()?;
+        for sink in &self.sinks {
+            let found = differences(&self.source, sink);
+            if !found.is_empty() {
+                return Err(format!("sink {:?} differs: {}", sink.id, found.join("; ")));
+            }
+        }
+        Ok(())
+    }
+}
