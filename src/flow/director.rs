@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::flow::halves::Half;
 use crate::flow::map::{DirMap, NotMovable};
 use crate::flow::marks::Hint;
-use crate::flow::session::{Action, Change, Session, Shared, Terms};
+use crate::flow::session::{Action, Adrift, Change, Session, Shared, Terms};
 use crate::model::entry::Identity;
 use crate::model::event::{Event, Happening, Notice};
 use crate::model::limits::ARMS_MAX;
@@ -39,8 +39,6 @@ pub struct Director {
     shared: Shared,
     sessions: BTreeMap<SinkId, Session>,
     displaced: Option<Displaced>,
-    /// Directories at no place, each with the ticket after which it is gone.
-    adrift: Vec<(u64, DirKey)>,
     /// The last ticket that came back and could not be believed yet: a half was held back.
     believed: Option<u64>,
     unwatched: u64,
@@ -56,7 +54,6 @@ impl Director {
             shared: Shared::new(DirMap::new(root)),
             sessions: BTreeMap::new(),
             displaced: None,
-            adrift: Vec::new(),
             believed: None,
             unwatched: 0,
             told_unwatched: false,
@@ -374,10 +371,10 @@ impl Director {
     /// The second pair of an exchange: what was displaced goes where its displacer came from.
     fn swapped(&mut self, key: DirKey, from: (DirKey, Name), to: (DirKey, Name)) {
         let other = self.shared.map.child(from.0, &from.1);
-        self.adrift.retain(|(_, each)| *each != key);
+        self.shared.adrift.retain(|adrift| adrift.key != key);
         let moved = self.shared.map.move_to(key, to.0, &to.1);
         if let Ok(Some(over)) = moved {
-            self.await_place(over);
+            self.await_place(over, &to);
         }
         if moved.is_err() {
             self.shared.remove_dir(key);
@@ -391,14 +388,14 @@ impl Director {
     }
 
     fn set_adrift(&mut self, key: DirKey, by: &(DirKey, Name), slot: &(DirKey, Name)) {
-        self.await_place(key);
+        self.await_place(key, slot);
         self.displaced = Some(Displaced { key, slot: slot.clone(), by: by.clone() });
     }
 
     /// A directory is at no place: if no event puts it somewhere, it is gone.
-    fn await_place(&mut self, key: DirKey) {
+    fn await_place(&mut self, key: DirKey, slot: &(DirKey, Name)) {
         let ticket = self.shared.ask_drain();
-        self.adrift.push((ticket, key));
+        self.shared.adrift.push(Adrift { key, slot: slot.clone(), ticket });
     }
 
     fn overflow(&mut self) {
@@ -423,11 +420,11 @@ impl Director {
             return;
         }
         let Some(ticket) = self.believed.take() else { return };
-        let (due, rest) =
-            std::mem::take(&mut self.adrift).into_iter().partition(|(asked, _)| *asked <= ticket);
-        self.adrift = rest;
-        let due: Vec<(u64, DirKey)> = due;
-        for (_, key) in due {
+        let (due, rest) = std::mem::take(&mut self.shared.adrift)
+            .into_iter()
+            .partition::<Vec<_>, _>(|adrift| adrift.ticket <= ticket);
+        self.shared.adrift = rest;
+        for Adrift { key, .. } in due {
             let lost = self.shared.map.get(key).is_some_and(|dir| dir.place().is_none());
             if lost {
                 self.shared.remove_dir(key);

@@ -78,8 +78,15 @@ impl Session {
                     self.mark(*dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
                 }
             }
-            Change::Renamed { key, from, to } => self.renamed(*key, from, to, shared),
-            Change::Exchanged { key, other, a, b } => self.exchanged(*key, *other, a, b, shared),
+            Change::Renamed { key, from, to } => {
+                self.renamed(*key, from, to, shared);
+                self.walk_on(*key);
+            }
+            Change::Exchanged { key, other, a, b } => {
+                self.exchanged(*key, *other, a, b, shared);
+                self.walk_on(*key);
+                other.iter().for_each(|other| self.walk_on(*other));
+            }
             Change::Found { key, from } => {
                 if let Some((dir, name)) = from {
                     self.mark(*dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
@@ -94,9 +101,18 @@ impl Session {
         }
     }
 
+    /// A directory moved: should it not have been walked yet, the walk may have passed its new place
+    /// already (H14).
+    fn walk_on(&mut self, key: DirKey) {
+        if self.active && self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
+            self.push_walk(key);
+        }
+    }
+
     /// The sink does not have a directory where it is now: it and all below is listed again there.
     pub(super) fn displace(&mut self, key: DirKey, shared: &Shared) {
         for each in shared.map.subtree(key) {
+            self.void_listings(each);
             let state = self.dirs.entry(each).or_default();
             if state.clear == self.doubt {
                 self.clear_count = self.clear_count.saturating_sub(1);
@@ -104,6 +120,7 @@ impl Session {
             state.clear = 0;
             state.placed = false;
             state.confirmed = false;
+            state.displaced += 1;
         }
         // What is under way goes to the old place.
         for (dir, name) in self.names_flying(|dir| shared.map.is_at_or_below(dir, key)) {

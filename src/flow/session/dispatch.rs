@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
+use crate::flow::session::listings::Listing;
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::{
@@ -143,7 +144,12 @@ impl Session {
         {
             left -= 1;
             let Some(mut want) = self.wants.pop_front() else { return };
-            if self.is_fenced(want.dir, shared) {
+            if !self.is_wanted(&want, shared) {
+                self.wants_count = self.wants_count.saturating_sub(want.names.len());
+                self.want_dropped(&want);
+                continue;
+            }
+            if self.is_fenced(want.dir, shared) || shared.map.address(want.dir).is_none() {
                 self.wants.push_back(want);
                 continue;
             }
@@ -155,16 +161,12 @@ impl Session {
             let count = fit.count().max(1).min(want.names.len());
             let rest = want.names.split_off(count);
             if !rest.is_empty() {
-                let (dir, retouch, counted) = (want.dir, want.retouch, want.counted);
-                self.wants.push_front(super::listings::Want { dir, names: rest, retouch, counted });
+                self.wants.push_front(super::listings::Want { names: rest, ..want });
                 left += 1;
             }
             self.wants_count = self.wants_count.saturating_sub(want.names.len());
             let dir = want.dir;
-            let Some(address) = shared.map.address(dir) else {
-                self.want_adrift(want, shared);
-                continue;
-            };
+            let Some(address) = shared.map.address(dir) else { continue };
             let bring = if want.retouch { Want::Meta } else { Want::Content };
             let names = want.names.iter().map(|(name, _)| (name.clone(), bring)).collect();
             let stamp = self.stamp();
@@ -250,8 +252,9 @@ impl Session {
             .map
             .keys()
             .filter(|key| {
-                let listing = || self.listings.values().any(|listing| listing.dir == *key);
-                self.dirs.get(key).is_none_or(|state| state.clear < self.doubt) && !listing()
+                let read = |listing: &Listing| listing.dir == *key && listing.is_valid();
+                self.dirs.get(key).is_none_or(|state| state.clear < self.doubt)
+                    && !self.listings.values().any(read)
             })
             .collect();
         unclear.sort_unstable_by(|a, b| b.cmp(a));

@@ -20,7 +20,8 @@ const RELIST_DELAY: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Listing {
     pub(super) dir: DirKey,
-    /// The number of doubt when its first part was asked for.
+    /// The number of doubt when its first part was asked for; 0 if the directory came into doubt
+    /// since.
     doubt: u64,
     /// Parts sent so far.
     parts: u32,
@@ -36,6 +37,13 @@ pub(super) struct Listing {
     counted: bool,
 }
 
+impl Listing {
+    /// Whether it is being read, and will make its directory clear.
+    pub(super) fn is_valid(&self) -> bool {
+        !self.ended && self.doubt > 0
+    }
+}
+
 /// A part under way, kept until it is answered: it gives the indexes of the answer their meaning.
 #[derive(Debug)]
 pub(super) struct SentListing {
@@ -44,6 +52,8 @@ pub(super) struct SentListing {
     stamp: Stamp,
     entries: Vec<SentEntry>,
     counted: bool,
+    /// As it was of the directory when this was sent.
+    displaced: u32,
 }
 
 impl SentListing {
@@ -70,6 +80,9 @@ pub(super) struct Want {
     pub(super) retouch: bool,
     /// Whether they count for progress.
     pub(super) counted: bool,
+    /// As it was of the directory when it was listed: what was offered then is offered at that
+    /// place alone.
+    pub(super) displaced: u32,
 }
 
 impl Session {
@@ -91,6 +104,13 @@ impl Session {
         };
         self.listings.insert(id, listing);
         id
+    }
+
+    /// What is being read of a directory may be older than the doubt about it.
+    pub(super) fn void_listings(&mut self, dir: DirKey) {
+        for listing in self.listings.values_mut().filter(|listing| listing.dir == dir) {
+            listing.doubt = 0;
+        }
     }
 
     pub(super) fn part_seen(
@@ -235,7 +255,8 @@ impl Session {
             self.listed(id, dir, shared);
         }
         self.stamps.hold(stamp);
-        let sent = SentListing { dir, listing: id, stamp, entries: sent, counted };
+        let displaced = self.displaced(dir);
+        let sent = SentListing { dir, listing: id, stamp, entries: sent, counted, displaced };
         let part = ListingPart { listing: id, dir: path, stamp, part, entries, end };
         self.post_listing(sent, part, shared);
     }
@@ -246,6 +267,9 @@ impl Session {
         let met = std::mem::take(&mut listing.dirs);
         let doubt = listing.doubt;
         self.set_clear(dir, doubt);
+        if doubt == 0 {
+            self.recheck_at(shared.now + RELIST_DELAY);
+        }
         let children: Vec<(Name, DirKey)> =
             shared.map.children(dir).map(|(name, key)| (name.clone(), key)).collect();
         for (name, key) in children.into_iter().rev() {
@@ -348,6 +372,9 @@ impl Session {
 
     fn want(&mut self, sent: &SentListing, picked: &[usize], retouch: bool, shared: &mut Shared) {
         let mut names = Vec::with_capacity(picked.len());
+        if sent.displaced != self.displaced(sent.dir) {
+            return picked.iter().for_each(|at| self.done_elsewhere(sent, *at));
+        }
         for &at in picked {
             let entry = &sent.entries[at];
             if entry.is_dir {
@@ -365,7 +392,8 @@ impl Session {
         }
         if !names.is_empty() {
             self.wants_count += names.len();
-            let want = Want { dir: sent.dir, names, retouch, counted: sent.counted };
+            let (dir, counted, displaced) = (sent.dir, sent.counted, sent.displaced);
+            let want = Want { dir, names, retouch, counted, displaced };
             self.wants.push_back(want);
         }
     }
@@ -381,15 +409,18 @@ impl Session {
         self.wants.push_front(want);
     }
 
-    /// The directory of wanted names is at no place now: they wait for it, or vanish with it.
-    pub(super) fn want_adrift(&mut self, want: Want, shared: &Shared) {
-        if shared.map.get(want.dir).is_some() {
-            self.wants_count += want.names.len();
-            self.wants.push_back(want);
-        } else if want.counted {
+    /// What was wanted is wanted no more: its directory is gone, or is listed anew elsewhere.
+    pub(super) fn want_dropped(&mut self, want: &Want) {
+        want.names.iter().for_each(|_| self.want_over(want.dir));
+        if want.counted {
             self.tally.files_done += want.names.len() as u64;
             self.tally.bytes_done += want.names.iter().map(|(_, bytes)| bytes).sum::<u64>();
         }
+    }
+
+    /// Whether wanted names are still to be sent: their directory is known, and was not displaced.
+    pub(super) fn is_wanted(&self, want: &Want, shared: &Shared) -> bool {
+        shared.map.get(want.dir).is_some() && want.displaced == self.displaced(want.dir)
     }
 
     fn listing_failed(&mut self, sent: &SentListing, failed: &Answer, shared: &mut Shared) {

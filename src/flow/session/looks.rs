@@ -56,7 +56,7 @@ impl Session {
                 self.stamps.release(stamp);
             }
             Purpose::Wants { want, stamp } => {
-                if moved || self.is_fenced(dir, shared) {
+                if moved || self.is_fenced(dir, shared) || !self.is_wanted(&want, shared) {
                     self.want_again(want);
                 } else {
                     self.wants_seen(want, &path, stamp, seen, shared);

@@ -36,7 +36,7 @@ use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport};
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
 
 pub use self::changes::Change;
-pub use self::shared::{Action, Outgoing, Shared};
+pub use self::shared::{Action, Adrift, Outgoing, Shared};
 
 use self::ending::Termination;
 use self::flights::{Flight, Ready};
@@ -58,6 +58,8 @@ struct DirState {
     confirmed: bool,
     /// Its own attributes are to be sent when nothing in it is outstanding (H21).
     meta_due: bool,
+    /// How often the sink came to lack it where it is: what was listed before is listed again.
+    displaced: u32,
     /// It waits in the walk.
     queued: bool,
     /// Its entries were counted.
@@ -318,6 +320,7 @@ impl Session {
 
     /// One directory is to be listed again, soon.
     fn unclear(&mut self, dir: DirKey) {
+        self.void_listings(dir);
         let state = self.dirs.entry(dir).or_default();
         if state.clear == self.doubt {
             self.clear_count = self.clear_count.saturating_sub(1);
@@ -352,6 +355,10 @@ impl Session {
             self.clear_count += 1;
         }
         state.clear = doubt;
+    }
+
+    fn displaced(&self, dir: DirKey) -> u32 {
+        self.dirs.get(&dir).map_or(0, |state| state.displaced)
     }
 
     fn busy(&mut self, dir: DirKey) {

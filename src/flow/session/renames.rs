@@ -194,25 +194,31 @@ impl Session {
         }
     }
 
-    /// Whether nothing may leave a directory now: it is at or below a name that a rename fences.
+    /// Whether nothing may leave a directory now: it is at or below a name that a rename fences, or
+    /// that the sink may still have another directory at.
     pub(super) fn is_fenced(&self, dir: DirKey, shared: &Shared) -> bool {
-        !self.renames.is_empty()
-            && shared.map.upwards(dir).any(|at| self.renames.iter().any(|r| fences(r, at, shared)))
+        let fenced = |at: DirKey| self.renames.iter().any(|rename| fences(rename, at, shared));
+        let taken = |at: DirKey| {
+            let place = shared.map.get(at).and_then(|dir| dir.place());
+            place.is_some_and(|place| shared.adrift.iter().any(|adrift| adrift.slot == *place))
+        };
+        (!self.renames.is_empty() && shared.map.upwards(dir).any(fenced))
+            || (!shared.adrift.is_empty() && shared.map.upwards(dir).any(taken))
     }
 
     /// Whether a name may not be spoken of now.
     pub(super) fn is_name_fenced(&self, dir: DirKey, name: &Name, shared: &Shared) -> bool {
-        if self.renames.is_empty() {
-            return false;
-        }
         let is = |place: &(DirKey, Name)| place.0 == dir && place.1 == *name;
-        self.renames.iter().any(|r| is(&r.from) || is(&r.to)) || self.is_fenced(dir, shared)
+        self.renames.iter().any(|rename| is(&rename.from) || is(&rename.to))
+            || shared.adrift.iter().any(|adrift| is(&adrift.slot))
+            || self.is_fenced(dir, shared)
     }
 
     /// Sends the head of the queue if nothing below either of its names is under way.
     pub(super) fn pump_renames(&mut self, shared: &mut Shared) {
         let Some(head) = self.renames.front() else { return };
-        if head.state != RenameState::Waiting {
+        if head.state != RenameState::Waiting || !shared.adrift.is_empty() {
+            // With a directory at no place, this may be the first half of an exchange.
             return;
         }
         let within = |dir: DirKey| shared.map.upwards(dir).any(|at| fences(head, at, shared));

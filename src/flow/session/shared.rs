@@ -76,6 +76,18 @@ pub enum Action {
     Note(String),
 }
 
+/// A directory that is known and at no place: a rename took its name, and the second half of an
+/// exchange may give it another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adrift {
+    /// The directory.
+    pub key: DirKey,
+    /// The name it had. The sinks may still have it there: nothing below may leave.
+    pub slot: (DirKey, Name),
+    /// Once this ticket came back it is gone.
+    pub ticket: u64,
+}
+
 /// What all sessions share.
 pub struct Shared {
     /// The map of directories.
@@ -86,6 +98,8 @@ pub struct Shared {
     pub actions: VecDeque<Action>,
     /// First halves of renames.
     pub halves: Halves,
+    /// Directories at no place.
+    pub adrift: Vec<Adrift>,
     /// Why nothing may be removed, if so.
     pub halted: Option<String>,
     /// Changes of the map that the sessions have not been told yet.
@@ -114,6 +128,7 @@ impl Shared {
             now: Duration::ZERO,
             actions: VecDeque::new(),
             halves: Halves::default(),
+            adrift: Vec::new(),
             halted: None,
             changes: VecDeque::new(),
             to_arm: VecDeque::from([DirKey::ROOT]),
