@@ -160,8 +160,10 @@ impl Session {
             self.wants_count = self.wants_count.saturating_sub(want.names.len());
             let dir = want.dir;
             let Some(address) = shared.map.address(dir) else {
-                for _ in &want.names {
+                for (_, bytes) in &want.names {
                     self.want_over(dir);
+                    self.tally.files_done += u64::from(want.counted);
+                    self.tally.bytes_done += if want.counted { *bytes } else { 0 };
                 }
                 continue;
             };

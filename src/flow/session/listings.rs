@@ -213,7 +213,11 @@ impl Session {
         let mut sent = Vec::with_capacity(entries.len());
         for listed in &entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
-            if counted && !is_dir && end != ListingEnd::Abandoned {
+            if !is_dir {
+                self.census.0 += 1;
+                self.census.1 += bytes;
+            }
+            if counted && !is_dir {
                 self.tally.files_known += 1;
                 self.tally.bytes_known += bytes;
             }

@@ -296,9 +296,9 @@ impl Session {
     ) {
         let dir = want.dir;
         let Seen::Names { sights, content } = seen else {
-            for (name, _) in want.names {
+            for (name, listed) in want.names {
                 self.want_over(dir);
-                self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+                self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
             }
             return;
         };
@@ -307,7 +307,7 @@ impl Session {
         for ((name, listed), (_, sight)) in want.names.into_iter().zip(sights) {
             let Sight::There { sighting, read } = sight else {
                 self.want_over(dir);
-                self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+                self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
                 kept.next(0, false);
                 continue;
             };
@@ -340,10 +340,19 @@ impl Session {
                     let draft = self.draft(op, &at, Errand::Want(counted));
                     drafts.push(draft);
                 }
-                None => self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO),
+                None => self.want_marked(dir, &name, counted, shared.now),
             }
         }
         self.post_ops(Lane::Backlog, drafts, kept.finish(), shared);
+    }
+
+    /// A wanted name is not what it was: it is a mark from now on, and no backlog any more.
+    fn want_marked(&mut self, dir: DirKey, name: &Name, counted: Option<u64>, now: Duration) {
+        if let Some(bytes) = counted {
+            self.tally.files_done += 1;
+            self.tally.bytes_done += bytes;
+        }
+        self.mark(dir, name, Hint::CONTENT, now, Duration::ZERO);
     }
 
     fn own_meta_seen(&mut self, dir: DirKey, stamp: Stamp, seen: Seen, shared: &mut Shared) {
