@@ -36,10 +36,8 @@ pub fn run(config: LocalConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<En
             Ok(bound) => sink::run(met(sink, bound, &source.bind.to_string()), monitor, stop),
             Err(_) => Ok(Ended::Interrupted),
         };
-        let finished = matches!(end, Ok(Ended::Finished(_)));
-        if !finished {
-            source_stop.raise(StopLevel::Now);
-        }
+        // Without its only sink the source has nothing to wait for, however the sink ended.
+        source_stop.raise(StopLevel::Now);
         match running.join() {
             Ok(Err(error)) => Err(error),
             _ => end,

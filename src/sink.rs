@@ -3,12 +3,14 @@
 //! The threads of an epoch are in `phases::transfer::sink`; beside them runs only the control
 //! socket's. Everything happens in the caller's thread until an epoch begins.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::config::SinkConfig;
-use crate::control::{ControlServer, ResultObject};
+use crate::control::{ControlServer, ResultObject, find_operator};
 use crate::ended::Ended;
 use crate::error::Error;
 use crate::flow::applier::Rules;
@@ -31,6 +33,7 @@ use crate::state::invite::Invite;
 use crate::state::keys::KeyRole;
 use crate::stop::{Stop, StopLevel};
 use crate::tree::lock::{DirLock, lock_directory};
+use crate::tree::nesting::refuse_nested;
 use crate::tree::sink_root::SinkRoot;
 use crate::wire::command::{Abilities, PROGRAM, Registration};
 
@@ -103,6 +106,7 @@ impl Sink<'_> {
             let Some(mut session) = registrar.register(registration, !met, &halt)? else {
                 return Ok(self.stopped());
             };
+            refuse_a_nest(&session.registered.directory, &registrar.directory)?;
             for warning in std::mem::take(&mut session.registered.warnings) {
                 if !warned.contains(&warning) {
                     self.monitor.note(&warning);
@@ -193,6 +197,15 @@ impl Sink<'_> {
         Ended::TimedOut(format!(
             "Not finished after {seconds} seconds; the same command goes on from here"
         ))
+    }
+}
+
+/// Refuses a source of this very host that lies around or inside the sink (H30).
+fn refuse_a_nest(source: &[u8], sink: &Path) -> Result<(), Error> {
+    let source = Path::new(OsStr::from_bytes(source));
+    match find_operator(source) {
+        Some(operator) if operator.role == Role::Source => refuse_nested(source, sink),
+        _ => Ok(()),
     }
 }
 

@@ -228,7 +228,7 @@ impl RefusalLog {
         }
         self.last = Some(Instant::now());
         let unsaid = std::mem::take(&mut self.unsaid);
-        tracing::warn!(%key, address, unsaid, "Refused a connection: {why}");
+        tracing::info!(%key, address, unsaid, "Refused a connection: {why}");
     }
 }
 

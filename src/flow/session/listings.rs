@@ -351,8 +351,14 @@ impl Session {
                 self.tally.bytes_done += entry.bytes;
             }
         }
-        // What is superseded met something newer of ours, which is no difference of the trees.
-        self.count_differences((needed.len() + retouch.len()) as u64);
+        // What is superseded met something newer of ours, which is no difference of the trees. What
+        // failed before is a problem, and would be found by every sweep.
+        let is_new = |at: &&usize| {
+            let mark = self.marks.get(sent.dir, &sent.entries[**at].name);
+            mark.is_none_or(|mark| mark.failures == 0)
+        };
+        let found = needed.iter().chain(&retouch).filter(is_new).count();
+        self.count_differences(found as u64);
         for at in superseded {
             let name = sent.entries[at].name.clone();
             self.done_elsewhere(sent, at);

@@ -230,7 +230,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         if self.links.remove(&sink).is_none() {
             return;
         }
-        tracing::warn!(sink = sink.0, why, "the epoch is over");
+        tracing::info!(sink = sink.0, why, "the epoch is over");
         self.director.end(sink, self.now());
         if let (Some(key), Some(doorkeeper)) = (self.sessions.lost(sink), &mut self.doorkeeper) {
             doorkeeper.forget(&key);
