@@ -43,6 +43,8 @@ impl Journal {
     fn copy(&mut self, from: &RelPath, to: &RelPath) {
         let moved: Vec<RelPath> =
             self.0.iter().filter_map(|path| Some(to.join_path(&path.below(from)?))).collect();
+        // A rename makes the directories above its new name, should they not be there.
+        self.0.extend(to.ancestors());
         self.0.extend(moved);
     }
 

@@ -300,6 +300,9 @@ impl World {
         self.steps += 1;
         self.now += Duration::from_micros([0, 10, 200, 2_000][self.dice.below(4)]);
         self.run_step(chosen);
+        if self.director.next_wake().is_some_and(|wake| wake <= self.now) {
+            self.director.tick(self.now);
+        }
         self.take_actions();
         true
     }

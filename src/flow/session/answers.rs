@@ -139,7 +139,8 @@ impl Session {
             self.owe_meta(at);
             match shared.map.child(at, &name) {
                 Some(key) => at = key,
-                None => return,
+                // The source has no such directory any more: it has to go again.
+                None => return self.mark(at, &name, Hint::CONTENT, shared.now, Duration::ZERO),
             }
         }
         self.owe_meta(at);

@@ -298,7 +298,8 @@ impl Session {
         names
     }
 
-    /// Whether a message under way speaks of that name, parts of listings included.
+    /// Whether a message under way speaks of that name, or may come to: parts of listings included,
+    /// those too that are being read.
     pub(super) fn is_announced(&self, dir: DirKey, name: &Name) -> bool {
         let lists = |cargo: &Cargo| match cargo {
             Cargo::Listing(listing) => listing.dir == dir && listing.has(name),
@@ -306,6 +307,7 @@ impl Session {
         };
         let lane = Lane::Backlog.index();
         self.is_flying(dir, name)
+            || self.listings.values().any(|listing| listing.dir == dir && listing.reading)
             || self.flights[lane].values().any(|flight| lists(&flight.cargo))
             || self.ready[lane].iter().any(|ready| lists(&ready.flight.cargo))
     }

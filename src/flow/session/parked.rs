@@ -93,6 +93,11 @@ impl Session {
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now, false);
                 continue;
             }
+            if self.is_announced(dir, &name) {
+                // What speaks of it is on its way to the journal, or read already and not yet sent.
+                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + UNSENT_DELAY, false);
+                continue;
+            }
             if shared.halted.is_some() {
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, false);
                 continue;
@@ -210,11 +215,6 @@ impl Session {
                 self.stamps.hold(stamp);
                 let op = Op::Remove { path };
                 drafts.push(Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark });
-                continue;
-            }
-            if self.is_announced(dir, &name) {
-                // A listing that has it waits to be sent, and with it its line in the journal.
-                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + UNSENT_DELAY, false);
                 continue;
             }
             if extra {

@@ -73,9 +73,9 @@ impl Session {
             if last.from == last.to {
                 self.renames.pop_back();
                 self.refresh_place(key);
-                self.mark_both(from, to, shared);
             }
-            return;
+            // What the sink has at the name between is not what the source had there.
+            return self.mark_both(from, to, shared);
         }
         self.hold_rename(from, to, Some(key), None, false, shared);
     }

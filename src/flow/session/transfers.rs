@@ -141,10 +141,13 @@ impl Session {
             let (offset, bytes) = (transfer.offset, CHUNK_BYTES);
             transfer.looking = true;
             (Task::Chunk { transfer: id, offset, bytes }, Purpose::Chunk { transfer: id })
-        } else if transfer.unanswered == 0 && !self.is_fenced(dir, shared) {
+        } else if transfer.unanswered == 0 {
+            let name = transfer.name.clone();
+            if self.is_name_fenced(dir, &name, shared) {
+                return;
+            }
             let Some(transfer) = self.transfers.get_mut(&id) else { return };
             transfer.looking = true;
-            let name = transfer.name.clone();
             let stamp = self.stamp();
             (Task::Finish { transfer: id, name }, Purpose::Finish { transfer: id, stamp })
         } else {
