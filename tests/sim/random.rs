@@ -192,16 +192,14 @@ fn hunt(label: &str, family: &Family) {
         let Err((text, made)) = outcome(seed, family, None) else { continue };
         failures.push(format!("seed {seed}: {text}"));
         let keep_on = std::env::var_os("OSYNC_SIM_ALL").is_some();
-        if failures.len() == 1 || !keep_on {
-            if let Some(made) = made {
-                let (seed, script) = shrink(seed, family, made);
-                let (result, _, world) = run(seed, family, Some(&script));
-                if let Some(trace) = &world.trace {
-                    eprintln!("{trace}");
-                }
-                eprintln!("shortest: seed {seed} {result:?}\n  before {:?}", script.before);
-                script.during.iter().for_each(|change| eprintln!("  {change:?}"));
+        if let Some(made) = made.filter(|_| failures.len() == 1 || !keep_on) {
+            let (seed, script) = shrink(seed, family, made);
+            let (result, _, world) = run(seed, family, Some(&script));
+            if let Some(trace) = &world.trace {
+                eprintln!("{trace}");
             }
+            eprintln!("shortest: seed {seed} {result:?}\n  before {:?}", script.before);
+            script.during.iter().for_each(|change| eprintln!("  {change:?}"));
         }
         if !keep_on {
             break;
