@@ -347,7 +347,13 @@ impl Session {
                 self.tally.bytes_done += entry.bytes;
             }
         }
-        let found = needed.len() + retouch.len() + superseded.len();
+        // What is superseded was changed by something newer, which speaks for itself; what failed is
+        // a problem that the report lists.
+        let failing = |at: &usize| {
+            let mark = self.marks.get(sent.dir, &sent.entries[*at].name);
+            mark.is_some_and(|mark| mark.failures > 0)
+        };
+        let found = needed.iter().chain(&retouch).filter(|at| !failing(at)).count();
         self.count_differences(found as u64);
         for at in superseded {
             let name = sent.entries[at].name.clone();
