@@ -48,9 +48,19 @@ impl EndKind {
             },
             Ok(Ended::Interrupted) => EndKind::Interrupted,
             Ok(Ended::TimedOut(_)) => EndKind::Unfinished,
-            Err(Error::Usage(_)) => EndKind::Usage,
-            Err(Error::Refused(_) | Error::Version { .. }) => EndKind::Refused,
-            Err(_) => EndKind::Failed,
+            Err(error) => EndKind::of_error(error),
+        }
+    }
+
+    /// The word for a failure.
+    #[must_use]
+    pub fn of_error(error: &Error) -> EndKind {
+        match error {
+            Error::Usage(_) => EndKind::Usage,
+            Error::Refused(_) | Error::Version { .. } => EndKind::Refused,
+            Error::Disk { .. } | Error::Network(_) | Error::Protocol(_) | Error::TimedOut(_) => {
+                EndKind::Failed
+            }
         }
     }
 

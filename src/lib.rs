@@ -8,6 +8,7 @@ pub mod control;
 pub mod ended;
 pub mod error;
 pub mod flow;
+pub mod keyring;
 pub mod local;
 pub mod model;
 pub mod monitor;

@@ -1,13 +1,296 @@
-//! Stands in for the operator until it is built.
+//! The sink operator: its three phases in order, epoch after epoch.
+//!
+//! The threads of an epoch are in `phases::transfer::sink`; beside them runs only the control
+//! socket's. Everything happens in the caller's thread until an epoch begins.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::config::SinkConfig;
+use crate::control::{ControlServer, ResultObject, find_operator};
 use crate::ended::Ended;
 use crate::error::Error;
+use crate::flow::applier::Rules;
+use crate::model::limits::{
+    BACKLOG_CREDIT_BYTES, BACKLOG_CREDIT_MESSAGES, LIVE_CREDIT_BYTES, LIVE_CREDIT_MESSAGES,
+};
+use crate::model::session::{Credit, Ending};
+use crate::model::stamp::Epoch;
+use crate::model::status::Role;
 use crate::monitor::Monitor;
-use crate::stop::Stop;
+use crate::net::Context;
+use crate::phases::init::own_keys;
+use crate::phases::init::sink::{Registrar, Session};
+use crate::phases::transfer::conduct::{Conductor, Course, Wish};
+use crate::phases::transfer::pulse::Pulse;
+use crate::phases::transfer::sink as epoch;
+use crate::phases::transfer::standing::Standing;
+use crate::state::dir::StateDir;
+use crate::state::invite::Invite;
+use crate::state::keys::KeyRole;
+use crate::stop::{Stop, StopLevel};
+use crate::tree::lock::{DirLock, lock_directory};
+use crate::tree::nesting::refuse_nested;
+use crate::tree::sink_root::SinkRoot;
+use crate::wire::command::{Abilities, PROGRAM, Registration};
 
-/// Runs it.
-#[allow(clippy::needless_pass_by_value)]
-pub fn run(_config: SinkConfig, _monitor: &dyn Monitor, _stop: &Stop) -> Result<Ended, Error> {
-    Err(Error::Usage("not built yet".into()))
+/// An epoch that lasted this long was a good one: the next is tried for at once.
+const GOOD_EPOCH: Duration = Duration::from_secs(10);
+/// First pause after an epoch that was none; doubled each time.
+const PAUSE_MIN: Duration = Duration::from_millis(200);
+/// Longest pause between two epochs.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Runs a sink until the session is over, a person says stop, or the time is up.
+///
+/// # Errors
+/// When it can't start, the first connection fails, or the source refuses it.
+#[allow(clippy::needless_pass_by_value)] // Each operator owns its configuration.
+pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<Ended, Error> {
+    let (directory, _lock) = take_directory(&config.directory)?;
+    let state = StateDir::open(Some(&config.state))?;
+    let keys = own_keys(&state, KeyRole::Sink)?;
+    let staging_name = staging_name(keys.public.as_bytes());
+    let root = Arc::new(SinkRoot::open(&directory, &staging_name)?);
+    let standing = Arc::new(Standing::default());
+    let answering = Arc::clone(&standing);
+    let control =
+        ControlServer::start(&directory, Role::Sink, move |request| answering.answer(request))?;
+    let invite = invite(&config, &state, &directory, monitor)?;
+    let registrar = Registrar {
+        context: Context::new()?,
+        state,
+        keys,
+        host: config.source.host.clone(),
+        port: config.source.port,
+        directory,
+        invite,
+        connect_timeout: config.connect_timeout,
+    };
+    let sink = Sink { config, monitor, stop, root, standing, control, began: Instant::now() };
+    let end = sink.run(&registrar);
+    if !matches!(end, Ok(Ended::Finished(_)))
+        && let Err(obstacle) = sink.root.finish()
+    {
+        // The next run empties it.
+        tracing::warn!(?obstacle, "the staging directory stays");
+    }
+    sink.control.announce(ResultObject::of(&end));
+    end
+}
+
+/// A sink that has its directory, and is to find its source.
+struct Sink<'a> {
+    config: SinkConfig,
+    monitor: &'a dyn Monitor,
+    stop: &'a Stop,
+    root: Arc<SinkRoot>,
+    standing: Arc<Standing>,
+    control: ControlServer,
+    began: Instant,
+}
+
+impl Sink<'_> {
+    /// Epoch after epoch, until one is the last.
+    fn run(&self, registrar: &Registrar) -> Result<Ended, Error> {
+        let once = Wish { ending: Ending::Once, of_process: true };
+        let mut wish = self.config.once.then_some(once);
+        let (mut met, mut pause) = (false, PAUSE_MIN);
+        let mut warned = Vec::new();
+        loop {
+            let halt = || self.stop.is_now() || self.is_late() || (!met && self.stop.is_asked());
+            let registration = self.registration(registrar, wish);
+            let Some(mut session) = registrar.register(registration, !met, &halt)? else {
+                return Ok(self.stopped());
+            };
+            refuse_a_nest(&session.registered.directory, &registrar.directory)?;
+            for warning in std::mem::take(&mut session.registered.warnings) {
+                if !warned.contains(&warning) {
+                    self.monitor.note(&warning);
+                    warned.push(warning);
+                }
+            }
+            let started = Instant::now();
+            let mut ready = false;
+            let why = match self.epoch(&mut session, &mut wish, &mut ready)? {
+                Course::Finished(report) => return Ok(Ended::Finished(*report)),
+                Course::Stopped => return Ok(self.stopped()),
+                Course::Failed(error) => return Err(error),
+                Course::Lost(why) => why,
+            };
+            met |= ready;
+            tracing::warn!(epoch = session.registered.epoch.0, why, "the epoch is over");
+            self.standing.alone(&why, self.monitor);
+            if !met && self.began.elapsed() >= self.config.connect_timeout {
+                return Err(Error::TimedOut(why));
+            }
+            drop(session);
+            pause = if started.elapsed() >= GOOD_EPOCH { PAUSE_MIN } else { pause };
+            self.stop.wait(StopLevel::Now, pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Runs one epoch; all its threads have ended when this returns.
+    fn epoch(
+        &self,
+        session: &mut Session,
+        wish: &mut Option<Wish>,
+        ready: &mut bool,
+    ) -> Result<Course, Error> {
+        let pulse = Pulse::new(session.registered.epoch);
+        let late = || self.is_late();
+        let halt = || self.stop.is_now() || self.is_late();
+        let announce = |result| self.control.announce(result);
+        let conductor = Conductor {
+            root: &self.root,
+            pulse: &pulse,
+            standing: &self.standing,
+            monitor: self.monitor,
+            stop: self.stop,
+            late: &late,
+            announce: &announce,
+        };
+        let rules =
+            Rules { delete: self.config.delete, staging: Some(self.root.staging_name().clone()) };
+        epoch::run(&self.root, rules, session, &pulse, &halt, |session| {
+            *ready = true;
+            conductor.run(&mut session.client, wish)
+        })
+    }
+
+    fn registration(&self, registrar: &Registrar, wish: Option<Wish>) -> Registration {
+        Registration {
+            // The registrar fills these two in.
+            nonce: 0,
+            last_epoch: Epoch(0),
+            program: PROGRAM.to_owned(),
+            host: host_name(),
+            directory: registrar.directory.as_os_str().as_encoded_bytes().to_vec(),
+            root_id: root_id(&self.root),
+            credit: [
+                Credit { bytes: LIVE_CREDIT_BYTES, messages: LIVE_CREDIT_MESSAGES },
+                Credit { bytes: BACKLOG_CREDIT_BYTES, messages: BACKLOG_CREDIT_MESSAGES },
+            ],
+            delete: self.config.delete,
+            abilities: Abilities {
+                owners: self.root.owners(),
+                staging_name: self.root.staging_name().to_string(),
+            },
+            ending: wish.map(|wish| wish.ending),
+        }
+    }
+
+    fn is_late(&self) -> bool {
+        self.config.timeout.is_some_and(|timeout| self.began.elapsed() >= timeout)
+    }
+
+    /// How a run ends that did not finish.
+    fn stopped(&self) -> Ended {
+        if self.stop.is_asked() || !self.is_late() {
+            return Ended::Interrupted;
+        }
+        let seconds = self.config.timeout.unwrap_or_default().as_secs();
+        Ended::TimedOut(format!(
+            "Not finished after {seconds} seconds; the same command goes on from here"
+        ))
+    }
+}
+
+/// Refuses a source of this very host that lies around or inside the sink (H30).
+fn refuse_a_nest(source: &[u8], sink: &Path) -> Result<(), Error> {
+    let source = Path::new(OsStr::from_bytes(source));
+    match find_operator(source) {
+        Some(operator) if operator.role == Role::Source => refuse_nested(source, sink),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the directory if only its last name is missing, and locks it before anything in it is
+/// touched.
+fn take_directory(directory: &Path) -> Result<(PathBuf, DirLock), Error> {
+    match std::fs::create_dir(directory) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(Error::disk("Can't make the directory", directory, error)),
+    }
+    let resolved = directory
+        .canonicalize()
+        .map_err(|error| Error::disk("Can't open the sink's directory", directory, error))?;
+    if !resolved.is_dir() {
+        return Err(Error::Usage(format!(
+            "\"{}\" is no directory: name the directory that is to receive the files",
+            directory.display()
+        )));
+    }
+    let lock = lock_directory(&resolved)?;
+    Ok((resolved, lock))
+}
+
+/// The invite that was given, or that a person gives when the source is a stranger.
+fn invite(
+    config: &SinkConfig,
+    state: &StateDir,
+    directory: &Path,
+    monitor: &dyn Monitor,
+) -> Result<Option<Invite>, Error> {
+    let source = &config.source;
+    let given = match &config.invite {
+        Some(text) => Some(text.clone()),
+        None if state.source_key(directory, &source.host, source.port)?.is_some() => None,
+        None => monitor.ask_invite(&source.to_string()),
+    };
+    given.map(|text| text.trim().parse()).transpose()
+}
+
+/// Unmistakable, and the same for the same sink: what a crash left is known again.
+fn staging_name(key: &[u8]) -> String {
+    let hash = blake3::hash(key).to_hex();
+    format!(".osync-staging-{}", &hash[..16])
+}
+
+/// Tells this root from any other. Device numbers may change with a restart of the host, birth
+/// times don't.
+fn root_id(root: &SinkRoot) -> String {
+    let identity = root.root_identity();
+    if identity.birth == 0 {
+        return format!("{:x}-{:x}", identity.device, identity.inode);
+    }
+    format!("{:x}-{:x}", identity.inode, identity.birth)
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{staging_name, take_directory};
+    use crate::error::Error;
+
+    #[test]
+    fn a_staging_name_is_known_again() {
+        let name = staging_name(&[7; 32]);
+        assert_eq!(name, staging_name(&[7; 32]));
+        assert_ne!(name, staging_name(&[8; 32]));
+        assert_eq!(name.len(), ".osync-staging-".len() + 16);
+    }
+
+    #[test]
+    fn a_directory_is_made_and_locked_once() {
+        let base = tempfile::tempdir().unwrap();
+        let new = base.path().join("new");
+        let (directory, lock) = take_directory(&new).unwrap();
+        assert!(directory.is_dir());
+        assert!(matches!(take_directory(&new), Err(Error::Refused(_))));
+        drop(lock);
+        let file = base.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(take_directory(&file), Err(Error::Usage(_))));
+        assert!(matches!(take_directory(&base.path().join("a/b")), Err(Error::Disk { .. })));
+    }
 }

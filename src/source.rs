@@ -1,13 +1,267 @@
-//! Stands in for the operator until it is built.
+//! The source operator: its three phases in order, its threads and channels on one screen.
+//!
+//! | thread | takes from | gives to |
+//! |---|---|---|
+//! | director (the caller's) | all channels below | jobs, links, replies |
+//! | service | command socket | requests to the director |
+//! | watch | kernel queue | notices to the director |
+//! | workers | jobs | results to the director |
+//! | lanes, reports (for each sink) | messages; the network | the network; reports to the director |
+//! | journal | questions | verdicts to the director |
+//! | control | people | requests to the director |
+//! | root | the clock | whether the root still stands |
 
-use crate::config::SourceConfig;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::Scope;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::config::{SourceConfig, WatchKind};
+use crate::control::{ControlReply, ControlRequest, ControlServer};
 use crate::ended::Ended;
 use crate::error::Error;
+use crate::model::event::Notice;
+use crate::model::limits::{COMMAND_QUEUE, NOTICE_QUEUE, REPLY_QUEUE};
+use crate::model::status::Role;
 use crate::monitor::Monitor;
-use crate::stop::Stop;
+use crate::net::ports::PortRange;
+use crate::net::service::{Call, CommandService, Routing};
+use crate::net::stream::bound::DataHost;
+use crate::phases::init::source::PreparedService;
+use crate::phases::transfer::source::{Engine, Parts};
+use crate::phases::transfer::workers::Workers;
+use crate::state::dir::StateDir;
+use crate::stop::{Stop, StopLevel};
+use crate::tree::lock::lock_directory;
+use crate::tree::looker::Looker;
+use crate::tree::watch::Watcher;
+use crate::wire::command::Reply;
 
-/// Runs it.
-#[allow(clippy::needless_pass_by_value)]
-pub fn run(_config: SourceConfig, _monitor: &dyn Monitor, _stop: &Stop) -> Result<Ended, Error> {
-    Err(Error::Usage("not built yet".into()))
+/// How long the service waits for a request before it looks whether it is to stop.
+const SERVICE_WAIT: Duration = Duration::from_millis(100);
+/// How often the root's path is looked at.
+const ROOT_CHECK: Duration = Duration::from_secs(1);
+/// How long a person's request waits for the director.
+const CONTROL_PATIENCE: Duration = Duration::from_secs(20);
+/// Threads that look at the disk.
+const WORKERS: usize = 4;
+
+/// What a caller in the same process learns once the service is bound (`osync local`).
+pub struct Bound {
+    /// The port of the command service.
+    pub port: u16,
+    /// An invite that nobody has spent.
+    pub invite: String,
+}
+
+/// Runs a source until its last sink has left, or a person says stop.
+///
+/// # Errors
+/// When it can't start, or can't go on at all.
+#[allow(clippy::needless_pass_by_value)] // Each operator owns its configuration.
+pub fn run(config: SourceConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<Ended, Error> {
+    run_with(&config, monitor, stop, |_| {})
+}
+
+/// Runs a source, and tells the caller once the service is bound.
+///
+/// # Errors
+/// As `run`.
+pub fn run_with(
+    config: &SourceConfig,
+    monitor: &dyn Monitor,
+    stop: &Stop,
+    bound: impl FnOnce(Bound),
+) -> Result<Ended, Error> {
+    let directory = resolve(&config.directory)?;
+    let _lock = lock_directory(&directory)?;
+    let state = StateDir::open(Some(&config.state))?;
+    let address = listen_address(config.bind);
+    let mut prepared = PreparedService::prepare(&state, &directory, &address, config.port)?;
+    let invite = prepared.doorkeeper.issue_invite(&prepared.keys)?.to_string();
+    if let Some(file) = &config.invite_file {
+        crate::state::dir::write_private(file, format!("{invite}\n").as_bytes())?;
+    }
+    let port = prepared.service.port();
+    monitor.service(port);
+    monitor.invite(&invite);
+    bound(Bound { port, invite });
+    let data = DataHost {
+        context: prepared.context.clone(),
+        keys: prepared.keys.clone(),
+        access: prepared.gatekeeper.access(),
+        address,
+        ports: config.data_ports.map(|p| PortRange::new(p.first, p.last)).transpose()?,
+    };
+    std::thread::scope(|scope| {
+        serve(scope, config, monitor, stop, &state, directory, prepared, data)
+    })
+}
+
+#[allow(clippy::too_many_arguments)]
+fn serve<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    config: &SourceConfig,
+    monitor: &'env dyn Monitor,
+    stop: &Stop,
+    state: &StateDir,
+    directory: PathBuf,
+    prepared: PreparedService,
+    host: DataHost,
+) -> Result<Ended, Error> {
+    let closing = Stop::new();
+    let _ends = EndsAll(closing.clone());
+    let (notices, watcher) = watch(config.watch, monitor)?;
+    let looker = Arc::new(Looker::open(&directory, watcher.clone())?);
+    let workers = Workers::start(scope, &looker, WORKERS);
+    let PreparedService { service, doorkeeper, gatekeeper, .. } = prepared;
+    let (call, calls) = bounded::<Call>(COMMAND_QUEUE);
+    let (answer, answers) = bounded(REPLY_QUEUE);
+    let waker = service.waker();
+    let until = closing.clone();
+    let service = scope.spawn(move || {
+        let served = serve_commands(&service, &call, &answers, &until);
+        // The gatekeeper has to outlive the socket.
+        drop((service, gatekeeper));
+        served
+    });
+    let replies = Box::new(move |routing, reply| {
+        // A full queue drops the reply: the sink asks again.
+        let _ = answer.try_send((routing, reply));
+        waker.wake();
+    });
+    let (server, control) = control(&directory)?;
+    let journals = state.path().join("offered");
+    std::fs::create_dir_all(&journals)
+        .map_err(|e| Error::disk("Can't make the directory for journals", &journals, e))?;
+    let parts = Parts {
+        scope,
+        journals,
+        watcher,
+        notices,
+        workers,
+        host,
+        epochs: crate::state::epochs::EpochStore::new(
+            state,
+            crate::state::keys::KeyRole::Source,
+            &directory,
+        ),
+        calls,
+        replies,
+        control,
+        announce: Box::new(move |result| server.announce(result)),
+        root_stands: watch_root(scope, &looker, &closing),
+        monitor,
+        stop: stop.clone(),
+        looker,
+        directory,
+    };
+    let end = Engine::new(parts, doorkeeper).run();
+    closing.raise(StopLevel::Now);
+    match service.join() {
+        Ok(Ok(())) | Err(_) => end,
+        Ok(Err(error)) => end.and(Err(error)),
+    }
+}
+
+/// Hands requests to the director and replies to the sinks, until told to stop.
+fn serve_commands(
+    service: &CommandService,
+    calls: &Sender<Call>,
+    answers: &Receiver<(Routing, Reply)>,
+    until: &Stop,
+) -> Result<(), Error> {
+    loop {
+        while let Ok((routing, reply)) = answers.try_recv() {
+            service.reply(&routing, &reply)?;
+        }
+        if until.is_now() {
+            return Ok(());
+        }
+        if let Some(call) = service.recv(SERVICE_WAIT)? {
+            // When the director is that busy, the sink asks again.
+            let _ = calls.try_send(call);
+        }
+    }
+}
+
+/// Raises the stop of all threads however the scope is left.
+struct EndsAll(Stop);
+
+impl Drop for EndsAll {
+    fn drop(&mut self) {
+        self.0.raise(StopLevel::Now);
+    }
+}
+
+fn resolve(directory: &Path) -> Result<PathBuf, Error> {
+    let resolved = directory
+        .canonicalize()
+        .map_err(|e| Error::disk("Can't open the source's directory", directory, e))?;
+    if resolved.is_dir() {
+        return Ok(resolved);
+    }
+    Err(Error::Usage(format!(
+        "\"{}\" is no directory: name the directory that is to be moved",
+        directory.display()
+    )))
+}
+
+fn listen_address(bind: IpAddr) -> String {
+    match bind {
+        IpAddr::V6(address) => format!("[{address}]"),
+        IpAddr::V4(address) => address.to_string(),
+    }
+}
+
+type Watching = (Receiver<Notice>, Option<Arc<Watcher>>);
+
+fn watch(kind: WatchKind, monitor: &dyn Monitor) -> Result<Watching, Error> {
+    let (notify, notices) = bounded(NOTICE_QUEUE);
+    match Watcher::start(Box::new(move |notice| notify.send(notice).is_ok())) {
+        Ok(watcher) => Ok((notices, Some(watcher))),
+        Err(error) if kind == WatchKind::Inotify => Err(error),
+        Err(error) => {
+            monitor.note(&format!("{error}; changes are found by sweeps alone"));
+            Ok((notices, None))
+        }
+    }
+}
+
+type Asking = (ControlRequest, Sender<ControlReply>);
+
+fn control(directory: &Path) -> Result<(ControlServer, Receiver<Asking>), Error> {
+    let (ask, asked) = bounded::<Asking>(COMMAND_QUEUE);
+    let server = ControlServer::start(directory, Role::Source, move |request| {
+        let (reply, answer) = bounded(1);
+        let late = || ControlReply::refused("The source is too busy to answer, or is ending");
+        if ask.send_timeout((request.clone(), reply), CONTROL_PATIENCE).is_err() {
+            return late();
+        }
+        answer.recv_timeout(CONTROL_PATIENCE).unwrap_or_else(|_| late())
+    })?;
+    Ok((server, asked))
+}
+
+/// Looks every second whether the root's path still leads to it; tells when that changes.
+fn watch_root<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    looker: &Arc<Looker>,
+    closing: &Stop,
+) -> Receiver<bool> {
+    let (tell, told) = bounded(1);
+    let (looker, closing) = (Arc::clone(looker), closing.clone());
+    scope.spawn(move || {
+        let mut stood = true;
+        while closing.wait(StopLevel::Now, ROOT_CHECK) == StopLevel::Go {
+            let stands = looker.root_stands();
+            if stands != std::mem::replace(&mut stood, stands) && tell.send(stands).is_err() {
+                return;
+            }
+        }
+    });
+    told
 }

@@ -4,6 +4,7 @@
 // Clippy knows tests by their attribute and takes helpers between them for product code.
 #![allow(clippy::expect_used, clippy::panic, clippy::print_stderr, clippy::unwrap_used)]
 
+mod cli;
 mod live;
 mod sim;
 mod support;

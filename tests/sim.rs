@@ -5,6 +5,7 @@ mod compare;
 mod dice;
 mod history;
 mod link;
+mod listings;
 mod marks;
 mod named;
 mod random;

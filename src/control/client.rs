@@ -67,7 +67,7 @@ impl Operator {
         self.send(&mut stream, &ControlRequest::Await { sink })?;
         let mut reader = BufReader::new(stream);
         match self.receive(&mut reader)? {
-            ControlReply::Refused { text } => Err(Error::Refused(text)),
+            ControlReply::Refused { text } => Err(Error::Network(text)),
             _ => Ok(Waiting(reader)),
         }
     }

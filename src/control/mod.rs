@@ -15,7 +15,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 pub use client::{Operator, Waiting, find_operator};
-pub use name::{JsonName, escaped};
+pub use name::{JsonName, escaped, tame};
 pub use result::{ProblemObject, ResultObject};
 pub use server::ControlServer;
 pub use status::{FigureFields, Latency, Phase, SinkStatus, StatusObject};

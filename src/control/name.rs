@@ -58,6 +58,20 @@ pub fn escaped(name: &[u8]) -> String {
     shown
 }
 
+/// A sentence as a terminal may show it: only what could drive the terminal is escaped.
+#[must_use]
+pub fn tame(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() || is_treacherous(letter) {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
 /// Letters that turn the direction of text around, or that nobody sees.
 fn is_treacherous(letter: char) -> bool {
     matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

@@ -257,6 +257,7 @@ impl Bound {
         std::fs::rename(&draft, &socket).map_err(failed)?;
         let meta = socket.symlink_metadata().map_err(failed)?;
         let identity = (meta.dev(), meta.ino());
+        forget_links(&place, name);
         let links = names.by_path.iter().filter_map(|link| point(&place, link, name)).collect();
         Ok(Bound { listener, socket, identity, links })
     }
@@ -286,6 +287,16 @@ fn point(place: &Path, link: &str, name: &str) -> Option<PathBuf> {
     let link = place.join(link);
     std::fs::rename(&draft, &link).ok()?;
     Some(link)
+}
+
+/// Removes links that a killed operator left to this name, which is ours now: its directory may
+/// have been another one, with the same inode in its time.
+fn forget_links(place: &Path, name: &str) {
+    for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+        if std::fs::read_link(entry.path()).is_ok_and(|target| target.as_os_str() == name) {
+            remove(&entry.path());
+        }
+    }
 }
 
 /// Removes a name that may be missing; a leftover is replaced by the next operator.
@@ -336,6 +347,19 @@ mod tests {
         assert!(find_operator(&away).is_some());
         drop(server);
         assert!(find_operator(&pool).is_none());
+    }
+
+    #[test]
+    fn a_link_left_behind_does_not_lead_to_a_stranger() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = ControlServer::start(dir.path(), Role::Sink, echo).unwrap();
+        let socket = server.socket().to_owned();
+        drop(server);
+        let left = socket.with_file_name(format!("sink-at-left-{}", std::process::id()));
+        std::os::unix::fs::symlink(socket.file_name().unwrap(), &left).unwrap();
+        let server = ControlServer::start(dir.path(), Role::Sink, echo).unwrap();
+        assert!(left.symlink_metadata().is_err());
+        drop(server);
     }
 
     #[test]

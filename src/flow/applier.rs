@@ -15,12 +15,12 @@ mod moves;
 mod names;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::flow::applier::listings::OpenListings;
 use crate::flow::stamps::{Reach, StampTable};
 use crate::model::entry::{Entry, FileTime, Meta};
-use crate::model::limits::{APPLIER_SHARDS, REMAINS_MAX};
+use crate::model::limits::{ANSWER_BYTES_MAX, APPLIER_SHARDS, REMAINS_MAX};
 use crate::model::message::{Body, MessageAnswer};
 use crate::model::op::{Answer, Failure, Need, Op, Operation, Version};
 use crate::model::path::{Name, RelPath};
@@ -30,7 +30,7 @@ use crate::model::target::{Obstacle, Standing, Target};
 
 /// Executes the messages of one epoch.
 pub struct Applier<T> {
-    target: T,
+    target: Arc<T>,
     rules: Rules,
     /// Counts those who passed alone.
     gate: RwLock<u64>,
@@ -69,7 +69,7 @@ enum Step {
 
 impl<T: Target> Applier<T> {
     /// An applier for a new epoch.
-    pub fn new(target: T, rules: Rules) -> Applier<T> {
+    pub fn new(target: Arc<T>, rules: Rules) -> Applier<T> {
         Applier {
             target,
             rules,
@@ -127,6 +127,7 @@ impl<T: Target> Applier<T> {
     pub fn operations(&self, operations: &[Operation], content: &[u8]) -> Executed {
         let mut executed = Executed::default();
         let mut rest = content;
+        let mut room = ANSWER_BYTES_MAX;
         for (index, operation) in (0..).zip(operations) {
             let size = usize::try_from(operation.op.frame_bytes()).ok();
             let bytes = size.and_then(|size| rest.split_at_checked(size));
@@ -134,9 +135,10 @@ impl<T: Target> Applier<T> {
             rest = after;
             match self.operation(operation, bytes, &mut executed.made) {
                 Answer::Applied => {}
-                answer => executed.exceptions.push((index, answer)),
+                answer => executed.exceptions.push((index, cut(answer, &mut room))),
             }
         }
+        keep_short(&mut executed.made);
         executed
     }
 
@@ -327,6 +329,33 @@ fn failed(obstacle: Obstacle) -> Answer {
             Failure::Other("the name changed its kind at the sink by another's hand".into())
         }
     })
+}
+
+/// Leaves out names of what remains until the answers of one message fit into a report: whoever
+/// asks again gets the others.
+fn cut(answer: Answer, room: &mut usize) -> Answer {
+    let Answer::Needed(Need::Remains { dir, mut names }) = answer else { return answer };
+    let bytes = |name: &Name| name.as_bytes().len() + 2;
+    let mut kept = 0;
+    while kept < names.len() && (kept == 0 || bytes(&names[kept]) <= *room) {
+        *room = room.saturating_sub(bytes(&names[kept]));
+        kept += 1;
+    }
+    names.truncate(kept);
+    Answer::Needed(Need::Remains { dir, names })
+}
+
+/// Leaves out directories made on the way, the deepest ones, beyond what fits into a report.
+fn keep_short(made: &mut Vec<RelPath>) {
+    let mut room = ANSWER_BYTES_MAX;
+    let fits = made.iter().take_while(|path| {
+        let bytes = path.as_bytes().len() + 5;
+        let fits = bytes <= room;
+        room = room.saturating_sub(bytes);
+        fits
+    });
+    let fits = fits.count();
+    made.truncate(fits);
 }
 
 fn forbidden(text: String) -> Answer {

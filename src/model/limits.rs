@@ -35,6 +35,13 @@ pub const DATA_HWM: i32 = 160;
 /// Largest frame that either side accepts.
 pub const FRAME_BYTES_MAX: i64 = 4 * 1024 * 1024;
 
+/// Bytes of names in the answer to one message, of what remains and of what was made each.
+pub const ANSWER_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of answers after which a report leaves.
+pub const REPORT_BYTES_MAX: usize = 1024 * 1024;
+/// Answers after which a report leaves.
+pub const REPORT_ANSWERS_MAX: usize = 64;
+
 /// Unanswered parts of listings for one sink.
 pub const LISTING_PARTS_MAX: usize = 32;
 /// Directories that are being listed at once for one sink.
@@ -55,10 +62,24 @@ pub const RENAMES_MAX: usize = 256;
 pub const HALVES_MAX: usize = 1_024;
 /// Removals of whole directories under way at once for one sink.
 pub const REMOVALS_MAX: usize = 64;
+/// Wanted names beyond which no more directories are listed.
+pub const WANTS_MAX: usize = 16 * 1024;
+/// Names of files that the arming of a fresh directory brings at once, so that they go live.
+pub const FRESH_FILES_MAX: usize = 256;
+/// Sweeps after which a termination phase gives up: the source goes on changing.
+pub const SWEEPS_MAX: u32 = 10;
+/// Handshakes that must be cut short one after the other before the key is blamed: a source that
+/// is just being restarted cuts one short as well.
+pub const CUT_SHORT_MAX: u32 = 3;
+/// Characters of a sink's own host name that are kept.
+pub const HOST_CHARS_MAX: usize = 255;
 /// Problems kept by path; beyond it they are only counted.
 pub const PROBLEMS_MAX: usize = 10_000;
 /// Foreign names kept by path; beyond it they are only counted.
 pub const FOREIGN_MAX: usize = 10_000;
+
+/// Problem lines, foreign and hot names that travel with a final report, each.
+pub const REPORT_LINES_MAX: usize = 5_000;
 
 /// Messages waiting for an applier, for each lane.
 pub const APPLY_QUEUE: usize = 64;
@@ -67,7 +88,7 @@ pub const ANSWER_QUEUE: usize = 1_024;
 /// Notices waiting for the director.
 pub const NOTICE_QUEUE: usize = 4_096;
 /// Results of looks waiting for the director.
-pub const LOOK_QUEUE: usize = 256;
+pub const LOOK_QUEUE: usize = 4_096;
 /// Commands of people and of sinks waiting for the director.
 pub const COMMAND_QUEUE: usize = 64;
 /// Locks among which the names at the sink are divided.
@@ -77,14 +98,6 @@ pub const LISTINGS_KEPT_MAX: usize = 4 * LISTINGS_OPEN_MAX;
 /// Open directory descriptors kept by the sink.
 pub const DIR_CACHE: usize = 256;
 
-/// Connections to one control socket at once.
-pub const CONTROL_CONNECTIONS_MAX: usize = 16;
-/// Bytes of one request or reply on a control socket.
-pub const CONTROL_LINE_BYTES_MAX: u64 = 1024 * 1024;
-/// Ends of sessions that a control socket keeps for those who wait for one.
-pub const CONTROL_RESULTS_MAX: usize = 16;
-/// Names of each sort in a result on a control socket.
-pub const CONTROL_RESULT_NAMES_MAX: usize = 100;
 /// High-water mark of the command sockets.
 pub const COMMAND_HWM: i32 = 64;
 /// Largest request that the command service accepts.
@@ -93,6 +106,9 @@ pub const REQUEST_BYTES_MAX: i64 = 1024 * 1024;
 pub const REPLY_BYTES_MAX: i64 = 16 * 1024 * 1024;
 /// Frames around a request (routing, correlation, delimiter) that the command service accepts.
 pub const ROUTING_FRAMES_MAX: usize = 8;
+/// Events of one socket's connections that wait to be read. Beyond it libzmq stands still, and
+/// all sockets of that thread with it: whoever owns a socket reads its events every now and then.
+pub const EVENT_HWM: i32 = 10_000;
 /// Threads of the network library that move bytes: one for commands and live, one for backlog.
 pub const IO_THREADS: i32 = 2;
 /// Half-open connections remembered at one data socket, to tell a stranger's end from the sink's.
@@ -115,6 +131,23 @@ pub const INVITE_SECONDS: u64 = 24 * 60 * 60;
 pub const INVITES_MAX: usize = 1_000;
 /// Grants remembered, so that a repeated registration gets the same epoch: one for each sink.
 pub const GRANTS_MAX: usize = 1_000;
+/// Connections to one control socket at once.
+pub const CONTROL_CONNECTIONS_MAX: usize = 16;
+/// Bytes of one request or reply on a control socket.
+pub const CONTROL_LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// Ends of sessions that a control socket keeps for those who wait for one.
+pub const CONTROL_RESULTS_MAX: usize = 16;
+/// Names of each sort in a result on a control socket.
+pub const CONTROL_RESULT_NAMES_MAX: usize = 100;
+
+/// Bytes of an invite, as pasted or in a file, with what white space it has met on its way.
+pub const INVITE_BYTES_MAX: usize = 4 * 1024;
+/// Problems told to a person as they come; the rest is in the report.
+pub const PROBLEMS_TOLD_MAX: u64 = 100;
+/// Names of each sort told to a person at the end; the report has more.
+pub const NAMES_TOLD_MAX: usize = 20;
+/// Figures kept to tell how fast things go, one set a second.
+pub const PROGRESS_SAMPLES_MAX: usize = 600;
 
 const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
 const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
@@ -124,3 +157,46 @@ const _: () = assert!((BACKLOG_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BATCH_BYTES_MAX as i64) < FRAME_BYTES_MAX);
 const _: () = assert!(RETRY_MS_MIN < RETRY_MS_MAX);
 const _: () = assert!(HANDSHAKE_MS < SEND_MS);
+
+/// Jobs waiting for a worker, in each of the two queues: more than all sinks have under way.
+pub const LOOK_JOBS: usize = 4_096;
+/// Messages waiting for a lane's sender: above the credit in messages.
+pub const LANE_QUEUE: usize = 256;
+/// Reports and losses waiting for the director.
+pub const NEWS_QUEUE: usize = 256;
+/// Questions to the journals of names offered.
+pub const JOURNAL_QUEUE: usize = 4_096;
+/// Replies waiting for the command service.
+pub const REPLY_QUEUE: usize = 256;
+
+/// Open directory descriptors kept by the source.
+pub const LOOK_DIR_CACHE: usize = 256;
+/// Open listings kept by the source, for all sinks together.
+pub const LISTINGS_KEPT: usize = 128;
+/// Open transfers kept by the source, for all sinks together, and by a sink.
+pub const TRANSFERS_KEPT: usize = 64;
+/// Chunks of one transfer read ahead of one that is still missing, kept for the hash.
+pub const CHUNKS_AHEAD_MAX: usize = 8;
+/// Times that a name is looked at again because it was replaced meanwhile.
+pub const LOOK_TRIES: u32 = 8;
+/// Bytes read from the kernel's queue of events at once.
+pub const WATCH_READ_BYTES: usize = 256 * 1024;
+/// Milliseconds for which the sink trusts a directory descriptor without resolving its path again.
+pub const DIR_TRUST_MS: u64 = 200;
+/// Filesystems below one sink's root.
+pub const FILESYSTEMS_MAX: usize = 256;
+/// Left-over staging directories that a sink remembers for removal.
+pub const STAGING_LEFT_MAX: usize = 256;
+/// Bytes held at once while the journal of offered names is made compact.
+pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Names in one record of that journal.
+pub const JOURNAL_GROUP_MAX: usize = 16 * 1024;
+/// Longest block of that journal that is read: room for any record beyond a full block.
+pub const JOURNAL_BLOCK_MAX: usize = 64 * 1024 * 1024;
+const _: () = assert!(APPLY_QUEUE >= LIVE_CREDIT_MESSAGES as usize);
+const _: () = assert!(APPLY_QUEUE >= BACKLOG_CREDIT_MESSAGES as usize);
+const _: () = assert!(REPORT_BYTES_MAX + 4 * ANSWER_BYTES_MAX < FRAME_BYTES_MAX as usize);
+/// Operations after which a durable barrier is due.
+pub const BARRIER_OPS: u64 = 50_000;
+/// Bytes of content after which a durable barrier is due.
+pub const BARRIER_BYTES: u64 = 256 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::op::{Answer, ListingPart, Operation};
+use crate::model::op::{Answer, Failure, ListingPart, Need, Operation};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{Epoch, Lane, Sequence};
 
@@ -25,6 +25,29 @@ pub enum Body {
         /// Names the staged object.
         transfer: u64,
     },
+}
+
+impl Body {
+    /// What it is, in one word, for logs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Body::Operations(_) => "operations",
+            Body::Listing(_) => "listing",
+            Body::Chunk { .. } => "chunk",
+            Body::Drop { .. } => "drop",
+        }
+    }
+
+    /// How many operations or entries it holds.
+    #[must_use]
+    pub fn items(&self) -> usize {
+        match self {
+            Body::Operations(operations) => operations.len(),
+            Body::Listing(part) => part.entries.len(),
+            Body::Chunk { .. } | Body::Drop { .. } => 1,
+        }
+    }
 }
 
 /// One report of the sink: answers in bulk, and what has become durable.
@@ -87,6 +110,32 @@ pub enum Picked {
     All,
     /// These, as (first, count) ranges in rising order.
     Ranges(Vec<(u32, u32)>),
+}
+
+impl MessageAnswer {
+    /// Bytes that this takes in a report, about.
+    #[must_use]
+    pub fn about_bytes(&self) -> usize {
+        let names =
+            |names: &[Name]| names.iter().map(|name| name.as_bytes().len() + 2).sum::<usize>();
+        let answer = |answer: &Answer| match answer {
+            Answer::Needed(Need::Remains { dir, names: all }) => dir.as_bytes().len() + names(all),
+            Answer::Failed(Failure::Other(text) | Failure::Forbidden(text)) => text.len(),
+            _ => 0,
+        };
+        let picked = |picked: &Picked| match picked {
+            Picked::Ranges(ranges) => ranges.len() * 8,
+            Picked::None | Picked::All => 0,
+        };
+        let exceptions: usize = self.exceptions.iter().map(|(_, one)| answer(one) + 24).sum();
+        let made: usize = self.made.iter().map(|path| path.as_bytes().len() + 5).sum();
+        let listing = self.listing.as_ref().map_or(0, |l| {
+            let failed = l.failed.as_ref().map_or(0, answer);
+            let picks = picked(&l.needed) + picked(&l.retouch) + picked(&l.superseded);
+            names(&l.extras) + failed + picks + 64
+        });
+        exceptions + made + listing + 32
+    }
 }
 
 impl Picked {

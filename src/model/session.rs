@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::model::limits::REPORT_LINES_MAX;
+
 /// How a termination phase is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
@@ -105,9 +107,6 @@ pub struct FinalReport {
     /// Attributes that the sink could not keep, by kind.
     pub lost_attributes: Vec<(String, u64)>,
 }
-
-/// Problem lines, foreign and hot names that travel with a final report, each.
-pub const REPORT_LINES_MAX: usize = 5_000;
 
 /// How a session ends; each has its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,9 +6,11 @@
 
 pub mod client;
 pub mod curve;
-pub mod monitor;
+mod monitor;
 pub mod ports;
-pub mod reach;
+mod reach;
+#[cfg(test)]
+mod rig;
 pub mod service;
 pub mod stream;
 mod sys;

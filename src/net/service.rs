@@ -3,6 +3,7 @@
 //! It lives in one thread. A request comes with the key that the gatekeeper has admitted; what
 //! can't be read comes as an error, to be answered with a refusal.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
@@ -13,7 +14,7 @@ use crate::model::limits::{
 use crate::model::session::FinalReport;
 use crate::model::stamp::Lane;
 use crate::net::curve::{self, KeyPair};
-use crate::net::monitor::{Event, Monitor};
+use crate::net::monitor::{Event, Watched};
 use crate::net::ports::{self, COMMAND_PORT, PortRange};
 use crate::net::wake::Waker;
 use crate::net::zap::COMMAND_DOMAIN;
@@ -51,8 +52,7 @@ pub fn refusal(error: &Error) -> Reply {
 
 /// Receives requests and sends replies. Not for two threads at once.
 pub struct CommandService {
-    socket: zmq::Socket,
-    monitor: Monitor,
+    socket: Watched,
     waker: Waker,
     port: u16,
 }
@@ -81,15 +81,15 @@ impl CommandService {
         };
         set(&socket).map_err(|e| trouble("Can't set up the command service", e))?;
         curve::guard(&mut socket, keys, COMMAND_DOMAIN)?;
-        let monitor = Monitor::new(context, &socket)?;
+        let mut socket = Watched::new(context, socket)?;
         let port = if port == 0 {
             let free = PortRange::below_ephemeral(COMMAND_PORT);
-            ports::bind_free(&mut socket, address, free)?
+            ports::bind_free(socket.socket_mut(), address, free)?
         } else {
-            ports::bind_one(&mut socket, address, port)?;
+            ports::bind_one(socket.socket_mut(), address, port)?;
             port
         };
-        Ok(CommandService { socket, monitor, waker: Waker::new()?, port })
+        Ok(CommandService { socket, waker: Waker::new()?, port })
     }
 
     /// The port that it listens on.
@@ -116,8 +116,8 @@ impl CommandService {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             let mut items = [
-                self.socket.as_poll_item(zmq::POLLIN),
-                self.monitor.poll_item(),
+                self.socket.socket().as_poll_item(zmq::POLLIN),
+                self.socket.poll_item(),
                 self.waker.poll_item(),
             ];
             match zmq::poll(&mut items, millis(left)) {
@@ -143,7 +143,7 @@ impl CommandService {
         let mut frames = routing.0.clone();
         frames.push(Vec::new());
         frames.push(encode_fitting(reply)?);
-        match self.socket.send_multipart(frames, zmq::DONTWAIT) {
+        match self.socket.socket().send_multipart(frames, zmq::DONTWAIT) {
             Ok(()) | Err(zmq::Error::EAGAIN | zmq::Error::EHOSTUNREACH) => Ok(()),
             Err(e) => Err(trouble("Can't send a reply", e)),
         }
@@ -154,7 +154,7 @@ impl CommandService {
         loop {
             let mut frames = Vec::new();
             loop {
-                match self.socket.recv_msg(zmq::DONTWAIT) {
+                match self.socket.socket().recv_msg(zmq::DONTWAIT) {
                     Ok(frame) => frames.push(frame),
                     Err(zmq::Error::EINTR) => continue,
                     Err(zmq::Error::EAGAIN) => return Ok(None),
@@ -173,7 +173,7 @@ impl CommandService {
     }
 
     fn log_events(&self) {
-        while let Some(event) = self.monitor.next() {
+        while let Some(event) = self.socket.next() {
             if let Event::HandshakeFailed(failure) = event {
                 tracing::debug!(?failure, "A handshake with the command service has failed");
             }
@@ -188,12 +188,17 @@ fn read(mut frames: Vec<zmq::Message>) -> Option<Call> {
     let routing = Routing(frames.iter().map(|frame| frame.to_vec()).collect());
     let last = rest.last_mut()?;
     let peer = last.gets("User-Id")?.parse().ok()?;
-    let address = last.gets("Peer-Address").unwrap_or("an unknown address").to_owned();
+    let address = plain_address(last.gets("Peer-Address").unwrap_or("an unknown address"));
     let request = match rest.as_slice() {
         [_, body] if routing.0.len() <= ROUTING_FRAMES_MAX => codec::decode_envelope(body),
         _ => Err(Error::Protocol("The peer does not speak osync's protocol".into())),
     };
     Some(Call { routing, peer, address, request })
+}
+
+/// An IPv4 address as people know it, even where the socket serves both kinds.
+fn plain_address(text: &str) -> String {
+    text.parse::<IpAddr>().map_or_else(|_| text.to_owned(), |ip| ip.to_canonical().to_string())
 }
 
 /// Encodes a reply, with a final report cut down until it fits.
@@ -226,4 +231,130 @@ fn halve(report: &mut FinalReport) -> bool {
     report.foreign.truncate(report.foreign.len() / 2);
     report.hot.truncate(report.hot.len() / 2);
     lines > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::session::{Figures, Outcome, PhaseTag, ProblemLine};
+    use crate::net::rig::{Answering, LONG, Rig, introduce};
+    use crate::wire::command::{Alive, Envelope, PROTOCOL_VERSION};
+
+    /// A sink that sends what it likes.
+    fn raw(rig: &Rig, port: u16, body: &[u8]) -> Result<Reply, Error> {
+        let context = Context::new().unwrap();
+        let socket = context.socket(zmq::REQ).unwrap();
+        socket.set_rcvtimeo(10_000).unwrap();
+        curve::present(&socket, &rig.sink, &rig.source.public).unwrap();
+        socket.connect(&format!("tcp://127.0.0.1:{port}")).unwrap();
+        socket.send(body, 0).unwrap();
+        codec::decode_envelope(&socket.recv_bytes(0).unwrap())
+    }
+
+    #[test]
+    fn a_call_names_the_caller() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let port = service.port();
+        let thread = std::thread::spawn(move || {
+            let call = service.recv(LONG).unwrap().unwrap();
+            service.reply(&call.routing, &Reply::Introduced).unwrap();
+            // Kept until the reply has left.
+            (call, service)
+        });
+        assert_eq!(rig.call(port, &rig.sink, &rig.source), Ok(Reply::Introduced));
+        let (call, _service) = thread.join().unwrap();
+        assert_eq!(call.peer, rig.sink.public);
+        assert_eq!(call.address, "127.0.0.1");
+        assert_eq!(call.request.unwrap(), introduce());
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_refused_in_words() {
+        let rig = Rig::new();
+        let answering = Answering::start(rig.service());
+        let reply = raw(&rig, answering.port, b"rubbish").unwrap();
+        assert!(matches!(reply, Reply::Refused { code: Refusal::Malformed, .. }), "{reply:?}");
+        let mut newer = Envelope::new(introduce());
+        newer.version = PROTOCOL_VERSION + 1;
+        // As `encode_envelope` would, in that version.
+        let bytes = codec::encode_envelope(introduce()).unwrap();
+        let place = bytes.windows(8).position(|w| w == b"\xa7version").unwrap() + 8;
+        let mut other = bytes.clone();
+        other[place] = u8::try_from(newer.version).unwrap();
+        let reply = raw(&rig, answering.port, &other).unwrap();
+        let Reply::Refused { code: Refusal::Version, text } = reply else { panic!("{reply:?}") };
+        assert!(text.contains("version 1") && text.contains(" 2"), "{text}");
+    }
+
+    #[test]
+    fn another_version_of_the_source_is_named() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let port = service.port();
+        let thread = std::thread::spawn(move || {
+            let call = service.recv(LONG).unwrap().unwrap();
+            let mut frames = call.routing.0;
+            let mut body = codec::encode_envelope(Reply::Introduced).unwrap();
+            let place = body.windows(8).position(|w| w == b"\xa7version").unwrap() + 8;
+            body[place] = 99;
+            frames.extend([Vec::new(), body]);
+            service.socket.socket().send_multipart(frames, 0).unwrap();
+            service
+        });
+        let error = rig.call(port, &rig.sink, &rig.source).unwrap_err();
+        let _service = thread.join().unwrap();
+        let sentence = error.to_string();
+        assert!(sentence.contains("version 1") && sentence.contains("99"), "{sentence}");
+    }
+
+    #[test]
+    fn a_port_in_use_is_a_sentence() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let bind = |address, port| {
+            let bound = CommandService::bind(&rig.context, &rig.source, address, port);
+            bound.err().map(|e| e.to_string()).unwrap_or_default()
+        };
+        let sentence = bind("127.0.0.1", service.port());
+        assert!(sentence.contains("is in use") && sentence.contains("--port"), "{sentence}");
+        let sentence = bind("203.0.113.7", 9753);
+        assert!(sentence.contains("--bind"), "{sentence}");
+    }
+
+    #[test]
+    fn the_waker_ends_a_wait() {
+        let rig = Rig::new();
+        let service = rig.service();
+        let waker = service.waker();
+        let thread = std::thread::spawn(move || service.recv(LONG).unwrap().is_none());
+        waker.wake();
+        assert!(thread.join().unwrap());
+    }
+
+    #[test]
+    fn a_report_beyond_the_bound_is_cut_down() {
+        let line = ProblemLine { path: vec![b'a'; 60_000], text: "x".into() };
+        let report = FinalReport {
+            outcome: Outcome::Problems,
+            text: "Finished".into(),
+            figures: Figures::default(),
+            problems: vec![line; 400],
+            foreign: Vec::new(),
+            hot: Vec::new(),
+            lost_attributes: Vec::new(),
+        };
+        let reply = Reply::Alive(Alive {
+            sent: [0, 0],
+            reports_seen: 0,
+            phase: PhaseTag::Termination,
+            figures: Figures::default(),
+            please_unregister: None,
+            finished: Some(report),
+        });
+        let bytes = encode_fitting(&reply).unwrap();
+        assert!(i64::try_from(bytes.len()).unwrap() <= REPLY_BYTES_MAX);
+        let Reply::Alive(alive) = codec::decode_envelope(&bytes).unwrap() else { panic!() };
+        assert_eq!(alive.finished.unwrap().problems.len(), 200);
+    }
 }

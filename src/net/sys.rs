@@ -47,6 +47,12 @@ pub(super) fn connect(socket: &mut zmq::Socket, endpoint: &str) -> io::Result<()
     }
 }
 
+/// Ends the events of a socket.
+pub(super) fn stop_events(socket: &mut zmq::Socket) {
+    // SAFETY: the socket is open and ours alone while borrowed; no endpoint means "stop".
+    unsafe { zmq_sys::zmq_socket_monitor(socket.as_mut_ptr(), std::ptr::null(), 0) };
+}
+
 /// Makes a missing gatekeeper mean "nobody" and not "everybody".
 pub(super) fn enforce_domain(socket: &mut zmq::Socket) -> io::Result<()> {
     let on: c_int = 1;

@@ -228,7 +228,7 @@ impl RefusalLog {
         }
         self.last = Some(Instant::now());
         let unsaid = std::mem::take(&mut self.unsaid);
-        tracing::warn!(%key, address, unsaid, "Refused a connection: {why}");
+        tracing::info!(%key, address, unsaid, "Refused a connection: {why}");
     }
 }
 
@@ -268,6 +268,9 @@ mod tests {
         let first = Gatekeeper::start(&context).unwrap();
         assert!(Gatekeeper::start(&context).is_err());
         drop(first);
-        assert!(Gatekeeper::start(&context).is_ok());
+        // The library gives the place free in its own time.
+        while Gatekeeper::start(&context).is_err() {
+            thread::yield_now();
+        }
     }
 }

@@ -12,6 +12,9 @@ pub const MAGIC: [u8; 5] = *b"OSYNC";
 /// Version of PROTOCOL.md that this program speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// Name and version of this program, for people.
+pub const PROGRAM: &str = concat!("osync ", env!("CARGO_PKG_VERSION"));
+
 /// A request with what every request bears.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Envelope<T> {

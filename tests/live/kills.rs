@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::churn::{Churn, Plan};
+use crate::support::churn::{Churn, Plan, Verb};
 use crate::support::operator::{LONG, Operator, Pair, SOON};
 use crate::support::oracle::assert_equal;
 use crate::support::until_true;
@@ -15,8 +15,14 @@ fn kill_and_cut_over(seed: u64, kills: usize, files: usize) {
     let pool = zoo::pool(&pair.source_dir(), files, 900);
     let mut source: Operator = pair.start_source(&[]);
     let mut sink: Operator = pair.start_sink(&[]);
-    let plan =
-        Plan { root: pair.source_dir(), seed, writers: 3, rest: Duration::from_millis(4), pool };
+    let plan = Plan {
+        root: pair.source_dir(),
+        seed,
+        writers: 3,
+        verbs: Verb::ALL,
+        rest: Duration::from_millis(4),
+        pool,
+    };
     let churn = Churn::start(&plan);
     for _ in 0..kills {
         let pause = Duration::from_millis(200 + dice.next() % 1_800);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::support::churn::{Churn, Plan};
+use crate::support::churn::{Churn, Plan, Verb};
 use crate::support::operator::{LONG, Operator, Pair, SOON};
 use crate::support::oracle::{assert_equal, differences, size};
 use crate::support::until_true;
@@ -37,11 +37,40 @@ fn a_tree_that_changes_all_the_time_arrives_equal() {
         root: pair.source_dir(),
         seed: 20_260_101,
         writers: 4,
+        verbs: Verb::ALL,
         rest: Duration::from_millis(2),
         pool,
     };
     let done = churn_for(Duration::from_secs(20), &plan);
     assert!(done > 2_000, "Only {done} operations: no churn");
+    cut_over(&mut pair, source, sink);
+}
+
+/// Directories that come and go under two writers: after each storm all counts return to nothing.
+#[test]
+fn trees_that_come_and_go_leave_nothing_to_do() {
+    const STORMS: [&[Verb]; 3] = [
+        &[Verb::Write, Verb::MakeDirs, Verb::RemoveTree],
+        &[Verb::Write, Verb::MakeDirs, Verb::RenameDir],
+        &[Verb::Write, Verb::MakeDirs, Verb::Exchange],
+    ];
+    let mut pair = Pair::new();
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    pair.until_together();
+    for (storm, seed) in STORMS.into_iter().cycle().zip(1..=6) {
+        let plan = Plan {
+            root: pair.source_dir(),
+            seed,
+            writers: 2,
+            verbs: storm,
+            rest: Duration::from_millis(2),
+            pool: Vec::new(),
+        };
+        churn_for(Duration::from_secs(3), &plan);
+        let wish = format!("the pair is READY after storm {seed}");
+        pair.until_status(&wish, Duration::from_secs(30), |status| status["state"] == "READY");
+    }
     cut_over(&mut pair, source, sink);
 }
 
@@ -209,5 +238,6 @@ fn sigterm_stops_and_the_next_run_carries_on() {
     source.end(SOON).assert_code(&[130]);
     let source = pair.start_source(&[]);
     let sink = pair.start_sink(&[]);
+    pair.until_together();
     cut_over(&mut pair, source, sink);
 }

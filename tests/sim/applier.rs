@@ -20,7 +20,7 @@ pub fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 
-fn name(text: &str) -> Name {
+pub fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap()
 }
 
@@ -28,15 +28,15 @@ fn meta(mtime: i64) -> Meta {
     Meta { mode: 0o644, uid: 0, gid: 0, mtime: FileTime { seconds: mtime, nanos: 0 } }
 }
 
-fn file(content: &str, mtime: i64) -> Entry {
+pub fn file(content: &str, mtime: i64) -> Entry {
     Entry::File { size: content.len() as u64, meta: meta(mtime) }
 }
 
-fn dir() -> Entry {
+pub fn dir() -> Entry {
     Entry::Dir { meta: meta(1) }
 }
 
-fn version(content: &str, mtime: i64) -> Version {
+pub fn version(content: &str, mtime: i64) -> Version {
     let mtime = FileTime { seconds: mtime, nanos: 0 };
     Version::File { size: content.len() as u64, mtime, hash: None }
 }
@@ -46,52 +46,52 @@ fn hash(content: &str) -> Hash {
 }
 
 /// A sink with a hand for each operation.
-struct Sink(Arc<Applier<ModelTree>>);
+pub struct Sink(pub Arc<Applier<ModelTree>>);
 
 impl Sink {
-    fn new() -> Sink {
+    pub fn new() -> Sink {
         Sink::with(DeletePolicy::Live)
     }
 
-    fn with(delete: DeletePolicy) -> Sink {
+    pub fn with(delete: DeletePolicy) -> Sink {
         let rules = Rules { delete, staging: Some(name(".osync-staging-0")) };
-        Sink(Arc::new(Applier::new(ModelTree::new(1), rules)))
+        Sink(Arc::new(Applier::new(Arc::new(ModelTree::new(1)), rules)))
     }
 
-    fn run(&self, stamp: u64, op: Op, content: &str) -> (Answer, Vec<RelPath>) {
+    pub fn run(&self, stamp: u64, op: Op, content: &str) -> (Answer, Vec<RelPath>) {
         let operation = Operation { stamp: Stamp(stamp), op };
         let Executed { exceptions, made } = self.0.operations(&[operation], content.as_bytes());
         (exceptions.into_iter().next().map_or(Answer::Applied, |(_, answer)| answer), made)
     }
 
-    fn put(&self, stamp: u64, at: &str, content: &str) -> Answer {
+    pub fn put(&self, stamp: u64, at: &str, content: &str) -> Answer {
         let size = content.len() as u64;
         let (path, meta, hash) = (path(at), meta(stamp as i64), hash(content));
         self.run(stamp, Op::Put { path, size, meta, hash }, content).0
     }
 
-    fn make_dir(&self, stamp: u64, at: &str) -> Answer {
+    pub fn make_dir(&self, stamp: u64, at: &str) -> Answer {
         self.run(stamp, Op::MakeDir { path: path(at) }, "").0
     }
 
-    fn remove(&self, stamp: u64, at: &str) -> Answer {
+    pub fn remove(&self, stamp: u64, at: &str) -> Answer {
         self.run(stamp, Op::Remove { path: path(at) }, "").0
     }
 
-    fn set_meta(&self, stamp: u64, at: &str, presumes: Version) -> Answer {
+    pub fn set_meta(&self, stamp: u64, at: &str, presumes: Version) -> Answer {
         let meta = Meta { mode: 0o600, ..meta(stamp as i64) };
         self.run(stamp, Op::SetMeta { path: path(at), presumes, meta }, "").0
     }
 
-    fn rename(&self, stamp: u64, from: &str, to: &str, presumes: Version) -> Answer {
+    pub fn rename(&self, stamp: u64, from: &str, to: &str, presumes: Version) -> Answer {
         self.run(stamp, Op::Rename { from: path(from), to: path(to), presumes }, "").0
     }
 
-    fn list(&self, stamp: u64, at: &str, entries: &[(&str, Entry)]) -> ListingAnswer {
+    pub fn list(&self, stamp: u64, at: &str, entries: &[(&str, Entry)]) -> ListingAnswer {
         self.list_part((1_000 + stamp, 0, ListingEnd::Complete), stamp, at, entries).0
     }
 
-    fn list_part(
+    pub fn list_part(
         &self,
         (listing, part, end): (u64, u32, ListingEnd),
         stamp: u64,
@@ -110,7 +110,7 @@ impl Sink {
         })
     }
 
-    fn content(&self, at: &str) -> Option<String> {
+    pub fn content(&self, at: &str) -> Option<String> {
         let stands = self.0.target().stands(&path(at))?;
         match stands.entry {
             Entry::File { .. } => Some(String::from_utf8(stands.content).unwrap()),
@@ -144,35 +144,6 @@ fn h4_attributes_that_overtake_their_content_leave_no_stamp() {
 }
 
 #[test]
-fn h5_each_entry_of_a_listing_has_its_own_answer() {
-    let sink = Sink::new();
-    sink.put(3, "d/same", "a");
-    sink.put(3, "d/other", "b");
-    sink.put(3, "d/mode", "c");
-    sink.set_meta(4, "d/mode", version("c", 3));
-    sink.put(9, "d/newer", "d");
-    sink.make_dir(3, "d/sub");
-    let entries = [
-        ("same", file("a", 3)),
-        ("other", file("bb", 3)),
-        ("mode", file("c", 4)),
-        ("newer", file("x", 5)),
-        ("sub", dir()),
-        ("fresh", dir()),
-        ("gone", file("e", 5)),
-    ];
-    let answer = sink.list(5, "d", &entries);
-    assert_eq!(answer.needed, Picked::Ranges(vec![(1, 1), (6, 1)]));
-    assert_eq!(answer.retouch, Picked::Ranges(vec![(2, 1)]));
-    assert_eq!(answer.superseded, Picked::Ranges(vec![(3, 1)]));
-    assert_eq!((answer.failed, answer.extras), (None, vec![]));
-    assert_eq!(sink.content("d/fresh").as_deref(), Some("<dir>"));
-    assert_eq!(sink.put(4, "d/same", "older"), Answer::Superseded, "the listing has its stamp");
-    assert_eq!(sink.put(5, "d/other", "bb"), Answer::Superseded, "d was listed wholly at 5");
-    assert_eq!(sink.put(6, "d/other", "bb"), Answer::Applied);
-}
-
-#[test]
 fn h7_a_directory_that_is_not_empty_stays() {
     let sink = Sink::new();
     sink.put(3, "p/x", "child");
@@ -190,6 +161,33 @@ fn h7_a_directory_that_is_not_empty_stays() {
     assert_eq!(sink.remove(10, "p/y"), Answer::Applied);
     assert_eq!(sink.put(11, "p", "file"), Answer::Applied);
     assert_eq!(sink.content("p").as_deref(), Some("file"));
+}
+
+#[test]
+fn h7_what_remains_is_told_in_answers_that_fit_a_report() {
+    let sink = Sink::new();
+    let long = "x".repeat(240);
+    let mut operations = Vec::new();
+    for at in 0..12 {
+        for name in 0..300 {
+            sink.put(3, &format!("d{at}/{long}{name}"), "");
+        }
+        let op = Op::Remove { path: path(&format!("d{at}")) };
+        operations.push(Operation { stamp: Stamp(7), op });
+    }
+    let executed = sink.0.operations(&operations, &[]);
+    let counts: Vec<usize> = executed
+        .exceptions
+        .iter()
+        .map(|(_, answer)| match answer {
+            Answer::Needed(Need::Remains { names, .. }) => names.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!((counts[0], counts[11]), (300, 1), "at least one, however many there are");
+    let body = osync::model::message::Body::Operations(operations);
+    let answer = sink.0.execute((Lane::Live, 1), Stamp(0), &body, &[]).unwrap();
+    assert!(answer.about_bytes() < 700_000, "{}", answer.about_bytes());
 }
 
 #[test]
@@ -271,40 +269,27 @@ fn h18_a_failure_leaves_no_stamp() {
 }
 
 #[test]
-fn h18_a_listing_sees_what_came_between_its_look_and_its_judgement() {
+fn h32_a_removal_of_a_directory_waits_for_all_others() {
     let sink = Sink::new();
-    sink.put(3, "x", "same");
-    let (other, done) = (Arc::clone(&sink.0), AtomicBool::new(false));
-    let hook = move |verb: &str, _: &RelPath| {
-        if verb == "look_many" && !done.swap(true, Ordering::SeqCst) {
-            // Older than the listing, newer than what stands there, and visible only now.
-            let other = Sink(Arc::clone(&other));
-            let put = std::thread::spawn(move || other.put(4, "x", "other"));
-            assert_eq!(put.join().unwrap(), Answer::Applied);
+    sink.make_dir(3, "p");
+    let (other, removing) = (Arc::clone(&sink.0), AtomicBool::new(false));
+    let (told, removed) = std::sync::mpsc::sync_channel(1);
+    let hook = move |verb: &str, at: &RelPath| {
+        if verb == "remove_dir" {
+            removing.store(true, Ordering::SeqCst);
         }
-    };
-    sink.0.target().set_hook(Some(Arc::new(hook)));
-    let answer = sink.list(5, "", &[("x", file("same", 3))]);
-    sink.0.target().set_hook(None);
-    assert_eq!(answer.needed, Picked::All, "the look is out of date");
-}
-
-#[test]
-fn h18_an_operation_that_hangs_is_waited_for_by_a_listing() {
-    let sink = Sink::new();
-    sink.put(3, "x", "same");
-    let (other, done) = (Arc::clone(&sink.0), AtomicBool::new(false));
-    let (told, listed) = std::sync::mpsc::sync_channel(1);
-    let hook = move |verb: &str, _: &RelPath| {
-        if verb == "place" && !done.swap(true, Ordering::SeqCst) {
-            // Stamp 4 is recorded, its change not yet visible.
+        if verb == "place" && *at == path("p/x") {
             let (other, told) = (Sink(Arc::clone(&other)), told.clone());
-            std::thread::spawn(move || told.send(other.list(5, "", &[("x", file("same", 3))])));
+            std::thread::spawn(move || told.send(other.remove(7, "p")));
+            for _ in 0..20_000 {
+                std::thread::yield_now();
+                assert!(!removing.load(Ordering::SeqCst), "it did not wait");
+            }
         }
     };
     sink.0.target().set_hook(Some(Arc::new(hook)));
-    assert_eq!(sink.put(4, "x", "other"), Answer::Applied);
-    assert_eq!(listed.recv().unwrap().needed, Picked::All);
+    assert_eq!(sink.put(5, "p/x", "child"), Answer::Applied);
+    assert_eq!(removed.recv().unwrap(), remains("p", &["x"]));
     sink.0.target().set_hook(None);
 }
 
@@ -388,58 +373,6 @@ fn an_exchange_wants_both_and_a_directory() {
     assert_eq!(sink.content("f/x").as_deref(), Some("child"));
     assert_eq!(sink.content("d").as_deref(), Some("file"));
     assert_eq!(sink.put(4, "d/x", "late"), Answer::Superseded);
-}
-
-#[test]
-fn a_listing_into_an_empty_directory_needs_no_look() {
-    let sink = Sink::new();
-    let hook = |verb: &str, _: &RelPath| assert!(!verb.starts_with("look"), "{verb}");
-    sink.0.target().set_hook(Some(Arc::new(hook)));
-    let part = (1, 0, ListingEnd::More);
-    let (answer, made) = sink.list_part(part, 5, "d", &[("a", file("a", 3)), ("b", file("b", 3))]);
-    assert_eq!(answer, ListingAnswer::all_needed(1, 0));
-    assert_eq!(made, [path("d")]);
-    assert_eq!(sink.put(6, "d/a", "a"), Answer::Applied);
-    let part = (1, 1, ListingEnd::Complete);
-    let (answer, made) = sink.list_part(part, 5, "d", &[("c", file("c", 3)), ("sub", dir())]);
-    assert_eq!(answer.needed, Picked::Ranges(vec![(0, 1)]));
-    assert_eq!((answer.extras, made), (vec![], vec![]));
-    assert_eq!(sink.content("d/sub").as_deref(), Some("<dir>"));
-}
-
-#[test]
-fn extras_come_with_the_part_that_makes_the_listing_whole() {
-    let sink = Sink::new();
-    for at in ["d/a", "d/b", "d/extra", "d/.osync-staging-1"] {
-        sink.put(3, at, "");
-    }
-    sink.put(9, "d/newer", "");
-    let list = |part, end, stamp, entry: &str| {
-        sink.list_part((1, part, end), stamp, "d", &[(entry, file("", 3))]).0
-    };
-    assert!(list(1, ListingEnd::Complete, 7, "b").extras.is_empty());
-    let answer = list(0, ListingEnd::More, 6, "a");
-    assert_eq!(answer.extras, [name(".osync-staging-1"), name("extra")], "another's staging too");
-    assert_eq!(sink.put(6, "d/c", "late"), Answer::Superseded, "it may bring back what is gone");
-    assert_eq!(sink.put(7, "d/c", "in time"), Answer::Applied);
-    let abandoned = sink.list_part((2, 0, ListingEnd::More), 10, "d", &[]).0;
-    assert!(abandoned.extras.is_empty());
-    let abandoned = sink.list_part((2, 1, ListingEnd::Abandoned), 11, "d", &[]).0;
-    assert!(abandoned.extras.is_empty());
-}
-
-#[test]
-fn a_file_where_a_directory_is_listed_changes_its_kind() {
-    let sink = Sink::new();
-    sink.put(3, "p", "file");
-    let answer = sink.list(5, "p", &[("x", file("x", 3))]);
-    assert_eq!((answer.failed, answer.needed), (None, Picked::All));
-    sink.put(9, "q", "newer");
-    assert_eq!(sink.list(5, "q", &[]).failed, Some(Answer::Superseded));
-    assert_eq!(sink.list(5, "q/r", &[]).failed, Some(Answer::Superseded));
-    assert_eq!(sink.list(10, "q/r", &[]).failed, Some(Answer::Needed(Need::Parent)));
-    assert_eq!(sink.list(11, "", &[("q", dir())]).needed, Picked::None);
-    assert_eq!(sink.content("q").as_deref(), Some("<dir>"));
 }
 
 #[test]

@@ -29,7 +29,9 @@ pub fn differences(source: &ModelTree, sink: &SinkEnd) -> Vec<String> {
         };
         sink.policy == DeletePolicy::Never && kinds_differ(&ours, &theirs, path)
             || stays(path)
-            || path.ancestors().any(|above| stays(&above) || never_blocked(sink, &ours, &theirs, &above))
+            || path
+                .ancestors()
+                .any(|above| stays(&above) || never_blocked(sink, &ours, &theirs, &above))
     };
     let mut found = Vec::new();
     for (path, stands) in &ours {
@@ -61,9 +63,7 @@ fn never_blocked(sink: &SinkEnd, ours: &Snapshot, theirs: &Snapshot, path: &RelP
 }
 
 fn kinds_differ(ours: &Snapshot, theirs: &Snapshot, path: &RelPath) -> bool {
-    let kind = |all: &Snapshot| {
-        all.get(path).map(|stands| std::mem::discriminant(&stands.entry))
-    };
+    let kind = |all: &Snapshot| all.get(path).map(|stands| std::mem::discriminant(&stands.entry));
     kind(ours).zip(kind(theirs)).is_some_and(|(a, b)| a != b)
 }
 

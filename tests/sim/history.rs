@@ -74,6 +74,7 @@ impl World {
     }
 
     /// Makes a change; one that can't be made changes nothing.
+    #[allow(clippy::too_many_lines)] // One arm for each change.
     pub fn apply(&mut self, change: &Change) -> Changed {
         self.note(|| format!("CHANGE {change:?}"));
         match change {
@@ -151,6 +152,7 @@ impl World {
     }
 
     /// Makes a change and all its parts at once.
+    #[allow(dead_code, clippy::needless_pass_by_value)] // Scripts read better so.
     pub fn make(&mut self, change: Change) {
         self.apply(&change).unwrap();
         while let Some(part) = self.parts.pop_front() {

@@ -367,5 +367,8 @@ fn fresh_applier(
     policy: DeletePolicy,
 ) -> Applier<Guarded> {
     let (tree, journal) = (Arc::clone(tree), Arc::clone(journal));
-    Applier::new(Guarded { tree, journal, policy }, Rules { delete: policy, staging: None })
+    Applier::new(
+        std::sync::Arc::new(Guarded { tree, journal, policy }),
+        Rules { delete: policy, staging: None },
+    )
 }

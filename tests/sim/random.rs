@@ -38,7 +38,12 @@ fn world(seed: u64, family: &Family) -> (World, Dice) {
     let mut dice = Dice::new(seed ^ 0x5eed);
     let queue = if family.overflows { 1 + dice.below(12) } else { 1_000 };
     let watches = if family.overflows && dice.one_in(4) { dice.below(6) } else { usize::MAX };
-    let bounds = Bounds { queue, watches: watches.max(1), part_entries: 1 + dice.below(4), live_bytes: 6_000 };
+    let bounds = Bounds {
+        queue,
+        watches: watches.max(1),
+        part_entries: 1 + dice.below(4),
+        live_bytes: 6_000,
+    };
     let mut world = World::with(seed, bounds, family.policy);
     for _ in 1..=dice.below(family.sinks) {
         world.add_sink(family.policy);
@@ -78,7 +83,11 @@ fn fill(world: &mut World, dice: &mut Dice) {
 
 /// Runs one seed, drawing its history or following a script. Returns what went wrong, and the
 /// history as it was.
-pub fn run(seed: u64, family: &Family, script: Option<&Script>) -> (Result<(), String>, Script, World) {
+pub fn run(
+    seed: u64,
+    family: &Family,
+    script: Option<&Script>,
+) -> (Result<(), String>, Script, World) {
     let (mut world, mut dice) = world(seed, family);
     let mut made = Script { before: Vec::new(), during: Vec::new() };
     let before = script.map_or_else(|| dice.below(family.before + 1), |s| s.before.len());
@@ -123,7 +132,11 @@ pub fn run(seed: u64, family: &Family, script: Option<&Script>) -> (Result<(), S
     (result, made, world)
 }
 
-fn outcome(seed: u64, family: &Family, script: Option<&Script>) -> Result<(), (String, Option<Script>)> {
+fn outcome(
+    seed: u64,
+    family: &Family,
+    script: Option<&Script>,
+) -> Result<(), (String, Option<Script>)> {
     let caught = std::panic::catch_unwind(|| {
         let (result, made, _) = run(seed, family, script);
         (result, made)
@@ -141,7 +154,8 @@ fn outcome(seed: u64, family: &Family, script: Option<&Script>) -> Result<(), (S
 
 /// Shortens a failing history as far as some schedule still fails.
 fn shrink(seed: u64, family: &Family, script: Script) -> (u64, Script) {
-    let tries: u64 = std::env::var("OSYNC_SIM_SHRINK").ok().and_then(|t| t.parse().ok()).unwrap_or(0);
+    let tries: u64 =
+        std::env::var("OSYNC_SIM_SHRINK").ok().and_then(|t| t.parse().ok()).unwrap_or(0);
     let (mut seed, mut script) = (seed, script);
     let mut shorter = tries > 0;
     while shorter {
@@ -178,16 +192,14 @@ fn hunt(label: &str, family: &Family) {
         let Err((text, made)) = outcome(seed, family, None) else { continue };
         failures.push(format!("seed {seed}: {text}"));
         let keep_on = std::env::var_os("OSYNC_SIM_ALL").is_some();
-        if failures.len() == 1 || !keep_on {
-            if let Some(made) = made {
-                let (seed, script) = shrink(seed, family, made);
-                let (result, _, world) = run(seed, family, Some(&script));
-                if let Some(trace) = &world.trace {
-                    eprintln!("{trace}");
-                }
-                eprintln!("shortest: seed {seed} {result:?}\n  before {:?}", script.before);
-                script.during.iter().for_each(|change| eprintln!("  {change:?}"));
+        if let Some(made) = made.filter(|_| failures.len() == 1 || !keep_on) {
+            let (seed, script) = shrink(seed, family, made);
+            let (result, _, world) = run(seed, family, Some(&script));
+            if let Some(trace) = &world.trace {
+                eprintln!("{trace}");
             }
+            eprintln!("shortest: seed {seed} {result:?}\n  before {:?}", script.before);
+            script.during.iter().for_each(|change| eprintln!("  {change:?}"));
         }
         if !keep_on {
             break;

@@ -103,6 +103,7 @@ pub struct World {
 
 impl World {
     /// A world with an empty source and one sink with an empty tree.
+    #[allow(dead_code)]
     pub fn new(seed: u64) -> World {
         World::with(seed, Bounds { live_bytes: 6_000, ..Bounds::default() }, DeletePolicy::Live)
     }
@@ -389,7 +390,9 @@ impl World {
                     self.asked.push(Asked { sink, query, offered });
                 }
                 Action::EndEpoch { reason, .. } => panic!("the epoch ends: {reason}"),
-                Action::Problem { path, text, .. } => self.note(|| format!("PROBLEM {path} {text}")),
+                Action::Problem { path, text, .. } => {
+                    self.note(|| format!("PROBLEM {path} {text}"));
+                }
                 Action::Note(text) => self.note(|| format!("NOTE {text}")),
             }
         }

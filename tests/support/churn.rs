@@ -23,6 +23,65 @@ pub(crate) struct Churn {
     writers: Vec<JoinHandle<()>>,
 }
 
+/// What a writer can do.
+#[derive(Clone, Copy)]
+pub(crate) enum Verb {
+    /// Creates or replaces the content of a file.
+    Write,
+    /// Adds a line.
+    Append,
+    /// Changes a byte in place.
+    Rewrite,
+    /// Halves a file.
+    Truncate,
+    /// Renames whatever stands at a name, maybe onto another.
+    Rename,
+    /// Renames a directory.
+    RenameDir,
+    /// Exchanges two names or two directories.
+    Exchange,
+    /// Unlinks.
+    Remove,
+    /// Removes a directory with all that is in it.
+    RemoveTree,
+    /// Makes a directory, and those above it.
+    MakeDirs,
+    /// Makes a symlink.
+    Link,
+    /// Changes a mode.
+    Chmod,
+    /// Changes a time.
+    Touch,
+    /// File, directory and symlink take each other's place.
+    ChangeKind,
+    /// Keeps a file open while it changes.
+    WriteSlowly,
+}
+
+impl Verb {
+    /// All of them; those that people use most stand here more than once.
+    pub(crate) const ALL: &[Verb] = &[
+        Verb::Write,
+        Verb::Write,
+        Verb::Write,
+        Verb::Append,
+        Verb::Rewrite,
+        Verb::Truncate,
+        Verb::Rename,
+        Verb::Rename,
+        Verb::RenameDir,
+        Verb::Exchange,
+        Verb::Remove,
+        Verb::RemoveTree,
+        Verb::MakeDirs,
+        Verb::Link,
+        Verb::Chmod,
+        Verb::Touch,
+        Verb::ChangeKind,
+        Verb::WriteSlowly,
+    ];
+}
+
 /// What a churn is made of.
 #[derive(Clone)]
 pub(crate) struct Plan {
@@ -32,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// How many write at once.
     pub(crate) writers: u64,
+    /// What they do.
+    pub(crate) verbs: &'static [Verb],
     /// Rest of each writer after each operation.
     pub(crate) rest: Duration,
     /// Files that are there already and shall change too.
@@ -120,43 +181,43 @@ impl Writer {
 
     /// One random operation.
     fn step(&mut self) -> io::Result<()> {
-        match self.dice.below(18) {
-            0..=2 => {
+        match *self.dice.pick(self.plan.verbs) {
+            Verb::Write => {
                 let (path, bytes) = (self.file(), self.bytes());
                 fs::write(path, bytes)
             }
-            3 => {
+            Verb::Append => {
                 let path = self.file();
                 OpenOptions::new().append(true).open(path)?.write_all(b"one line more\n")
             }
-            4 => self.rewrite_same_size(),
-            5 => {
+            Verb::Rewrite => self.rewrite_same_size(),
+            Verb::Truncate => {
                 let file = OpenOptions::new().write(true).open(self.file())?;
                 let size = file.metadata()?.len();
                 file.set_len(size / 2)
             }
-            6 | 7 => {
+            Verb::Rename => {
                 let (from, to) = (self.file(), self.name());
                 fs::rename(from, to)
             }
-            8 => self.rename_dir(),
-            9 => self.exchange(),
-            10 => fs::remove_file(self.file()),
-            11 => {
+            Verb::RenameDir => self.rename_dir(),
+            Verb::Exchange => self.exchange(),
+            Verb::Remove => fs::remove_file(self.file()),
+            Verb::RemoveTree => {
                 let dir = self.dir();
                 if dir == self.plan.root { Ok(()) } else { fs::remove_dir_all(dir) }
             }
-            12 => fs::create_dir_all(self.dir()),
-            13 => self.link(),
-            14 => {
+            Verb::MakeDirs => fs::create_dir_all(self.dir()),
+            Verb::Link => self.link(),
+            Verb::Chmod => {
                 let path = self.file();
                 let mode = *self.dice.pick(&[0o600, 0o644, 0o700, 0o755, 0o4755, 0o1777]);
                 refuse_symlink(&path)?;
                 fs::set_permissions(path, Permissions::from_mode(mode))
             }
-            15 => self.touch(),
-            16 => self.change_kind(),
-            _ => self.write_slowly(),
+            Verb::Touch => self.touch(),
+            Verb::ChangeKind => self.change_kind(),
+            Verb::WriteSlowly => self.write_slowly(),
         }
     }
 
@@ -253,6 +314,7 @@ fn a_churn_changes_things_and_stops() {
         root: home.path().to_owned(),
         seed: 1,
         writers: 3,
+        verbs: Verb::ALL,
         rest: Duration::ZERO,
         pool: Vec::new(),
     };

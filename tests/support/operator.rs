@@ -264,6 +264,14 @@ impl Pair {
         until(wish, patience, || Some(self.status(&dir)).filter(&fits))
     }
 
+    /// Waits until the sink is in the transfer phase, whatever is left to do.
+    #[track_caller]
+    pub(crate) fn until_together(&mut self) {
+        self.until_status("source and sink are together", SOON, |status| {
+            status["phase"] == "transfer" && status["state"] != "WAITING"
+        });
+    }
+
     /// Waits until all that is known is settled at the sink.
     #[track_caller]
     pub(crate) fn until_ready(&mut self) -> Value {

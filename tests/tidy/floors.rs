@@ -3,7 +3,7 @@
 use super::{Text, assert_none, has_word, repository};
 
 /// Each floor with the floors that it may import. Itself is always allowed.
-const FLOORS: [(&str, &[&str]); 17] = [
+const FLOORS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("flow", &["model"]),
     ("error", &["model"]),
@@ -14,8 +14,9 @@ const FLOORS: [(&str, &[&str]); 17] = [
     ("config", &["model", "error"]),
     ("stop", &[]),
     ("ended", &["model", "error"]),
-    ("control", &["stop", "config", "monitor", "model", "error"]),
+    ("control", &["ended", "stop", "config", "monitor", "model", "error"]),
     ("net", &["wire", "model", "error"]),
+    ("keyring", &["phases", "state", "model", "error"]),
     ("phases", &PHASES),
     ("source", &OPERATOR),
     ("sink", &OPERATOR),
@@ -27,17 +28,18 @@ const PHASES: [&str; 12] = [
     "net", "tree", "flow", "wire", "state", "model", "monitor", "config", "control", "ended",
     "stop", "error",
 ];
-const OPERATOR: [&str; 11] = [
-    "phases", "source", "sink", "config", "monitor", "control", "ended", "stop", "state", "error",
-    "model",
+/// The operators wire threads, sockets and disk together: they see every floor below them.
+const OPERATOR: [&str; 15] = [
+    "phases", "source", "sink", "net", "tree", "flow", "wire", "config", "monitor", "control",
+    "ended", "stop", "state", "error", "model",
 ];
-const BIN: [&str; 11] = [
+const BIN: [&str; 12] = [
     "source", "sink", "local", "config", "monitor", "control", "ended", "stop", "state", "error",
-    "model",
+    "model", "keyring",
 ];
 
 /// Each outside crate (or function) that has a home, with the places where it may be named.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("zmq", &["src/net/"]),
     ("zmq_sys", &["src/net/"]),
     ("inotify", &["src/tree/watch"]),
@@ -49,6 +51,7 @@ const HOMES: [(&str, &[&str]); 13] = [
     ),
     ("indicatif", &["src/bin/"]),
     ("ctrlc", &["src/bin/"]),
+    ("signal_hook", &["src/bin/"]),
     ("clap", &["src/bin/"]),
     ("clap_complete", &["src/bin/"]),
     ("clap_mangen", &["src/bin/"]),

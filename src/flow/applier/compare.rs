@@ -9,7 +9,7 @@ use crate::flow::stamps::Reach;
 use crate::model::entry::Entry;
 use crate::model::limits::EXTRAS_MAX;
 use crate::model::message::{ListingAnswer, Picked};
-use crate::model::op::{Answer, Listed, ListingPart, Need};
+use crate::model::op::{Answer, Listed, ListingEnd, ListingPart, Need};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::Stamp;
 use crate::model::target::{Obstacle, Standing, Target};
@@ -46,6 +46,11 @@ impl<T: Target> Applier<T> {
         part: &ListingPart,
         made: &mut Vec<RelPath>,
     ) -> Result<ListingAnswer, Answer> {
+        if part.end == ListingEnd::Abandoned && part.entries.is_empty() {
+            // Nothing is said of the directory; it may have gone from here.
+            self.listings().note(part, false);
+            return Ok(ListingAnswer::equal(part.listing, part.part));
+        }
         let empty = self.stand(&part.dir, part.stamp, made)?;
         let noted = self.listings().note(part, empty);
         let verdicts = if empty || noted.began_empty {

@@ -101,7 +101,8 @@ impl Session {
         }
     }
 
-    /// A directory moved: should it not have been walked yet, the walk may have passed its new place
+    /// A directory moved: should it not have been walked yet, the walk may have passed its new
+    /// place
     /// already (H14).
     fn walk_on(&mut self, key: DirKey) {
         if self.active && self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {

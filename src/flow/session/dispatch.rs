@@ -7,18 +7,18 @@ use crate::flow::session::listings::Listing;
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX,
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX, WANTS_MAX,
 };
 use crate::model::look::{Task, Want};
 use crate::model::path::Name;
 use crate::model::stamp::{DirKey, Lane};
 
+/// Looks at marked names under way at once: each may bring `LIVE_NAMES` files.
+const LIVE_LOOKS: usize = 8;
 /// Marked names that one look takes.
 const LIVE_NAMES: usize = 16;
 /// How long a mark waits that a rename fences.
 const FENCED_DELAY: Duration = Duration::from_millis(2);
-/// Wanted names beyond which no more directories are listed.
-const WANTS_MAX: usize = 16 * 1024;
 
 impl Session {
     /// Starts all the work that there is room for.
@@ -48,7 +48,7 @@ impl Session {
     }
 
     fn pump_marks(&mut self, shared: &mut Shared) {
-        while self.looks_in(Lane::Live) < LOOKS_MAX / 2 && self.lane_room(Lane::Live, 0) {
+        while self.looks_in(Lane::Live) < LIVE_LOOKS && self.lane_room(Lane::Live, 0) {
             let mut names: Vec<(Name, Hint)> = Vec::new();
             let mut dir = None;
             while names.len() < LIVE_NAMES {
@@ -147,7 +147,7 @@ impl Session {
             let Some(mut want) = self.wants.pop_front() else { return };
             if !self.is_wanted(&want, shared) {
                 self.wants_count = self.wants_count.saturating_sub(want.names.len());
-                want.names.iter().for_each(|_| self.want_over(want.dir));
+                self.want_dropped(&want);
                 continue;
             }
             if self.is_fenced(want.dir, shared) || shared.map.address(want.dir).is_none() {

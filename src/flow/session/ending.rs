@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use crate::flow::marks::State;
 use crate::flow::session::{Session, Shared};
+use crate::model::limits::SWEEPS_MAX;
 use crate::model::path::RelPath;
 use crate::model::session::{Ending, FinalReport, Outcome, REPORT_LINES_MAX};
 
-/// Sweeps after which a termination phase gives up: the source goes on changing.
-const SWEEPS_MAX: u32 = 10;
 /// How long a cutover waits for the source to be quiet once the backlog is empty.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long names that go on changing keep `Ending::Once` waiting.
+const HOT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often names that wait only for their cooling time are hurried.
 const HURRY: Duration = Duration::from_millis(100);
 
@@ -31,9 +32,22 @@ pub(super) struct Termination {
     began: Duration,
     /// When the backlog was first empty: the time that counts for `Ending::Once`.
     emptied: Option<Duration>,
+    /// When the walk of the present stage was first seen to be over.
+    walked: Option<Duration>,
     hurried: Duration,
     sweeps: u32,
     differences: u64,
+}
+
+/// A sweep that has seen every directory.
+struct Sweep {
+    ending: Ending,
+    began: Duration,
+    emptied: Duration,
+    /// The source has not been quiet for too long.
+    late: bool,
+    /// The source may still become quiet in time.
+    calm: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +69,7 @@ impl Session {
             stage: Stage::Draining,
             began: shared.now,
             emptied: None,
+            walked: None,
             hurried: Duration::ZERO,
             sweeps: 0,
             differences: 0,
@@ -104,18 +119,22 @@ impl Session {
             return;
         }
         let emptied = *termination.emptied.get_or_insert(shared.now);
+        let walked = *termination.walked.get_or_insert(shared.now);
         if shared.now >= termination.hurried + HURRY {
             termination.hurried = shared.now;
             self.marks.hurry(shared.now);
         }
         let Some(termination) = &self.termination else { return };
         let (ending, began) = (termination.ending, termination.began);
-        let late = shared.now > emptied + QUIET_TIMEOUT;
+        let late = shared.now > walked + QUIET_TIMEOUT;
+        let calm = shared.now < walked + HOT_TIMEOUT;
         match termination.stage {
             Stage::Draining => {
                 let drained = match ending {
                     Ending::Cutover => self.settled(began),
-                    Ending::Once => self.settled_up_to(emptied, began),
+                    Ending::Once => {
+                        self.settled(began) || (!calm && self.settled_up_to(emptied, began))
+                    }
                 };
                 if drained {
                     self.next_sweep();
@@ -123,13 +142,14 @@ impl Session {
                     self.finish(Outcome::Unfinished, shared);
                 }
             }
-            Stage::Sweeping => self.swept(ending, began, emptied, late, shared),
+            Stage::Sweeping => self.swept(&Sweep { ending, began, emptied, late, calm }, shared),
         }
     }
 
     fn next_sweep(&mut self) {
         if let Some(termination) = &mut self.termination {
             termination.stage = Stage::Sweeping;
+            termination.walked = None;
             termination.sweeps += 1;
             termination.differences = 0;
         }
@@ -137,20 +157,14 @@ impl Session {
         self.raise_doubt();
     }
 
-    fn swept(
-        &mut self,
-        ending: Ending,
-        began: Duration,
-        emptied: Duration,
-        late: bool,
-        shared: &mut Shared,
-    ) {
+    fn swept(&mut self, sweep: &Sweep, shared: &mut Shared) {
+        let Sweep { ending, began, emptied, late, calm } = *sweep;
         let Some(termination) = &self.termination else { return };
         let (found, sweeps) = (termination.differences > 0, termination.sweeps);
         let settled = self.settled(began);
         let done = match ending {
             Ending::Cutover => settled,
-            Ending::Once => settled || (late || self.settled_up_to(emptied, began)),
+            Ending::Once => settled || (!calm && self.settled_up_to(emptied, began)),
         };
         if !done {
             if late {
@@ -165,13 +179,40 @@ impl Session {
         };
         if again && sweeps < SWEEPS_MAX {
             self.next_sweep();
-        } else if again && ending == Ending::Cutover {
+        } else if again {
             self.finish(Outcome::Unfinished, shared);
         } else if self.problems.count() > 0 || !settled {
             self.finish(Outcome::Problems, shared);
         } else {
             self.finish(Outcome::Equal, shared);
         }
+    }
+
+    /// What is under way, by stage, for people who wonder why it does not end.
+    fn left_to_do(&self) -> String {
+        let flights: usize = self.flights.iter().map(std::collections::BTreeMap::len).sum();
+        let busy = self.marks.iter().filter(|(_, _, mark)| mark.state == State::Busy).count();
+        let stages = [
+            ("marked names", self.marks.len() - busy),
+            ("names under way", busy),
+            ("directories to list", self.walk.len() + self.fresh.len()),
+            ("listings", self.listings.len()),
+            ("wanted batches", self.wants.len()),
+            ("large files", self.large.len() + self.transfers.len()),
+            ("renames", self.renames.len()),
+            ("removals", self.removals.len()),
+            ("directory attributes", self.metas.len()),
+            ("beliefs", self.parked.len()),
+            ("questions", self.queries.len()),
+            ("looks", self.pending.len()),
+            ("messages", flights),
+        ];
+        let left: Vec<String> = stages
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(stage, count)| format!("{stage} {count}"))
+            .collect();
+        left.join(", ")
     }
 
     fn finish(&mut self, outcome: Outcome, shared: &mut Shared) {
@@ -193,15 +234,23 @@ impl Session {
             Outcome::Problems => {
                 "Finished; some names went on changing: the report lists them".to_owned()
             }
-            Outcome::Unfinished => {
-                "Not finished: the source went on changing. Stop the writers and try again"
-                    .to_owned()
-            }
+            Outcome::Unfinished => format!(
+                "Not finished: the source went on changing. Stop the writers and try again \
+                 (still to do: {})",
+                self.left_to_do()
+            ),
         };
+        let mut figures = self.figures(shared);
+        if outcome == Outcome::Equal {
+            // The last sweep has seen every file once; what came before is progress, not a count.
+            (figures.files_known, figures.bytes_known) = self.census;
+            (figures.files_done, figures.bytes_done) = self.census;
+            (figures.backlog_files, figures.backlog_bytes) = (0, 0);
+        }
         self.outcome = Some(FinalReport {
             outcome,
             text,
-            figures: self.figures(shared),
+            figures,
             problems: self.problems.lines(),
             foreign: self.foreign.names(),
             hot: hot.iter().map(|path| path.as_bytes().to_vec()).collect(),

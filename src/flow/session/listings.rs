@@ -241,7 +241,11 @@ impl Session {
         let mut sent = Vec::with_capacity(entries.len());
         for listed in &entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
-            if counted && !is_dir && end != ListingEnd::Abandoned {
+            if !is_dir {
+                self.census.0 += 1;
+                self.census.1 += bytes;
+            }
+            if counted && !is_dir {
                 self.tally.files_known += 1;
                 self.tally.bytes_known += bytes;
             }
@@ -347,13 +351,13 @@ impl Session {
                 self.tally.bytes_done += entry.bytes;
             }
         }
-        // What is superseded was changed by something newer, which speaks for itself; what failed is
-        // a problem that the report lists.
-        let failing = |at: &usize| {
-            let mark = self.marks.get(sent.dir, &sent.entries[*at].name);
-            mark.is_some_and(|mark| mark.failures > 0)
+        // What is superseded met something newer of ours, which is no difference of the trees. What
+        // failed before is a problem, and would be found by every sweep.
+        let is_new = |at: &&usize| {
+            let mark = self.marks.get(sent.dir, &sent.entries[**at].name);
+            mark.is_none_or(|mark| mark.failures == 0)
         };
-        let found = needed.iter().chain(&retouch).filter(|at| !failing(at)).count();
+        let found = needed.iter().chain(&retouch).filter(is_new).count();
         self.count_differences(found as u64);
         for at in superseded {
             let name = sent.entries[at].name.clone();
@@ -409,6 +413,15 @@ impl Session {
     pub(super) fn want_again(&mut self, want: Want) {
         self.wants_count += want.names.len();
         self.wants.push_front(want);
+    }
+
+    /// What was wanted is wanted no more: its directory is gone, or is listed anew elsewhere.
+    pub(super) fn want_dropped(&mut self, want: &Want) {
+        want.names.iter().for_each(|_| self.want_over(want.dir));
+        if want.counted {
+            self.tally.files_done += want.names.len() as u64;
+            self.tally.bytes_done += want.names.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        }
     }
 
     /// Whether wanted names are still to be sent: their directory is known, and was not displaced.

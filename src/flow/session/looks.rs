@@ -297,9 +297,9 @@ impl Session {
     ) {
         let dir = want.dir;
         let Seen::Names { sights, content } = seen else {
-            for (name, _) in want.names {
+            for (name, listed) in want.names {
                 self.want_over(dir);
-                self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+                self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
             }
             return;
         };
@@ -308,7 +308,7 @@ impl Session {
         for ((name, listed), (_, sight)) in want.names.into_iter().zip(sights) {
             let Sight::There { sighting, read } = sight else {
                 self.want_over(dir);
-                self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+                self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
                 kept.next(0, false);
                 continue;
             };
@@ -341,10 +341,19 @@ impl Session {
                     let draft = self.draft(op, &at, Errand::Want(counted));
                     drafts.push(draft);
                 }
-                None => self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO),
+                None => self.want_marked(dir, &name, counted, shared.now),
             }
         }
         self.post_ops(Lane::Backlog, drafts, kept.finish(), shared);
+    }
+
+    /// A wanted name is not what it was: it is a mark from now on, and no backlog any more.
+    fn want_marked(&mut self, dir: DirKey, name: &Name, counted: Option<u64>, now: Duration) {
+        if let Some(bytes) = counted {
+            self.tally.files_done += 1;
+            self.tally.bytes_done += bytes;
+        }
+        self.mark(dir, name, Hint::CONTENT, now, Duration::ZERO);
     }
 
     fn own_meta_seen(&mut self, dir: DirKey, stamp: Stamp, seen: Seen, shared: &mut Shared) {
@@ -363,12 +372,14 @@ impl Session {
         self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
     }
 
-    /// A directory is not where the map says: its name in the directory above is looked at.
+    /// A directory is not where the map says: its name, and those of all above it, are looked at,
+    /// for any of them may be the one that moved.
     pub(super) fn ask_place(&mut self, dir: DirKey, shared: &mut Shared) {
-        let place = shared.map.get(dir).and_then(|known| known.place().cloned());
-        if let Some((parent, name)) = place {
+        let places = shared.map.upwards(dir).filter_map(|at| shared.map.get(at)?.place().cloned());
+        for (parent, name) in places.collect::<Vec<_>>() {
             self.mark(parent, &name, Hint::META, shared.now, Duration::ZERO);
-        } else if dir == DirKey::ROOT {
+        }
+        if dir == DirKey::ROOT {
             let text = "The source's directory is no longer where it was: \
                         put it back, or end osync and start it again";
             shared.halted = Some(text.to_owned());

@@ -101,6 +101,8 @@ pub struct Session {
     doubt: u64,
     /// Directories clear at this number of doubt.
     clear_count: u64,
+    /// Files, and bytes of content in them, listed at this number of doubt.
+    census: (u64, u64),
     /// Directories to list, next one last.
     walk: Vec<DirKey>,
     /// Directories to list before all others.
@@ -156,6 +158,7 @@ impl Session {
             dirs: HashMap::new(),
             doubt: 0,
             clear_count: 0,
+            census: (0, 0),
             walk: Vec::new(),
             fresh: VecDeque::new(),
             recheck: None,
@@ -200,6 +203,7 @@ impl Session {
         self.stamps = Stamps::default();
         self.doubt += 1;
         self.clear_count = 0;
+        self.census = (0, 0);
         for state in self.dirs.values_mut() {
             let placed = state.placed && keep_places;
             *state = DirState { placed, ..DirState::default() };
@@ -303,6 +307,7 @@ impl Session {
     pub(super) fn raise_doubt(&mut self) {
         self.doubt += 1;
         self.clear_count = 0;
+        self.census = (0, 0);
         if self.active {
             self.push_walk(DirKey::ROOT);
         }

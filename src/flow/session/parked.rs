@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::flow::map::NotMovable;
 use crate::flow::marks::Hint;
 use crate::flow::session::changes::Change;
 use crate::flow::session::flights::{Draft, Errand};
@@ -152,12 +153,16 @@ impl Session {
             Some(key) if there == Some(key) => {}
             Some(key) => {
                 let from = shared.map.get(key).and_then(|known| known.place().cloned());
-                if let Ok(displaced) = shared.map.move_to(key, dir, name) {
-                    if let Some(lost) = displaced {
-                        shared.remove_dir(lost);
+                match shared.map.move_to(key, dir, name) {
+                    Ok(displaced) => {
+                        if let Some(lost) = displaced {
+                            shared.remove_dir(lost);
+                        }
+                        shared.arm_again(key);
+                        shared.changes.push_back(Change::Found { key, from });
                     }
-                    shared.arm_again(key);
-                    shared.changes.push_back(Change::Found { key, from });
+                    // The map is wrong about more than this: what is below is met anew.
+                    Err(NotMovable) => shared.remove_dir(key),
                 }
             }
             None => {

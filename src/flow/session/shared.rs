@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::flow::halves::Halves;
 use crate::flow::map::DirMap;
 use crate::flow::session::changes::Change;
+use crate::model::limits::FRESH_FILES_MAX;
 use crate::model::look::{DirAddress, LookId, LookJob, Task};
 use crate::model::message::Body;
 use crate::model::offer::Offer;
@@ -281,6 +282,3 @@ impl Shared {
         self.changes.pop_front()
     }
 }
-
-/// Names of files that the arming of a fresh directory brings at once, so that they go live.
-const FRESH_FILES_MAX: usize = 256;

@@ -59,9 +59,9 @@ impl DataHost {
         let end = End::Bound { candidates: Vec::new(), failures: 0 };
         let mut stream = Stream::new(&self.context, kind, lane, end)?;
         let door = self.access.open_door(epoch.0, sink);
-        curve::guard(&mut stream.socket, &self.keys, door.domain())?;
+        curve::guard(stream.socket.socket_mut(), &self.keys, door.domain())?;
         let range = self.ports.unwrap_or_else(|| PortRange::below_ephemeral(DATA_PORT_FIRST));
-        let port = ports::bind_free(&mut stream.socket, &self.address, range)?;
+        let port = ports::bind_free(stream.socket.socket_mut(), &self.address, range)?;
         Ok((stream, door, port))
     }
 }

@@ -47,10 +47,10 @@ impl DataPeer {
     fn open(&self, kind: zmq::SocketType, lane: Option<Lane>, port: u16) -> Result<Stream, Error> {
         let until = Instant::now() + Duration::from_millis(2 * HANDSHAKE_MS);
         let mut stream = Stream::new(&self.context, kind, lane, End::Connected { until })?;
-        curve::present(&stream.socket, &self.keys, &self.server)?;
+        curve::present(stream.socket.socket(), &self.keys, &self.server)?;
         let mut address = self.address;
         address.set_port(port);
-        sys::connect(&mut stream.socket, &format!("tcp://{address}"))
+        sys::connect(stream.socket.socket_mut(), &format!("tcp://{address}"))
             .map_err(|e| Error::Network(format!("Can't connect to {address}: {e}")))?;
         Ok(stream)
     }
@@ -109,6 +109,11 @@ impl ReportSender {
     /// When it refused, or could not be reached in time, or has gone.
     pub fn is_connected(&mut self) -> Result<bool, Lost> {
         self.stream.tend()
+    }
+
+    #[cfg(test)]
+    pub(super) fn send_raw(&mut self, frames: Vec<Vec<u8>>) -> Result<(), Lost> {
+        self.stream.send(frames, Duration::from_millis(SEND_MS))
     }
 
     /// Sends a report. Waits for the connection and for room, but not for ever.

@@ -16,7 +16,7 @@ use thiserror::Error as ThisError;
 use crate::error::Error;
 use crate::model::limits::{CANDIDATES_MAX, DATA_HWM, FRAME_BYTES_MAX, HANDSHAKE_MS};
 use crate::model::stamp::Lane;
-use crate::net::monitor::{Event, Failure, Monitor};
+use crate::net::monitor::{Event, Failure, Watched};
 use crate::net::{Context, Frame, affinity, millis, trouble};
 
 /// The stream has ended and the epoch with it; the words say why.
@@ -50,8 +50,7 @@ enum End {
 
 /// A socket with its monitor, and what is known of the other end.
 struct Stream {
-    socket: zmq::Socket,
-    monitor: Monitor,
+    socket: Watched,
     /// For people: "the live lane", "the reports".
     name: &'static str,
     end: End,
@@ -85,18 +84,18 @@ impl Stream {
             socket.set_tcp_keepalive_cnt(3)
         };
         set().map_err(|e| trouble("Can't set up a data socket", e))?;
-        let monitor = Monitor::new(context, &socket)?;
+        let socket = Watched::new(context, socket)?;
         let name = match lane {
             Some(Lane::Live) => "The live lane",
             Some(Lane::Backlog) => "The backlog lane",
             None => "The stream of reports",
         };
-        Ok(Stream { socket, monitor, name, end, standing: Standing::Waiting })
+        Ok(Stream { socket, name, end, standing: Standing::Waiting })
     }
 
     /// Reads what has happened; true once both ends have shaken hands.
     fn tend(&mut self) -> Result<bool, Lost> {
-        while let Some(event) = self.monitor.next() {
+        while let Some(event) = self.socket.next() {
             let down = match &mut self.end {
                 End::Bound { candidates, failures } => {
                     let up = self.standing == Standing::Up;
@@ -133,7 +132,7 @@ impl Stream {
     fn wait(&mut self, what: zmq::PollEvents, deadline: Instant) -> Result<bool, Lost> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut items = [self.socket.as_poll_item(what), self.monitor.poll_item()];
+            let mut items = [self.socket.socket().as_poll_item(what), self.socket.poll_item()];
             match zmq::poll(&mut items, millis(left.min(self.patience()))) {
                 Ok(_) | Err(zmq::Error::EINTR) => {}
                 Err(e) => return Err(Lost(format!("{}: {e}", self.name))),
@@ -163,7 +162,7 @@ impl Stream {
     fn take(&mut self, most: usize) -> Result<Option<Vec<Frame>>, Lost> {
         let mut frames = Vec::with_capacity(most);
         loop {
-            match self.socket.recv_msg(zmq::DONTWAIT) {
+            match self.socket.socket().recv_msg(zmq::DONTWAIT) {
                 Ok(frame) => frames.push(Frame(frame)),
                 Err(zmq::Error::EINTR) => continue,
                 Err(zmq::Error::EAGAIN) => return Ok(None),
@@ -208,7 +207,7 @@ impl Stream {
 
     fn send_frame(&mut self, frame: zmq::Message, more: i32) -> Result<(), Lost> {
         // The socket has just said that there is room, and only this thread sends on it.
-        match self.socket.send(frame, more | zmq::DONTWAIT) {
+        match self.socket.socket().send(frame, more | zmq::DONTWAIT) {
             Ok(()) => Ok(()),
             Err(e) => {
                 self.lose(format!("{}: a message could not be sent ({e})", self.name));
@@ -242,7 +241,8 @@ fn heed_bound(event: &Event, candidates: &mut Vec<i32>, failures: &mut u32, up: 
             };
             let alone = candidates.len() == 1;
             candidates.swap_remove(place);
-            let strangers = std::mem::replace(failures, failures.saturating_sub(1));
+            let strangers = *failures;
+            *failures = if candidates.is_empty() { 0 } else { failures.saturating_sub(1) };
             up && alone && strangers == 0
         }
         _ => false,
@@ -258,8 +258,192 @@ fn heed_connected(event: &Event, name: &str) -> Option<String> {
             "the source refused the connection: its epoch is over, or another sink took the place"
         }
         Event::HandshakeFailed(Failure::Mechanism) => "what listens on the data port is no osync",
-        Event::HandshakeFailed(_) => "the handshake on the data port failed",
+        Event::HandshakeFailed(failure) => {
+            tracing::debug!(?failure, "A handshake on a data port failed");
+            "the connection to the source ended before the handshake did"
+        }
         _ => return None,
     };
     Some(format!("{name}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::connected::DataPeer;
+    use super::*;
+    use crate::model::key::PublicKey;
+    use crate::model::message::{Body, Report};
+    use crate::model::stamp::{Epoch, Stamp};
+    use crate::net::curve::KeyPair;
+    use crate::net::rig::{LONG, Rig, until};
+    use crate::wire::data::Header;
+
+    fn header(lane: Lane, sequence: u64) -> Header {
+        Header {
+            epoch: Epoch(1),
+            lane,
+            sequence,
+            watermark: Stamp(0),
+            body: Body::Chunk { transfer: 1, offset: 0 },
+        }
+    }
+
+    fn peer(rig: &Rig, keys: &KeyPair) -> DataPeer {
+        DataPeer {
+            context: Context::new().unwrap(),
+            keys: keys.clone(),
+            server: rig.source.public,
+            address: "127.0.0.1:1".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn messages_and_reports_go_round() {
+        let rig = Rig::new();
+        let (host, peer) = (rig.data_host(), peer(&rig, &rig.sink));
+        for lane in Lane::ALL {
+            let mut sender = host.lane(Epoch(1), lane, rig.sink.public).unwrap();
+            assert_eq!(sender.is_connected(), Ok(false));
+            let mut receiver = peer.lane(lane, sender.port()).unwrap();
+            let content: Vec<u8> = (0..=255).cycle().take(512 * 1024).collect();
+            for sequence in 1..=20 {
+                sender.send(&header(lane, sequence), Some(content.clone())).unwrap();
+            }
+            sender.send(&header(lane, 21), None).unwrap();
+            for sequence in 1..=20 {
+                let (got, frame) = receiver.recv(LONG).unwrap().unwrap();
+                assert_eq!(got, header(lane, sequence));
+                assert!(frame.unwrap()[..] == content[..]);
+            }
+            let (_, frame) = receiver.recv(LONG).unwrap().unwrap();
+            assert!(frame.is_none());
+            assert_eq!(receiver.recv(Duration::ZERO).unwrap().map(|_| ()), None);
+            assert_eq!((sender.is_connected(), receiver.is_connected()), (Ok(true), Ok(true)));
+        }
+        let mut receiver = host.reports(Epoch(1), rig.sink.public).unwrap();
+        let mut sender = peer.reports(receiver.port()).unwrap();
+        let report = Report {
+            epoch: Epoch(1),
+            number: 1,
+            answers: Vec::new(),
+            durable_through: 0,
+            barrier: 0,
+        };
+        sender.send(&report).unwrap();
+        assert_eq!(receiver.recv(LONG).unwrap(), Some(report));
+    }
+
+    #[test]
+    fn one_key_and_one_connection() {
+        let rig = Rig::new();
+        let thief = KeyPair::generate().unwrap();
+        rig.gatekeeper.access().admit(thief.public);
+        let mut sender = rig.data_host().lane(Epoch(1), Lane::Live, rig.sink.public).unwrap();
+        let lane = |keys: &KeyPair| peer(&rig, keys).lane(Lane::Live, sender.port()).unwrap();
+        let refused = |receiver: &mut connected::LaneReceiver| {
+            let lost = receiver.recv(LONG).map(|_| ()).unwrap_err();
+            assert!(lost.0.contains("refused"), "{lost}");
+        };
+        refused(&mut lane(&thief));
+        let mut receiver = lane(&rig.sink);
+        until(|| receiver.is_connected().unwrap());
+        let mut second = lane(&rig.sink);
+        refused(&mut second);
+        refused(&mut lane(&thief));
+        drop(second);
+        // Neither the stranger's nor the second one's end is taken for the sink's.
+        for sequence in 1..=10 {
+            sender.send(&header(Lane::Live, sequence), None).unwrap();
+            assert_eq!(receiver.recv(LONG).unwrap().unwrap().0.sequence, sequence);
+        }
+        drop(receiver);
+        until(|| sender.is_connected().is_err());
+    }
+
+    #[test]
+    fn a_lost_peer_is_noticed_at_both_ends() {
+        let rig = Rig::new();
+        let (host, peer) = (rig.data_host(), peer(&rig, &rig.sink));
+        let mut sender = host.lane(Epoch(1), Lane::Backlog, rig.sink.public).unwrap();
+        let mut receiver = peer.lane(Lane::Backlog, sender.port()).unwrap();
+        sender.send(&header(Lane::Backlog, 1), Some(vec![7; 100])).unwrap();
+        until(|| receiver.is_connected().unwrap());
+        drop(sender);
+        // What was there is handed out, and only then is the loss told.
+        let mut got = 0;
+        let lost = loop {
+            match receiver.recv(LONG) {
+                Ok(message) => got += usize::from(message.is_some()),
+                Err(lost) => break lost,
+            }
+        };
+        assert!(got <= 1 && lost.0.contains("lost"), "{got} {lost}");
+
+        let mut reports = host.reports(Epoch(1), rig.sink.public).unwrap();
+        let mut reporter = peer.reports(reports.port()).unwrap();
+        until(|| reports.is_connected().unwrap() && reporter.is_connected().unwrap());
+        drop(reporter);
+        assert!(reports.recv(LONG).unwrap_err().0.contains("gone"));
+        let mut sender = host.lane(Epoch(1), Lane::Live, rig.sink.public).unwrap();
+        let receiver = peer.lane(Lane::Live, sender.port()).unwrap();
+        until(|| sender.is_connected().unwrap());
+        drop(receiver);
+        until(|| sender.is_connected().is_err());
+        assert!(sender.send(&header(Lane::Live, 1), None).is_err());
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_is_lost() {
+        let rig = Rig::new();
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut receiver = peer(&rig, &rig.sink).lane(Lane::Live, closed.port()).unwrap();
+        let lost = receiver.recv(LONG).map(|_| ()).unwrap_err();
+        assert!(lost.0.contains("firewall"), "{lost}");
+    }
+
+    #[test]
+    fn the_other_lane_and_rubbish_are_refused() {
+        let rig = Rig::new();
+        let (host, peer) = (rig.data_host(), peer(&rig, &rig.sink));
+        let mut sender = host.lane(Epoch(1), Lane::Live, rig.sink.public).unwrap();
+        let mut receiver = peer.lane(Lane::Live, sender.port()).unwrap();
+        sender.send(&header(Lane::Backlog, 1), None).unwrap();
+        assert!(receiver.recv(LONG).is_err());
+        // A stream that is lost stays lost.
+        assert!(receiver.is_connected().is_err());
+
+        let mut reports = host.reports(Epoch(1), rig.sink.public).unwrap();
+        let mut reporter = peer.reports(reports.port()).unwrap();
+        reporter.send_raw(vec![b"rubbish".to_vec()]).unwrap();
+        assert!(reports.recv(LONG).unwrap_err().0.contains("malformed"));
+    }
+
+    #[test]
+    fn a_range_without_a_free_port_is_a_sentence() {
+        let rig = Rig::new();
+        let mut host = rig.data_host();
+        let first = host.lane(Epoch(1), Lane::Live, PublicKey([0; 32])).unwrap();
+        host.ports = Some(first.port().to_string().parse().unwrap());
+        let full = host.lane(Epoch(1), Lane::Backlog, PublicKey([0; 32]));
+        let sentence = full.err().unwrap().to_string();
+        assert!(sentence.contains("--data-ports"), "{sentence}");
+    }
+
+    #[test]
+    fn strangers_at_the_door_are_told_apart() {
+        let (mut candidates, mut failures) = (Vec::new(), 0);
+        let mut heed = |event, up| heed_bound(&event, &mut candidates, &mut failures, up);
+        let failed = || Event::HandshakeFailed(Failure::CutShort);
+        // One that fails before the sink comes, then the sink alone.
+        assert!(!heed(Event::Accepted(5), false));
+        assert!(!heed(failed(), false));
+        assert!(!heed(Event::Disconnected(5), false));
+        assert!(!heed(Event::Accepted(5), false));
+        assert!(!heed(Event::HandshakeSucceeded, false));
+        // Strangers that come later are none of the candidates.
+        assert!(!heed(Event::Accepted(6), true));
+        assert!(!heed(failed(), true));
+        assert!(!heed(Event::Disconnected(6), true));
+        assert!(heed(Event::Disconnected(5), true));
+    }
 }

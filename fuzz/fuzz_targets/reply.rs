@@ -1,0 +1,14 @@
+//! Any bytes as a reply: refused in words, or read, written and read the same.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use osync::wire::codec::{decode_envelope, encode_envelope};
+use osync::wire::command::Reply;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(value) = decode_envelope::<Reply>(bytes) {
+        let again = encode_envelope(value.clone()).expect("What was read can be written");
+        assert_eq!(decode_envelope::<Reply>(&again).expect("What was written can be read"), value);
+    }
+});

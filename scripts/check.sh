@@ -1,0 +1,53 @@
+#!/bin/bash
+# All checks, in the order of their speed; CI runs this and nothing else. Ends with the summary of
+# the tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '== %s\n' "$*" >&2; }
+
+say "format"
+cargo fmt --check
+
+say "figures"
+if command -v plantuml >/dev/null; then
+    scripts/uml.sh --check
+elif [ "${CI:-}" = true ]; then
+    echo "check.sh: plantuml is missing, and CI has to check the figures" >&2
+    exit 1
+else
+    echo "plantuml is not installed: the figures are not checked" >&2
+fi
+
+say "scripts"
+for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+
+say "lints"
+cargo clippy --locked --all-targets -- -D warnings
+
+say "documentation"
+RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
+    cargo doc --locked --no-deps --document-private-items --quiet
+
+# A full disk needs a small one to fill: only root may mount it, and not in every container.
+can_mount() {
+    [ "$(id -u)" = 0 ] || return 1
+    local probe
+    probe=$(mktemp -d)
+    local can=1
+    if mount -t tmpfs -o size=64k osync-probe "$probe" 2>/dev/null; then
+        umount "$probe"
+        can=0
+    fi
+    rmdir "$probe"
+    return "$can"
+}
+if can_mount; then
+    say "tests that need root"
+    cargo test --locked --test runner -- --ignored needs_root
+else
+    say "no tmpfs can be mounted here: the test of a full disk is left out"
+fi
+
+say "tests"
+cargo test --locked

@@ -1,0 +1,354 @@
+//! The command line: typed arguments, as given. Pure: nothing here reads the disk, the
+//! environment or a clock. What they mean together is settled in `resolve`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use osync::config::{Address, MaxDelete, PortRange, WatchKind};
+use osync::model::key::PublicKey;
+
+use crate::parse;
+
+const AFTER_HELP: &str = "\
+On the old host:  osync source /data
+On the new host:  osync sink oldhost:9753 /backup
+When people may be locked out for some seconds, on either host:  osync cutover DIR
+
+Exit codes: 0 finished and equal; 1 failed; 2 wrong usage; 3 finished, with problems that the
+report lists; 4 refused (key, version, lock); 5 not finished, the pair can go on; 130 interrupted,
+resumable";
+
+/// Moves a pool of many million files to a new host while people keep working on it
+#[derive(Debug, Parser)]
+#[command(name = "osync", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Where the log goes.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Where the log goes, and how much of it.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Append the log to this file instead of standard error
+    #[arg(long, value_name = "FILE", global = true)]
+    pub log_file: Option<PathBuf>,
+    /// Log more; twice for still more (RUST_LOG goes before it)
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Offer a directory to sinks: run this on the old host
+    Source(SourceArgs),
+    /// Make a directory equal to a source's and keep it so: run this on the new host
+    Sink(SinkArgs),
+    /// Run both operators in one process, for two directories of one host
+    Local(LocalArgs),
+    /// End a running pair: drain, sweep, report; follows until it has ended
+    Cutover(CutoverArgs),
+    /// Show how a running operator stands
+    Status(StatusArgs),
+    /// Change a running operator
+    Set(SetArgs),
+    /// Prove everything again (not in this version yet)
+    Verify(VerifyArgs),
+    /// Print the root hash of a tree (not in this version yet)
+    Digest(DigestArgs),
+    /// Manage the keys of this host
+    Key(KeyArgs),
+    /// Print the manual page
+    #[command(hide = true)]
+    Man(ManArgs),
+    /// Print completions for a shell
+    #[command(hide = true)]
+    Completions(CompletionsArgs),
+}
+
+/// Options of every operator.
+#[derive(Debug, Args)]
+pub struct CommonArgs {
+    /// Keep keys and ledgers here [default: /var/lib/osync for root, else
+    /// $XDG_STATE_HOME/osync]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Write a report in JSON here at the end, however it ends
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Print one JSON object a line on standard output: state changes, progress each second
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `osync source`.
+#[derive(Debug, Args)]
+pub struct SourceArgs {
+    /// The directory to offer
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// What a source may be told.
+    #[command(flatten)]
+    pub options: SourceOptions,
+    /// What every operator may be told.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What a source may be told.
+#[derive(Debug, Args)]
+pub struct SourceOptions {
+    /// Listen for sinks on this port; 0 for a free one [default: 9753; 0 for `osync local`]
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+    /// Listen on this address only [default: all; loopback for `osync local`]
+    #[arg(long, value_name = "ADDR", value_parser = parse::bind)]
+    pub bind: Option<IpAddr>,
+    /// Take the ports for data from this range, three for each sink [default: free ones from 9754
+    /// up]
+    #[arg(long, value_name = "A-B", value_parser = parse::ports)]
+    pub data_ports: Option<PortRange>,
+    /// Write the invite here (0600) once sinks can connect
+    #[arg(long, value_name = "FILE")]
+    pub invite_file: Option<PathBuf>,
+    /// Watch for changes by this means: auto or inotify
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = parse::watch)]
+    pub watch: WatchKind,
+    /// Halt removals, and wait for a person, beyond this many names or this share of the pool
+    /// [default: half of a pool of more than 1,000]
+    #[arg(long, value_name = "N|N%", value_parser = parse::max_delete)]
+    pub max_delete: Option<MaxDelete>,
+}
+
+/// `osync sink`.
+#[derive(Debug, Args)]
+pub struct SinkArgs {
+    /// Where the source listens; the port is 9753 if left out, an IPv6 address wears brackets
+    #[arg(value_name = "HOST:PORT", value_parser = parse::address)]
+    pub source: Address,
+    /// The directory that is to become equal to the source's
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Give this invite of the source, needed once [env: OSYNC_INVITE]
+    #[arg(long, value_name = "INVITE", conflicts_with = "invite_file")]
+    pub invite: Option<String>,
+    /// Read the invite from this file
+    #[arg(long, value_name = "FILE")]
+    pub invite_file: Option<PathBuf>,
+    /// What a sink may be told.
+    #[command(flatten)]
+    pub options: SinkOptions,
+    /// What every operator may be told.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// What a sink may be told.
+#[derive(Debug, Args)]
+pub struct SinkOptions {
+    /// Remove here: never anything; live, what the source once offered and has no more; all,
+    /// foreign names too
+    #[arg(long, value_name = "WHAT", default_value = "live")]
+    pub delete: Delete,
+    /// End by itself when all that changed until the backlog emptied is settled
+    #[arg(long)]
+    pub once: bool,
+    /// End after this long in all, finished or not (exit 5 if not)
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds)]
+    pub timeout: Option<Duration>,
+    /// Fail if the first connection takes longer
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value = "30")]
+    pub connect_timeout: Duration,
+}
+
+/// What may be removed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Delete {
+    // No doc comments: clap would print them as a list of their own.
+    Never,
+    Live,
+    All,
+}
+
+/// `osync local`.
+#[derive(Debug, Args)]
+pub struct LocalArgs {
+    /// The directory to copy from
+    #[arg(value_name = "SRC")]
+    pub from: PathBuf,
+    /// The directory that is to become equal to it
+    #[arg(value_name = "DST")]
+    pub to: PathBuf,
+    /// What a source may be told.
+    #[command(flatten)]
+    pub source: SourceOptions,
+    /// What a sink may be told.
+    #[command(flatten)]
+    pub sink: SinkOptions,
+    /// Taken for the sake of scripts; both operators know each other here
+    #[arg(long, value_name = "INVITE", hide = true)]
+    pub invite: Option<String>,
+    /// What every operator may be told.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `osync cutover`.
+#[derive(Debug, Args)]
+pub struct CutoverArgs {
+    /// The directory of the source or of the sink
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Only tell what is left to do and how long it may take
+    #[arg(long)]
+    pub plan: bool,
+    /// The sink meant, by its key, at a source with several
+    #[arg(long, value_name = "KEY")]
+    pub sink: Option<String>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `osync status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The directory of the source or of the sink
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Go on: once a second, until the operator ends
+    #[arg(long)]
+    pub watch: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `osync set`.
+#[derive(Debug, Args)]
+#[command(after_help = "Settings of this version:\n  resume=yes  go on after a halt of removals")]
+pub struct SetArgs {
+    /// The directory of the source or of the sink
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// What to change, and to what
+    #[arg(value_name = "NAME=VALUE", required = true, value_parser = parse::setting)]
+    pub settings: Vec<(String, String)>,
+}
+
+/// `osync verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The directory of the source or of the sink
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Read everything from the disk again
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// `osync digest`.
+#[derive(Debug, Args)]
+pub struct DigestArgs {
+    /// The tree
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+/// `osync key`.
+#[derive(Debug, Args)]
+pub struct KeyArgs {
+    /// Keep keys here [default: /var/lib/osync for root, else $XDG_STATE_HOME/osync]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub state: Option<PathBuf>,
+    /// What to do with the keys.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// What to do with the keys.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyCommand {
+    /// Print the public keys of this host; made if there are none yet
+    Show,
+    /// Make new keys; peers that know the old ones have to be told
+    New {
+        /// Only the key of this operator
+        #[arg(value_name = "ROLE")]
+        role: Option<RoleWord>,
+    },
+    /// Let a sink with this public key have a directory, without an invite
+    Authorise {
+        /// The sink's public key, as `osync key show` prints it there
+        #[arg(value_name = "KEY")]
+        key: PublicKey,
+        /// The directory that it may have
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Take that right back
+    Revoke {
+        /// The sink's public key
+        #[arg(value_name = "KEY")]
+        key: PublicKey,
+        /// Only this directory, not all that it may have
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// List the sinks that are authorised and the sources that are known
+    List,
+}
+
+/// An operator, as a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RoleWord {
+    // No doc comments: clap would print them as a list of their own.
+    Source,
+    Sink,
+}
+
+impl RoleWord {
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            RoleWord::Source => "source",
+            RoleWord::Sink => "sink",
+        }
+    }
+}
+
+/// `osync man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page for each command into this directory instead
+    #[arg(value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
+/// `osync completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,502 @@
+//! The sink's half of the init phase: find the source, be introduced, register, be ready.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::model::key::PublicKey;
+use crate::model::limits::{CALL_MS, RETRY_MS_MAX, RETRY_MS_MIN};
+use crate::model::stamp::Epoch;
+use crate::net::Context;
+use crate::net::client::{CallError, CommandClient};
+use crate::net::curve::KeyPair;
+use crate::net::stream::connected::DataPeer;
+use crate::state::dir::StateDir;
+use crate::state::epochs::EpochStore;
+use crate::state::invite::Invite;
+use crate::state::keys::KeyRole;
+use crate::state::unix_now;
+use crate::wire::command::{Refusal, Registered, Registration, Reply, Request};
+
+/// How often a wait looks whether it is to stop.
+const STOP_EVERY: Duration = Duration::from_millis(50);
+/// How long one command may take.
+const CALL: Duration = Duration::from_millis(CALL_MS);
+
+/// All that a sink needs to register, again and again.
+pub struct Registrar {
+    /// The network of the sink.
+    pub context: Context,
+    /// What it remembers.
+    pub state: StateDir,
+    /// Its own key.
+    pub keys: KeyPair,
+    /// The source's host, as the person wrote it.
+    pub host: String,
+    /// The source's port.
+    pub port: u16,
+    /// The sink's (resolved) directory.
+    pub directory: PathBuf,
+    /// An invite, if one was given. It is of no account once the source knows the sink.
+    pub invite: Option<Invite>,
+    /// After this long the first registration is given up.
+    pub connect_timeout: Duration,
+}
+
+/// A registration that was granted.
+pub struct Session {
+    /// For the heartbeats and all that follows.
+    pub client: CommandClient,
+    /// The epoch and its ports.
+    pub registered: Registered,
+    /// For the data sockets, which the threads that use them connect.
+    pub peer: DataPeer,
+}
+
+/// Why a try has not led to a session.
+enum Setback {
+    /// The gatekeeper does not know the key that was shown.
+    Stranger,
+    /// Trying again is of no use.
+    Final(Error),
+    /// It may go better next time, but for the first registration it need not.
+    Doubtful(Error),
+    /// It may go better next time.
+    Passing(String),
+}
+
+impl From<CallError> for Setback {
+    fn from(error: CallError) -> Setback {
+        match error {
+            CallError::NotAuthorised(_) => Setback::Stranger,
+            CallError::TimedOut(text) => Setback::Passing(text),
+            CallError::Version { .. } => Setback::Final(error.into()),
+            other => Setback::Doubtful(other.into()),
+        }
+    }
+}
+
+impl From<Reply> for Setback {
+    fn from(reply: Reply) -> Setback {
+        match reply {
+            Reply::Refused { code, text } => match code {
+                Refusal::Busy | Refusal::Stale => Setback::Passing(text),
+                Refusal::Version | Refusal::Key => Setback::Final(Error::Refused(text)),
+                Refusal::Malformed => Setback::Final(Error::Protocol(text)),
+            },
+            _ => Setback::Doubtful(unexpected()),
+        }
+    }
+}
+
+impl Registrar {
+    /// Registers, with growing pauses between the tries; none if `stop` has said so meanwhile.
+    ///
+    /// The nonce and the last epoch are filled in here. The `first` registration of a run is
+    /// given up after the connect time-out; later ones are tried for ever. The granted epoch is
+    /// remembered on disk before this returns.
+    ///
+    /// # Errors
+    /// When the source refuses this sink, speaks another version or, the first time, can't be
+    /// reached in time.
+    pub fn register(
+        &self,
+        mut registration: Registration,
+        first: bool,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<Session>, Error> {
+        let server = self.server_key()?;
+        let epochs = EpochStore::new(&self.state, KeyRole::Sink, &self.directory);
+        registration.nonce = draw_nonce()?;
+        registration.last_epoch = epochs.last()?;
+        let deadline = Instant::now() + self.connect_timeout;
+        let mut pause = Duration::from_millis(RETRY_MS_MIN);
+        let mut said = String::new();
+        while !stop() {
+            let why = match self.attempt(server, &registration, stop) {
+                Ok(session) => {
+                    self.settle(&session, server, &epochs, registration.last_epoch)?;
+                    return Ok(Some(session));
+                }
+                Err(Setback::Stranger) => return Err(self.unknown_here()),
+                Err(Setback::Final(error)) => return Err(error),
+                Err(Setback::Doubtful(error)) if first => return Err(error),
+                Err(Setback::Doubtful(error)) => error.to_string(),
+                Err(Setback::Passing(why)) => why,
+            };
+            if first && !stop() && Instant::now() + pause >= deadline {
+                return Err(Error::TimedOut(why));
+            }
+            if why != said {
+                tracing::warn!("Not registered yet, trying again: {why}");
+                said = why;
+            }
+            rest(pause, stop);
+            pause = (pause * 2).min(Duration::from_millis(RETRY_MS_MAX));
+        }
+        Ok(None)
+    }
+
+    /// The key that the source must have: the invite's, or the one it is known by.
+    fn server_key(&self) -> Result<PublicKey, Error> {
+        if let Some(invite) = &self.invite {
+            return Ok(invite.server);
+        }
+        let known = self.state.source_key(&self.directory, &self.host, self.port)?;
+        known.ok_or_else(|| {
+            Error::Refused(format!(
+                "This host does not know the source at {} port {}: give the invite that \
+                 \"osync source\" prints there, with --invite or --invite-file",
+                self.host, self.port
+            ))
+        })
+    }
+
+    /// Remembers whom we have met, and the epoch, before either is relied on.
+    fn settle(
+        &self,
+        session: &Session,
+        server: PublicKey,
+        epochs: &EpochStore,
+        last: Epoch,
+    ) -> Result<(), Error> {
+        let epoch = session.registered.epoch;
+        if epoch <= last {
+            return Err(Error::Protocol(format!(
+                "The source at {} granted epoch {}, but this sink has seen {} before",
+                self.host, epoch.0, last.0
+            )));
+        }
+        epochs.saw(epoch)?;
+        self.state.remember_source(&self.directory, &self.host, self.port, server, unix_now())
+    }
+
+    fn attempt(
+        &self,
+        server: PublicKey,
+        registration: &Registration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Session, Setback> {
+        match (self.ask(server, registration, stop), &self.invite) {
+            (Err(Setback::Stranger), Some(invite)) => {
+                self.introduce(invite, stop)?;
+                self.ask(server, registration, stop)
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Registers with this sink's own key.
+    fn ask(
+        &self,
+        server: PublicKey,
+        registration: &Registration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Session, Setback> {
+        let mut client = self.connect(server, &self.keys)?;
+        let request = Request::Register(registration.clone());
+        match client.call_unless(&request, self.call_time(), stop)? {
+            Reply::Registered(registered) => {
+                let peer = DataPeer {
+                    context: self.context.clone(),
+                    keys: self.keys.clone(),
+                    server,
+                    address: client.address(),
+                };
+                Ok(Session { client, registered, peer })
+            }
+            other => Err(other.into()),
+        }
+    }
+
+    /// Hands over this sink's own key, with the key of the invite.
+    fn introduce(&self, invite: &Invite, stop: &dyn Fn() -> bool) -> Result<(), Setback> {
+        let one_time = KeyPair::from_secret(invite.one_time.clone()).map_err(Setback::Final)?;
+        let mut client = self.connect(invite.server, &one_time)?;
+        let public_key = self.keys.public.as_bytes().to_vec();
+        let request = Request::Introduce { public_key };
+        match client.call_unless(&request, self.call_time(), stop) {
+            Ok(Reply::Introduced) => Ok(()),
+            Ok(other) => Err(other.into()),
+            Err(CallError::NotAuthorised(place)) => Err(Setback::Final(Error::Refused(format!(
+                "The source at {place} knows neither this sink nor its invite: it may be for \
+                 another directory, or have expired (one is good for a day); take the one that \
+                 \"osync source\" prints when it is started again"
+            )))),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How long one command may take: not longer than the person will wait for all of them.
+    fn call_time(&self) -> Duration {
+        CALL.min(self.connect_timeout)
+    }
+
+    fn connect(&self, server: PublicKey, own: &KeyPair) -> Result<CommandClient, CallError> {
+        CommandClient::connect(&self.context, &self.host, self.port, &server, own)
+    }
+
+    fn unknown_here(&self) -> Error {
+        Error::Refused(format!(
+            "The source at {} port {} does not know this sink: give the invite that \
+             \"osync source\" prints there, with --invite or --invite-file, or authorise this \
+             sink's key there: {}",
+            self.host, self.port, self.keys.public
+        ))
+    }
+}
+
+impl Session {
+    /// Asks until the source is ready too, once the data sockets are connected; false if `stop`
+    /// has said so meanwhile.
+    ///
+    /// # Errors
+    /// When the source is not ready in time, or has dropped the epoch.
+    pub fn ensure_readiness(
+        &mut self,
+        patience: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<bool, Error> {
+        let deadline = Instant::now() + patience;
+        let request = Request::EnsureReadiness { epoch: self.registered.epoch };
+        while !stop() {
+            match self.client.call_unless(&request, CALL, stop) {
+                Err(CallError::TimedOut(_)) if stop() => break,
+                reply => match reply? {
+                    Reply::Ready => return Ok(true),
+                    Reply::NotYet if Instant::now() < deadline => rest(STOP_EVERY, stop),
+                    Reply::NotYet => {
+                        return Err(Error::TimedOut(
+                            "The source was not ready in time: can its data ports be reached?"
+                                .into(),
+                        ));
+                    }
+                    Reply::Refused { text, .. } => return Err(Error::Network(text)),
+                    _ => return Err(unexpected()),
+                },
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn unexpected() -> Error {
+    Error::Protocol("The source's reply does not fit the request".into())
+}
+
+fn draw_nonce() -> Result<u64, Error> {
+    getrandom::u64().map_err(|e| Error::Network(format!("Can't draw a random number: {e}")))
+}
+
+/// Waits, but not when it is to stop.
+fn rest(pause: Duration, stop: &dyn Fn() -> bool) {
+    let end = Instant::now() + pause;
+    while !stop() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::sleep(left.min(STOP_EVERY));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread::{self, JoinHandle};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::model::session::{Credit, DeletePolicy};
+    use crate::net::service::{Call, refusal};
+    use crate::phases::init::own_keys;
+    use crate::phases::init::source::{Declined, PreparedService};
+    use crate::wire::command::Abilities;
+
+    const DATA: &str = "/data";
+    const GOES_ON: &dyn Fn() -> bool = &|| false;
+
+    /// A source that grants epochs and does nothing else.
+    struct Source {
+        stop: Arc<AtomicBool>,
+        thread: Option<JoinHandle<PreparedService>>,
+        port: u16,
+        invite: Invite,
+    }
+
+    impl Source {
+        fn start(base: &TempDir) -> Source {
+            let state = StateDir::open(Some(&base.path().join("source"))).unwrap();
+            let mut prepared =
+                PreparedService::prepare(&state, DATA.as_ref(), "127.0.0.1", 0).unwrap();
+            let port = prepared.service.port();
+            let invite = prepared.doorkeeper.issue_invite(&prepared.keys).unwrap();
+            let stop = Arc::new(AtomicBool::new(false));
+            let thread = thread::spawn({
+                let stop = stop.clone();
+                move || {
+                    let epochs = EpochStore::new(&state, KeyRole::Source, DATA.as_ref());
+                    while !stop.load(Ordering::Acquire) {
+                        let call = prepared.service.recv(Duration::from_millis(20)).unwrap();
+                        prepared.doorkeeper.tend().unwrap();
+                        if let Some(call) = call {
+                            let reply = answer(&mut prepared, &call, &epochs);
+                            prepared.service.reply(&call.routing, &reply).unwrap();
+                        }
+                    }
+                    prepared
+                }
+            });
+            Source { stop, thread: Some(thread), port, invite }
+        }
+
+        fn finish(mut self) {
+            self.stop.store(true, Ordering::Release);
+            self.thread.take().unwrap().join().unwrap();
+        }
+    }
+
+    fn answer(source: &mut PreparedService, call: &Call, epochs: &EpochStore) -> Reply {
+        let grant = |registration: &Registration, _| {
+            if registration.host == "unwelcome" {
+                let text = "Another sink is at work".to_owned();
+                return Err(Declined { code: Refusal::Busy, text });
+            }
+            Ok(Registered {
+                epoch: epochs.next(registration.last_epoch).unwrap(),
+                data_ports: [1, 2],
+                report_port: 3,
+                directory: DATA.into(),
+                program: "test".into(),
+                warnings: Vec::new(),
+            })
+        };
+        match &call.request {
+            Ok(Request::Introduce { public_key }) => {
+                source.doorkeeper.introduce(call.peer, &call.address, public_key)
+            }
+            Ok(Request::Register(registration)) => {
+                source.doorkeeper.register(call.peer, registration, grant)
+            }
+            Ok(Request::EnsureReadiness { .. }) => Reply::Ready,
+            Ok(_) => Reply::NotYet,
+            Err(error) => refusal(error),
+        }
+    }
+
+    fn registrar(base: &TempDir, name: &str, port: u16, invite: Option<Invite>) -> Registrar {
+        let state = StateDir::open(Some(&base.path().join(name))).unwrap();
+        Registrar {
+            context: Context::new().unwrap(),
+            keys: own_keys(&state, KeyRole::Sink).unwrap(),
+            state,
+            host: "127.0.0.1".into(),
+            port,
+            directory: "/backup".into(),
+            invite,
+            connect_timeout: Duration::from_secs(10),
+        }
+    }
+
+    fn registration(host: &str) -> Registration {
+        let credit = Credit { bytes: 1, messages: 1 };
+        Registration {
+            nonce: 0,
+            program: "test".into(),
+            host: host.into(),
+            directory: b"/backup".to_vec(),
+            root_id: "root".into(),
+            last_epoch: Epoch(0),
+            credit: [credit, credit],
+            delete: DeletePolicy::Live,
+            abilities: Abilities { owners: false, staging_name: ".osync-staging-0".into() },
+            ending: None,
+        }
+    }
+
+    fn join(registrar: &Registrar) -> Result<Session, Error> {
+        registrar.register(registration("new"), true, GOES_ON).map(Option::unwrap)
+    }
+
+    fn refused(registrar: &Registrar) -> String {
+        match join(registrar) {
+            Err(Error::Refused(text)) => text,
+            Err(other) => panic!("{other}"),
+            Ok(_) => panic!("let in"),
+        }
+    }
+
+    #[test]
+    fn an_invite_opens_the_door_once() {
+        let base = tempfile::tempdir().unwrap();
+        let source = Source::start(&base);
+        let invite = Some(source.invite.clone());
+        let mut sink = registrar(&base, "sink", source.port, invite.clone());
+        let mut session = join(&sink).unwrap();
+        assert_eq!(session.registered.epoch, Epoch(1));
+        assert!(session.ensure_readiness(Duration::from_secs(5), GOES_ON).unwrap());
+        // The same sink again, with the invite that is of no account now, and without.
+        assert_eq!(join(&sink).unwrap().registered.epoch, Epoch(2));
+        sink.invite = None;
+        assert_eq!(join(&sink).unwrap().registered.epoch, Epoch(3));
+        // Anybody else.
+        let mut thief = registrar(&base, "thief", source.port, invite);
+        assert!(refused(&thief).contains("Another sink has used this invite"));
+        thief.invite = None;
+        assert!(refused(&thief).contains("--invite"));
+        // Known as that source, but still not let in.
+        thief
+            .state
+            .remember_source("/x".as_ref(), "127.0.0.1", 1, source.invite.server, 0)
+            .unwrap();
+        let sentence = refused(&thief);
+        assert!(sentence.contains(&thief.keys.public.to_string()), "{sentence}");
+        source.finish();
+    }
+
+    #[test]
+    fn memory_outlives_the_source() {
+        let base = tempfile::tempdir().unwrap();
+        let source = Source::start(&base);
+        let invite = source.invite.clone();
+        source.finish();
+        let source = Source::start(&base);
+        // An invite of the run before is still good.
+        let mut sink = registrar(&base, "sink", source.port, Some(invite));
+        assert_eq!(join(&sink).unwrap().registered.epoch, Epoch(1));
+        source.finish();
+        let source = Source::start(&base);
+        sink.invite = None;
+        sink.port = source.port;
+        assert_eq!(join(&sink).unwrap().registered.epoch, Epoch(2));
+        // Revoked by a person while the source runs.
+        let state = StateDir::open(Some(&base.path().join("source"))).unwrap();
+        assert_eq!(state.authorised_sinks().unwrap()[0].host, "new");
+        assert_eq!(state.revoke_sink(&sink.keys.public, None).unwrap(), 1);
+        while join(&sink).is_ok() {}
+        assert!(refused(&sink).contains("does not know this sink"));
+        source.finish();
+    }
+
+    #[test]
+    fn the_first_time_has_an_end_and_later_ones_a_stop() {
+        let base = tempfile::tempdir().unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let source = Source::start(&base);
+        let mut sink = registrar(&base, "sink", closed, Some(source.invite.clone()));
+        sink.connect_timeout = Duration::from_millis(300);
+        let Err(Error::TimedOut(sentence)) = join(&sink) else { panic!("no time-out") };
+        assert!(sentence.contains("Nobody listens"), "{sentence}");
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) > 20;
+        assert!(sink.register(registration("new"), false, &stop).unwrap().is_none());
+        // A source that is busy is asked again, too.
+        sink.port = source.port;
+        let busy = sink.register(registration("unwelcome"), true, GOES_ON).err().unwrap();
+        assert!(busy.to_string().contains("Another sink is at work"), "{busy}");
+        source.finish();
+    }
+}

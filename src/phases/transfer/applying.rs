@@ -1,0 +1,286 @@
+//! The sink's lanes: one receiver each, and the appliers behind them.
+//!
+//! - Live overtakes backlog here too: one applier serves live alone, the others prefer it; one
+//!   serves backlog alone, so that neither starves (law 5).
+//! - Chunks of transfers concern no name and need their order: one thread writes them.
+//! - When the epoch is over, what still waits is thrown away (H9).
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, select};
+
+use crate::flow::applier::Applier;
+use crate::model::message::{Body, MessageAnswer};
+use crate::model::op::{Answer, Failure};
+use crate::model::stamp::{Lane, Sequence};
+use crate::model::target::Obstacle;
+use crate::net::Frame;
+use crate::net::stream::connected::LaneReceiver;
+use crate::phases::transfer::pulse::{Guarded, Pulse, Unsaved};
+use crate::tree::sink_root::SinkRoot;
+use crate::wire::data::Header;
+
+/// How long a thread waits before it looks whether the epoch is over.
+const TEND: Duration = Duration::from_millis(50);
+const NO_ROOM: &str =
+    "The sink's filesystem is full: make room there; content waits, removals go on";
+
+/// A message that has arrived.
+pub struct Arrived {
+    header: Header,
+    content: Option<Frame>,
+}
+
+/// The answer to a message, with what it applied.
+pub struct Answered {
+    /// For the source.
+    pub answer: MessageAnswer,
+    /// For the durable barrier.
+    pub applied: Unsaved,
+}
+
+/// Where a receiver puts messages.
+#[derive(Clone)]
+pub struct Inlet {
+    /// What the appliers of this lane take.
+    pub names: Sender<Arrived>,
+    /// Chunks and drops.
+    pub chunks: Sender<Arrived>,
+}
+
+/// What an applier is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// Live alone.
+    Live,
+    /// Backlog alone.
+    Backlog,
+    /// Live, and backlog when there is nothing live.
+    Any,
+}
+
+/// The queues of the appliers.
+#[derive(Clone)]
+pub struct Queues {
+    /// Of the live lane.
+    pub live: Receiver<Arrived>,
+    /// Of the backlog lane.
+    pub backlog: Receiver<Arrived>,
+}
+
+/// Receives one lane until the epoch is over. A hole in the numbers ends it.
+pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Pulse) {
+    let _guarded = Guarded(pulse);
+    let mut last: Sequence = 0;
+    while !pulse.is_over() {
+        let (header, content) = match socket.recv(TEND) {
+            Ok(Some(message)) => message,
+            Ok(None) => continue,
+            Err(lost) => return pulse.lose(lost.0),
+        };
+        if header.epoch != pulse.epoch {
+            continue;
+        }
+        if header.sequence != last + 1 {
+            let got = header.sequence;
+            return pulse.lose(format!("{lane:?} message {got} came after message {last}"));
+        }
+        last = header.sequence;
+        if !is_whole(&header.body, content.as_deref()) {
+            return pulse.lose(format!("{lane:?} message {last} has not the content it speaks of"));
+        }
+        let queue = match header.body {
+            Body::Operations(_) | Body::Listing(_) => &inlet.names,
+            Body::Chunk { .. } | Body::Drop { .. } => &inlet.chunks,
+        };
+        pulse.saw(lane, last);
+        if !put(queue, Arrived { header, content }, pulse) {
+            return;
+        }
+    }
+}
+
+/// Whether the content frame is as long as the body says.
+fn is_whole(body: &Body, content: Option<&[u8]>) -> bool {
+    let bytes = content.map_or(0, <[u8]>::len) as u64;
+    match body {
+        Body::Operations(operations) => {
+            let sizes = operations.iter().map(|one| one.op.frame_bytes());
+            sizes.fold(0, u64::saturating_add) == bytes
+        }
+        Body::Chunk { .. } => content.is_some(),
+        Body::Listing(_) | Body::Drop { .. } => bytes == 0,
+    }
+}
+
+/// Queues a value, waiting for room; false when the epoch is over.
+fn put<V>(queue: &Sender<V>, mut value: V, pulse: &Pulse) -> bool {
+    while !pulse.is_over() {
+        match queue.send_timeout(value, TEND) {
+            Ok(()) => return true,
+            Err(SendTimeoutError::Timeout(back)) => value = back,
+            Err(SendTimeoutError::Disconnected(_)) => return false,
+        }
+    }
+    false
+}
+
+impl Queues {
+    /// The next message for an applier; none when no more will come.
+    fn next(&self, duty: Duty) -> Option<Arrived> {
+        match duty {
+            Duty::Live => self.live.recv().ok(),
+            Duty::Backlog => self.backlog.recv().ok(),
+            Duty::Any => match self.live.try_recv() {
+                Ok(message) => Some(message),
+                Err(TryRecvError::Disconnected) => self.backlog.recv().ok(),
+                Err(TryRecvError::Empty) => select! {
+                    recv(self.live) -> message => message.or_else(|_| self.backlog.recv()).ok(),
+                    recv(self.backlog) -> message => message.or_else(|_| self.live.recv()).ok(),
+                },
+            },
+        }
+    }
+}
+
+/// Applies messages until no more come; once the epoch is over they are thrown away.
+pub fn apply(
+    duty: Duty,
+    queues: &Queues,
+    applier: &Applier<SinkRoot>,
+    answers: &Sender<Answered>,
+    pulse: &Pulse,
+) {
+    let _guarded = Guarded(pulse);
+    while let Some(Arrived { header, content }) = queues.next(duty) {
+        if pulse.is_over() {
+            continue;
+        }
+        let content = content.as_deref().unwrap_or_default();
+        let place = (header.lane, header.sequence);
+        let answer = applier.execute(place, header.watermark, &header.body, content);
+        let Some(answer) = answer else { continue };
+        if is_without_room(&answer) {
+            pulse.note_trouble(NO_ROOM);
+        }
+        let applied = Unsaved { operations: tried(&header.body), bytes: content.len() as u64 };
+        put(answers, Answered { answer, applied }, pulse);
+    }
+}
+
+/// Writes the chunks of transfers in their order, until no more come.
+pub fn take_chunks(
+    chunks: &Receiver<Arrived>,
+    root: &SinkRoot,
+    answers: &Sender<Answered>,
+    pulse: &Pulse,
+) {
+    let _guarded = Guarded(pulse);
+    for Arrived { header, content } in chunks {
+        if pulse.is_over() {
+            continue;
+        }
+        let content = content.as_deref().unwrap_or_default();
+        let mut exceptions = Vec::new();
+        match header.body {
+            Body::Chunk { transfer, offset } => {
+                if let Err(obstacle) = root.write_chunk(transfer, offset, content) {
+                    exceptions.push((0, Answer::Failed(failure(obstacle))));
+                }
+            }
+            Body::Drop { transfer } => root.drop_transfer(transfer),
+            Body::Operations(_) | Body::Listing(_) => continue,
+        }
+        let (lane, sequence) = (header.lane, header.sequence);
+        let answer = MessageAnswer { lane, sequence, exceptions, made: vec![], listing: None };
+        if is_without_room(&answer) {
+            pulse.note_trouble(NO_ROOM);
+        }
+        let applied = Unsaved { operations: 0, bytes: content.len() as u64 };
+        put(answers, Answered { answer, applied }, pulse);
+    }
+}
+
+fn failure(obstacle: Obstacle) -> Failure {
+    match obstacle {
+        Obstacle::NoRoom => Failure::NoRoom,
+        Obstacle::Other(text) => Failure::Other(text),
+        other => Failure::Other(format!("Can't write to the staged file: {other:?}")),
+    }
+}
+
+fn is_without_room(answer: &MessageAnswer) -> bool {
+    let full = |answer: &Answer| *answer == Answer::Failed(Failure::NoRoom);
+    answer.exceptions.iter().any(|(_, answer)| full(answer))
+        || answer.listing.as_ref().is_some_and(|listing| listing.failed.iter().any(full))
+}
+
+fn tried(body: &Body) -> u64 {
+    match body {
+        Body::Operations(operations) => operations.len() as u64,
+        Body::Listing(part) => part.entries.len() as u64,
+        Body::Chunk { .. } | Body::Drop { .. } => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::{Arrived, Duty, Queues, is_whole};
+    use crate::model::entry::{FileTime, Hash, Meta};
+    use crate::model::message::Body;
+    use crate::model::op::{Op, Operation};
+    use crate::model::path::RelPath;
+    use crate::model::stamp::{Epoch, Lane, Stamp};
+    use crate::wire::data::Header;
+
+    fn arrived(lane: Lane, sequence: u64) -> Arrived {
+        let (epoch, watermark) = (Epoch(1), Stamp(0));
+        let header = Header { epoch, lane, sequence, watermark, body: Body::Drop { transfer: 1 } };
+        Arrived { header, content: None }
+    }
+
+    #[test]
+    fn live_comes_first_and_neither_starves() {
+        let (live, live_queue) = bounded(8);
+        let (backlog, backlog_queue) = bounded(8);
+        let queues = Queues { live: live_queue, backlog: backlog_queue };
+        for sequence in 1..=3 {
+            backlog.send(arrived(Lane::Backlog, sequence)).unwrap();
+            live.send(arrived(Lane::Live, sequence)).unwrap();
+        }
+        let next = |duty| {
+            let Arrived { header, .. } = queues.next(duty).unwrap();
+            (header.lane, header.sequence)
+        };
+        assert_eq!(next(Duty::Any), (Lane::Live, 1));
+        assert_eq!(next(Duty::Backlog), (Lane::Backlog, 1));
+        assert_eq!(next(Duty::Live), (Lane::Live, 2));
+        assert_eq!(next(Duty::Any), (Lane::Live, 3));
+        assert_eq!(next(Duty::Any), (Lane::Backlog, 2));
+        drop(live);
+        assert_eq!(next(Duty::Any), (Lane::Backlog, 3));
+        drop(backlog);
+        for duty in [Duty::Any, Duty::Live, Duty::Backlog] {
+            assert!(queues.next(duty).is_none());
+        }
+    }
+
+    #[test]
+    fn content_is_as_long_as_the_operations_say() {
+        let meta = Meta { mode: 0, uid: 0, gid: 0, mtime: FileTime::default() };
+        let put = |size| Operation {
+            stamp: Stamp(1),
+            op: Op::Put { path: RelPath::root(), size, meta, hash: Hash([0; 32]) },
+        };
+        let two = Body::Operations(vec![put(1), put(2)]);
+        assert!(is_whole(&two, Some(b"abc")));
+        assert!(!is_whole(&two, Some(b"abcd")) && !is_whole(&two, None));
+        let vast = Body::Operations(vec![put(u64::MAX), put(4)]);
+        assert!(!is_whole(&vast, Some(b"abc")));
+        assert!(is_whole(&Body::Operations(vec![put(0)]), None));
+        assert!(!is_whole(&Body::Chunk { transfer: 1, offset: 0 }, None));
+        assert!(!is_whole(&Body::Drop { transfer: 1 }, Some(b"x")));
+    }
+}

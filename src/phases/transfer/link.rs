@@ -1,0 +1,226 @@
+//! The data threads of one sink in one epoch: two senders and one reader of reports.
+//!
+//! - Each socket lives and dies in its thread; only values cross.
+//! - A sender writes to the journal of names offered before the message leaves (law 9).
+//! - Reports are read by a thread that never sends (H17).
+//! - Whatever goes wrong is told once, and ends the epoch.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+
+use crate::error::Error;
+use crate::flow::session::Outgoing;
+use crate::model::key::PublicKey;
+use crate::model::limits::LANE_QUEUE;
+use crate::model::message::Report;
+use crate::model::stamp::{Epoch, Lane, SinkId};
+use crate::net::stream::Lost;
+use crate::net::stream::bound::{DataHost, LaneSender, ReportReceiver};
+use crate::state::offered::Offered;
+use crate::wire::data::Header;
+
+/// How long a thread waits before it looks whether its peer is still there.
+const TEND: Duration = Duration::from_millis(50);
+
+/// What a link tells the director's thread.
+#[derive(Debug)]
+pub struct LinkNews {
+    /// Of which sink.
+    pub sink: SinkId,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// What.
+    pub what: LinkEvent,
+}
+
+/// What happened on a link.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// The sink reports.
+    Report(Report),
+    /// The connection, or the journal, is lost: the epoch is over. In words.
+    Lost(String),
+}
+
+/// The data sockets of one epoch, by their ports and queues.
+pub struct Link {
+    /// Ports of the lanes, by lane index.
+    pub data_ports: [u16; 2],
+    /// Port for the reports.
+    pub report_port: u16,
+    lanes: [Sender<Outgoing>; 2],
+    connected: Arc<[AtomicBool; 3]>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Binds the three sockets and starts their threads.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn open<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        host: &DataHost,
+        sink: (SinkId, PublicKey),
+        epoch: Epoch,
+        journal: &Arc<Mutex<Offered>>,
+        news: &Sender<LinkNews>,
+    ) -> Result<Link, Error> {
+        let (id, key) = sink;
+        let connected: Arc<[AtomicBool; 3]> = Arc::default();
+        let closed: Arc<AtomicBool> = Arc::default();
+        let teller = |index: usize| Teller {
+            sink: id,
+            epoch,
+            news: news.clone(),
+            connected: Arc::clone(&connected),
+            closed: Arc::clone(&closed),
+            index,
+        };
+        let live = host.lane(epoch, Lane::Live, key)?;
+        let backlog = host.lane(epoch, Lane::Backlog, key)?;
+        let reports = host.reports(epoch, key)?;
+        let data_ports = [live.port(), backlog.port()];
+        let report_port = reports.port();
+        let lanes = [live, backlog].map(|socket| {
+            let (queue, messages) = bounded::<Outgoing>(LANE_QUEUE);
+            let index = usize::from(socket.port() != data_ports[0]);
+            let (teller, journal) = (teller(index), Arc::clone(journal));
+            scope.spawn(move || send_lane(socket, &messages, &journal, &teller));
+            queue
+        });
+        let teller = teller(2);
+        scope.spawn(move || read_reports(reports, &teller));
+        Ok(Link { data_ports, report_port, lanes, connected, closed })
+    }
+
+    /// Whether the sink has connected all three.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.iter().all(|each| each.load(Ordering::Acquire))
+    }
+
+    /// Queues a message; false if the queue is full or closed, which ends the epoch.
+    #[must_use]
+    pub fn send(&self, message: Outgoing) -> bool {
+        match self.lanes[message.lane.index()].try_send(message) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.closed.store(true, Ordering::Release);
+    }
+}
+
+/// How a data thread speaks to the director's.
+struct Teller {
+    sink: SinkId,
+    epoch: Epoch,
+    news: Sender<LinkNews>,
+    connected: Arc<[AtomicBool; 3]>,
+    closed: Arc<AtomicBool>,
+    index: usize,
+}
+
+impl Teller {
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Notes how the connection stands; false once it is lost.
+    fn heed(&self, standing: Result<bool, Lost>) -> bool {
+        match standing {
+            Ok(up) => {
+                self.connected[self.index].store(up, Ordering::Release);
+                true
+            }
+            Err(lost) => self.lost(lost.0),
+        }
+    }
+
+    fn lost(&self, why: String) -> bool {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            self.tell(LinkEvent::Lost(why));
+        }
+        false
+    }
+
+    fn tell(&self, what: LinkEvent) -> bool {
+        let mut news = LinkNews { sink: self.sink, epoch: self.epoch, what };
+        // The director's thread may be busy; it may also be gone, or have closed the link.
+        loop {
+            match self.news.send_timeout(news, TEND) {
+                Ok(()) => return true,
+                Err(crossbeam_channel::SendTimeoutError::Disconnected(_)) => return false,
+                Err(crossbeam_channel::SendTimeoutError::Timeout(again)) => {
+                    if self.is_closed() && matches!(again.what, LinkEvent::Report(_)) {
+                        return false;
+                    }
+                    news = again;
+                }
+            }
+        }
+    }
+}
+
+fn send_lane(
+    mut socket: LaneSender,
+    messages: &Receiver<Outgoing>,
+    journal: &Mutex<Offered>,
+    teller: &Teller,
+) {
+    while !teller.is_closed() {
+        let message = match messages.recv_timeout(TEND) {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => {
+                if teller.heed(socket.is_connected()) {
+                    continue;
+                }
+                return;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let Outgoing { epoch, lane, sequence, watermark, body, content, offers, .. } = message;
+        if !offers.is_empty() {
+            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = journal.record(&offers) {
+                teller.lost(error.to_string());
+                return;
+            }
+        }
+        let header = Header { epoch, lane, sequence, watermark, body };
+        if let Err(lost) = socket.send(&header, content) {
+            teller.lost(lost.0);
+            return;
+        }
+    }
+}
+
+fn read_reports(mut socket: ReportReceiver, teller: &Teller) {
+    while !teller.is_closed() {
+        let up = socket.is_connected();
+        if !teller.heed(up) {
+            return;
+        }
+        match socket.recv(TEND) {
+            Ok(Some(report)) => {
+                if !teller.tell(LinkEvent::Report(report)) {
+                    return;
+                }
+            }
+            Ok(None) => {}
+            Err(lost) => {
+                teller.lost(lost.0);
+                return;
+            }
+        }
+    }
+}

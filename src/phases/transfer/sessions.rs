@@ -1,0 +1,465 @@
+//! The sinks that a source knows in this run, and the commands by which they and people act on
+//! their sessions.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::control::{ControlReply, ControlRequest, ResultObject, SinkStatus, StatusObject};
+use crate::ended::Ended;
+use crate::error::Error;
+use crate::flow::session::Terms;
+use crate::model::key::PublicKey;
+use crate::model::path::Name;
+use crate::model::session::{Ending, Figures, FinalReport, Outcome, PhaseTag};
+use crate::model::stamp::{Epoch, Sequence, SinkId};
+use crate::model::status::{Role, State};
+use crate::monitor::StateChange;
+use crate::net::service::{Call, refusal};
+use crate::phases::init::source::{Declined, Doorkeeper};
+use crate::phases::transfer::link::Link;
+use crate::phases::transfer::source::Engine;
+use crate::state::offered::Offered;
+use crate::state::unix_now;
+use crate::wire::command::{
+    Alive, Heartbeat, PROGRAM, Refusal, Registered, Registration, Reply, Request,
+};
+
+/// Silence after which a sink is taken for gone.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How long a last number may stay unseen before the epoch is over (H17).
+const UNSEEN: Duration = Duration::from_secs(30);
+
+/// One sink, over all its epochs of this run.
+struct Known {
+    key: PublicKey,
+    address: String,
+    host: String,
+    root_id: String,
+    terms: Option<Terms>,
+    ending: Option<Ending>,
+    /// The data sockets are connected and the director knows.
+    begun: bool,
+    journal: Arc<Mutex<Offered>>,
+    last_seen: Instant,
+    last_seen_unix: u64,
+    last_synchronised: Option<u64>,
+    unseen_since: [Option<(Sequence, Instant)>; 2],
+    please_unregister: Option<Ending>,
+    finished: Option<FinalReport>,
+    state: Option<(PhaseTag, State)>,
+}
+
+/// The sinks of this run.
+#[derive(Default)]
+pub struct Sessions {
+    known: BTreeMap<SinkId, Known>,
+    next: u32,
+}
+
+impl Sessions {
+    /// The journal of names offered to a sink.
+    #[must_use]
+    pub fn journal(&self, sink: SinkId) -> Option<Arc<Mutex<Offered>>> {
+        self.known.get(&sink).map(|known| Arc::clone(&known.journal))
+    }
+
+    /// The epoch of a sink is over; returns its key.
+    pub fn lost(&mut self, sink: SinkId) -> Option<PublicKey> {
+        let known = self.known.get_mut(&sink)?;
+        known.begun = false;
+        Some(known.key)
+    }
+
+    fn of(&self, key: &PublicKey) -> Option<SinkId> {
+        self.known.iter().find(|(_, known)| known.key == *key).map(|(id, _)| *id)
+    }
+}
+
+impl Engine<'_, '_> {
+    /// Answers a request of a sink.
+    pub(super) fn called(&mut self, call: Call) {
+        let Call { routing, peer, address, request } = call;
+        let reply = match request {
+            Err(error) => refusal(&error),
+            Ok(request) => self.answer(peer, &address, request),
+        };
+        (self.parts.replies)(routing, reply);
+    }
+
+    fn answer(&mut self, peer: PublicKey, address: &str, request: Request) -> Reply {
+        match request {
+            Request::Introduce { public_key } => match &mut self.doorkeeper {
+                Some(doorkeeper) => doorkeeper.introduce(peer, address, &public_key),
+                None => stale(),
+            },
+            Request::Register(registration) => self.register(peer, address, &registration),
+            Request::EnsureReadiness { epoch } => self.with_epoch(peer, epoch, Engine::readiness),
+            Request::Heartbeat(beat) => {
+                self.with_epoch(peer, beat.epoch, |engine, id| engine.heartbeat(id, &beat))
+            }
+            Request::Unregister { epoch, ending } => {
+                self.with_epoch(peer, epoch, |engine, id| engine.unregister(id, ending))
+            }
+            Request::Leave { epoch } => self.with_epoch(peer, epoch, Engine::leave),
+        }
+    }
+
+    fn with_epoch(
+        &mut self,
+        peer: PublicKey,
+        epoch: Epoch,
+        answer: impl FnOnce(&mut Self, SinkId) -> Reply,
+    ) -> Reply {
+        let id = self.sessions.of(&peer);
+        let current = id.and_then(|id| self.links.get(&id)).map(|(epoch, _)| *epoch);
+        match id {
+            Some(id) if current == Some(epoch) => {
+                if let Some(known) = self.sessions.known.get_mut(&id) {
+                    known.last_seen = Instant::now();
+                    known.last_seen_unix = unix_now();
+                }
+                answer(self, id)
+            }
+            _ => Reply::Refused {
+                code: Refusal::Stale,
+                text: format!("Epoch {} is over: register again", epoch.0),
+            },
+        }
+    }
+
+    /// Begins an epoch, or gives the same grant for the same nonce.
+    fn register(&mut self, key: PublicKey, address: &str, wish: &Registration) -> Reply {
+        let Some(mut doorkeeper) = self.doorkeeper.take() else { return stale() };
+        let reply = doorkeeper.register(key, wish, |wish, key| {
+            self.grant(key, address, wish).map_err(|error| {
+                let text = format!("The source can't begin a session: {error}");
+                self.parts.monitor.note(&text);
+                Declined { code: Refusal::Busy, text }
+            })
+        });
+        self.doorkeeper = Some(doorkeeper);
+        reply
+    }
+
+    fn grant(
+        &mut self,
+        key: PublicKey,
+        address: &str,
+        wish: &Registration,
+    ) -> Result<Registered, Error> {
+        let staging_name = Name::new(wish.abilities.staging_name.as_bytes()).map_err(|e| {
+            Error::Protocol(format!("The sink names a staging directory that can't be: {e}"))
+        })?;
+        let before = self.sessions.of(&key);
+        if let Some(id) = before {
+            self.lose(id, "The sink registered again");
+        }
+        let id = before.unwrap_or_else(|| {
+            self.sessions.next += 1;
+            SinkId(self.sessions.next)
+        });
+        let same_root = before
+            .and_then(|id| self.sessions.known.get(&id))
+            .is_some_and(|known| known.root_id == wish.root_id);
+        let journal = match self.sessions.journal(id).filter(|_| same_root) {
+            Some(journal) => journal,
+            None => Arc::new(Mutex::new(self.open_journal(&key, &wish.root_id)?)),
+        };
+        let epoch = self.parts.epochs.next(wish.last_epoch)?;
+        let link =
+            Link::open(self.parts.scope, &self.parts.host, (id, key), epoch, &journal, &self.news)?;
+        let grant = Registered {
+            epoch,
+            data_ports: link.data_ports,
+            report_port: link.report_port,
+            directory: self.parts.directory.as_os_str().as_encoded_bytes().to_vec(),
+            program: PROGRAM.to_owned(),
+            warnings: self.warnings(wish),
+        };
+        self.links.insert(id, (epoch, link));
+        let terms = Terms {
+            epoch,
+            credit: wish.credit,
+            delete: wish.delete,
+            same_root,
+            staging_name: Some(staging_name),
+        };
+        let last_synchronised =
+            self.sessions.known.get(&id).and_then(|known| known.last_synchronised);
+        let known = Known {
+            key,
+            address: address.to_owned(),
+            host: wish.host.clone(),
+            root_id: wish.root_id.clone(),
+            terms: Some(terms),
+            ending: wish.ending,
+            begun: false,
+            journal,
+            last_seen: Instant::now(),
+            last_seen_unix: unix_now(),
+            last_synchronised,
+            unseen_since: [None, None],
+            please_unregister: None,
+            finished: None,
+            state: None,
+        };
+        self.sessions.known.insert(id, known);
+        Ok(grant)
+    }
+
+    fn open_journal(&self, key: &PublicKey, root_id: &str) -> Result<Offered, Error> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.parts.directory.as_os_str().as_encoded_bytes());
+        hasher.update(&[0]);
+        hasher.update(key.as_bytes());
+        hasher.update(root_id.as_bytes());
+        let name = hasher.finalize().to_hex();
+        Offered::open(&self.parts.journals.join(&name[..32]))
+    }
+
+    fn warnings(&self, wish: &Registration) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !wish.abilities.owners {
+            let text = "The sink does not run as root: owners and groups will not be kept";
+            warnings.push(text.to_owned());
+        }
+        if let Some(halted) = self.director.halted() {
+            warnings.push(halted.to_owned());
+        }
+        warnings
+    }
+
+    /// Once the sink has connected all sockets, the transfer phase begins.
+    fn readiness(&mut self, id: SinkId) -> Reply {
+        let connected = self.links.get(&id).is_some_and(|(_, link)| link.is_connected());
+        if !connected {
+            return Reply::NotYet;
+        }
+        let now = self.now();
+        let Some(known) = self.sessions.known.get_mut(&id) else { return Reply::NotYet };
+        if !known.begun {
+            known.begun = true;
+            let ending = known.ending;
+            if let Some(terms) = known.terms.clone() {
+                self.director.begin(id, terms, now);
+            }
+            if let Some(ending) = ending {
+                self.director.terminate(id, ending, now);
+            }
+            self.act();
+        }
+        Reply::Ready
+    }
+
+    fn heartbeat(&mut self, id: SinkId, beat: &Heartbeat) -> Reply {
+        let (sent, _) = self.director.last_numbers(id);
+        let Some(known) = self.sessions.known.get_mut(&id) else { return stale() };
+        let mut lost = false;
+        for ((waiting, seen), sent) in known.unseen_since.iter_mut().zip(beat.seen).zip(sent) {
+            *waiting = match *waiting {
+                _ if seen >= sent => None,
+                Some((before, since)) if before == seen => {
+                    lost |= since.elapsed() > UNSEEN;
+                    Some((before, since))
+                }
+                _ => Some((seen, Instant::now())),
+            };
+        }
+        if lost {
+            self.lose(id, "The sink has not seen the last message for too long");
+            return stale();
+        }
+        self.alive(id)
+    }
+
+    fn unregister(&mut self, id: SinkId, ending: Ending) -> Reply {
+        let now = self.now();
+        let Some(known) = self.sessions.known.get_mut(&id) else { return stale() };
+        known.please_unregister = None;
+        let over = known.finished.as_ref().is_some_and(|r| r.outcome != Outcome::Unfinished);
+        if known.begun && !over {
+            known.finished = None;
+            self.director.terminate(id, ending, now);
+            self.act();
+        }
+        self.alive(id)
+    }
+
+    fn alive(&mut self, id: SinkId) -> Reply {
+        let (sent, reports_seen) = self.director.last_numbers(id);
+        let phase = self.phase(id);
+        let figures = self.director.figures(id).unwrap_or_default();
+        let Some(known) = self.sessions.known.get(&id) else { return stale() };
+        Reply::Alive(Alive {
+            sent,
+            reports_seen,
+            phase,
+            figures,
+            please_unregister: known.please_unregister,
+            finished: known.finished.clone(),
+        })
+    }
+
+    fn phase(&self, id: SinkId) -> PhaseTag {
+        let Some(known) = self.sessions.known.get(&id) else { return PhaseTag::Init };
+        let ended = known.finished.as_ref().is_some_and(|r| r.outcome != Outcome::Unfinished);
+        if !known.begun {
+            PhaseTag::Init
+        } else if ended || self.director.terminating(id).is_some() {
+            PhaseTag::Termination
+        } else {
+            PhaseTag::Transfer
+        }
+    }
+
+    /// The sink goes. After a finished session the service ends with its last sink.
+    fn leave(&mut self, id: SinkId) -> Reply {
+        let finished = self.sessions.known.get_mut(&id).and_then(|known| known.finished.take());
+        self.lose(id, "The sink has left");
+        match finished {
+            Some(report) if report.outcome != Outcome::Unfinished => {
+                self.director.remove(id, self.now());
+                self.sessions.known.remove(&id);
+                if self.sessions.known.is_empty() {
+                    self.ended = Some(Ended::Finished(report));
+                }
+            }
+            _ => {}
+        }
+        Reply::Farewell
+    }
+
+    /// Watches over the sessions: silence, and ends that the director has reached.
+    pub(super) fn mind_sessions(&mut self) {
+        match self.doorkeeper.as_mut().map(Doorkeeper::tend) {
+            Some(Ok(revoked)) => {
+                for id in revoked.iter().filter_map(|key| self.sessions.of(key)).collect::<Vec<_>>()
+                {
+                    self.lose(id, "A person revoked the sink's key");
+                }
+            }
+            Some(Err(error)) => tracing::error!(%error, "the lists of keys can't be read"),
+            None => {}
+        }
+        let ids: Vec<SinkId> = self.sessions.known.keys().copied().collect();
+        for id in ids {
+            if let Some(report) = self.director.outcome(id).cloned() {
+                let unfinished = report.outcome == Outcome::Unfinished;
+                let result = ResultObject::of(&Ok(Ended::Finished(report.clone())));
+                if let Some(known) = self.sessions.known.get_mut(&id) {
+                    if report.outcome == Outcome::Equal {
+                        known.last_synchronised = Some(unix_now());
+                    }
+                    if known.finished.is_none() {
+                        known.finished = Some(report);
+                        (self.parts.announce)(result.of_sink(known.key.to_string()));
+                    }
+                }
+                if unfinished {
+                    let now = self.now();
+                    self.director.resume(id, now);
+                }
+            }
+            let silent = |known: &Known| known.last_seen.elapsed() > SILENCE;
+            if self.links.contains_key(&id) && self.sessions.known.get(&id).is_some_and(silent) {
+                self.lose(id, "No sign of life from the sink");
+            }
+        }
+    }
+
+    /// Tells the monitor how the sessions stand.
+    pub(super) fn tell_people(&mut self) {
+        let ids: Vec<SinkId> = self.sessions.known.keys().copied().collect();
+        let mut worst: Option<Figures> = None;
+        for id in ids {
+            let figures = self.director.figures(id).unwrap_or_default();
+            let phase = self.phase(id);
+            let state = State::of(self.links.contains_key(&id), &figures);
+            let Some(known) = self.sessions.known.get_mut(&id) else { continue };
+            if state == State::Ready {
+                known.last_synchronised = Some(unix_now());
+            }
+            if known.state != Some((phase, state)) {
+                known.state = Some((phase, state));
+                let (reason, sink) = (figures.halted.clone(), Some(known.key.to_string()));
+                let change = StateChange { role: Role::Source, phase, state, reason, sink };
+                self.parts.monitor.state(&change);
+            }
+            let left = |f: &Figures| (f.backlog_files + f.dirty_paths, f.lag_ms);
+            if worst.as_ref().is_none_or(|known| left(known) < left(&figures)) {
+                worst = Some(figures);
+            }
+        }
+        if let Some(figures) = worst {
+            self.parts.monitor.figures(&figures);
+        }
+    }
+
+    /// Answers a person.
+    pub(super) fn control(&mut self, request: &ControlRequest) -> ControlReply {
+        match request {
+            ControlRequest::Status => ControlReply::Status(Box::new(self.status())),
+            ControlRequest::Cutover { sink } => self.cutover(sink.as_deref()),
+            ControlRequest::Set { name, .. } if name == "resume" => {
+                let now = self.now();
+                self.director.unhalt(now);
+                self.act();
+                ControlReply::done("Removals go on")
+            }
+            ControlRequest::Set { name, .. } => {
+                ControlReply::refused(format!("There is nothing called \"{name}\" to be set here"))
+            }
+            ControlRequest::Verify { .. } | ControlRequest::Await { .. } => {
+                ControlReply::refused("This version can't do that yet")
+            }
+        }
+    }
+
+    fn status(&self) -> StatusObject {
+        let sinks = self.sessions.known.iter().map(|(id, known)| {
+            let figures = self.director.figures(*id).unwrap_or_default();
+            let connected = self.links.contains_key(id);
+            let key = known.key.to_string();
+            let address = format!("{} ({})", known.address, known.host);
+            let mut sink = SinkStatus::of(key, address, self.phase(*id), connected, &figures);
+            sink.last_seen = Some(known.last_seen_unix);
+            sink.last_synchronised = known.last_synchronised;
+            sink
+        });
+        let mut status = StatusObject::of_source(sinks.collect());
+        if let Some(halted) = self.director.halted() {
+            status.state = State::Halted;
+            status.reason = Some(halted.to_owned());
+        }
+        status
+    }
+
+    fn cutover(&mut self, sink: Option<&str>) -> ControlReply {
+        let meant: Vec<SinkId> = self
+            .sessions
+            .known
+            .iter()
+            .filter(|(id, known)| {
+                self.links.contains_key(id) && sink.is_none_or(|key| known.key.to_string() == key)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        match meant[..] {
+            [] => ControlReply::refused("No such sink is connected to this source now"),
+            [id] => {
+                if let Some(known) = self.sessions.known.get_mut(&id) {
+                    known.finished = None;
+                    known.please_unregister = Some(Ending::Cutover);
+                }
+                ControlReply::done("The sink is asked to unregister")
+            }
+            _ => ControlReply::refused("There are several sinks: name one with --sink KEY"),
+        }
+    }
+}
+
+fn stale() -> Reply {
+    let text = "The session is over: register again".to_owned();
+    Reply::Refused { code: Refusal::Stale, text }
+}

@@ -1,0 +1,300 @@
+//! The source's engine: runs the director over the real disk, the real network and the real clock.
+//!
+//! One thread, the director's, does all the deciding. It receives from bounded channels and never
+//! waits for anything else; whoever feeds it may have to wait.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::Scope;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use crate::control::{ControlReply, ControlRequest, ResultObject};
+use crate::ended::Ended;
+use crate::error::Error;
+use crate::flow::director::Director;
+use crate::flow::session::Action;
+use crate::model::event::Notice;
+use crate::model::limits::{COMMAND_QUEUE, JOURNAL_QUEUE, NEWS_QUEUE};
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::{Epoch, SinkId};
+use crate::monitor::Monitor;
+use crate::net::service::{Call, Routing};
+use crate::net::stream::bound::DataHost;
+use crate::phases::init::source::Doorkeeper;
+use crate::phases::transfer::link::{Link, LinkEvent, LinkNews};
+use crate::phases::transfer::sessions::Sessions;
+use crate::phases::transfer::workers::Workers;
+use crate::state::epochs::EpochStore;
+use crate::state::offered::Offered;
+use crate::stop::Stop;
+use crate::tree::looker::Looker;
+use crate::tree::watch::Watcher;
+use crate::wire::command::Reply;
+
+/// How often the director is ticked when nothing happens.
+const TICK: Duration = Duration::from_millis(50);
+/// How often people are told how it stands.
+const TELL: Duration = Duration::from_millis(500);
+/// How many inputs are taken in a row before the clock is read again.
+const BURST: usize = 64;
+
+/// What the engine is made of; see ARCHITECTURE.md for who runs where.
+pub struct Parts<'scope, 'env> {
+    /// The scope in which data threads are started.
+    pub scope: &'scope Scope<'scope, 'env>,
+    /// The source's directory, resolved.
+    pub directory: PathBuf,
+    /// Where the journals of names offered lie.
+    pub journals: PathBuf,
+    /// Looks at the disk.
+    pub looker: Arc<Looker>,
+    /// Watches it, if anything does.
+    pub watcher: Option<Arc<Watcher>>,
+    /// Notices of the watcher.
+    pub notices: Receiver<Notice>,
+    /// The threads that look.
+    pub workers: Workers,
+    /// Where data sockets are bound.
+    pub host: DataHost,
+    /// Draws epochs.
+    pub epochs: EpochStore,
+    /// Requests of sinks.
+    pub calls: Receiver<Call>,
+    /// Replies to them.
+    pub replies: Box<dyn Fn(Routing, Reply) + 'scope>,
+    /// Requests of people.
+    pub control: Receiver<(ControlRequest, Sender<ControlReply>)>,
+    /// Tells how a session ended to the people who wait for it.
+    pub announce: Box<dyn Fn(ResultObject) + 'scope>,
+    /// Whether the root's path still leads to it; told when that changes.
+    pub root_stands: Receiver<bool>,
+    /// What people see.
+    pub monitor: &'env dyn Monitor,
+    /// What people want.
+    pub stop: Stop,
+}
+
+/// A question to a journal.
+struct Question {
+    sink: SinkId,
+    query: u64,
+    journal: Arc<Mutex<Offered>>,
+    dir: RelPath,
+    names: Vec<Name>,
+}
+
+type Verdict = (SinkId, u64, Vec<bool>);
+
+/// The engine.
+pub struct Engine<'scope, 'env> {
+    pub(super) parts: Parts<'scope, 'env>,
+    pub(super) director: Director,
+    /// Knows who may come in, and what was granted; away while it grants.
+    pub(super) doorkeeper: Option<Doorkeeper>,
+    pub(super) sessions: Sessions,
+    pub(super) links: BTreeMap<SinkId, (Epoch, Link)>,
+    pub(super) news: Sender<LinkNews>,
+    heard: Receiver<LinkNews>,
+    questions: Sender<Question>,
+    verdicts: Receiver<Verdict>,
+    began: Instant,
+    told: Duration,
+    pub(super) ended: Option<Ended>,
+}
+
+impl<'scope, 'env> Engine<'scope, 'env> {
+    /// Puts the engine together; nothing runs yet but the thread that asks the journals.
+    pub fn new(parts: Parts<'scope, 'env>, doorkeeper: Doorkeeper) -> Engine<'scope, 'env> {
+        let (news, heard) = bounded(NEWS_QUEUE);
+        let (questions, asked) = bounded::<Question>(JOURNAL_QUEUE);
+        let (answers, verdicts) = bounded(JOURNAL_QUEUE + COMMAND_QUEUE);
+        parts.scope.spawn(move || answer_questions(&asked, &answers));
+        let director = Director::new(parts.looker.root_identity());
+        let (links, sessions) = (BTreeMap::new(), Sessions::default());
+        Engine {
+            parts,
+            director,
+            doorkeeper: Some(doorkeeper),
+            sessions,
+            links,
+            news,
+            heard,
+            questions,
+            verdicts,
+            began: Instant::now(),
+            told: Duration::ZERO,
+            ended: None,
+        }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Runs until the last sink has left, or a person says stop.
+    ///
+    /// # Errors
+    /// When the source can't go on at all.
+    pub fn run(mut self) -> Result<Ended, Error> {
+        self.director.pump();
+        while self.ended.is_none() {
+            if self.parts.stop.is_asked() {
+                return Ok(Ended::Interrupted);
+            }
+            self.take_input()?;
+            let now = self.now();
+            self.director.tick(now);
+            self.act();
+            self.mind_sessions();
+            if now >= self.told + TELL {
+                self.told = now;
+                self.tell_people();
+            }
+        }
+        self.ended.take().map_or(Ok(Ended::Interrupted), Ok)
+    }
+
+    /// Takes what has come, or waits for it until the director's next wake.
+    fn take_input(&mut self) -> Result<(), Error> {
+        let now = self.now();
+        let wake = self.director.next_wake().map_or(TICK, |at| at.saturating_sub(now).min(TICK));
+        let gone = || Error::Network("The command service has ended".to_owned());
+        for turn in 0..BURST {
+            let wait = if turn == 0 { wake } else { Duration::ZERO };
+            let now = self.now();
+            select! {
+                recv(self.parts.notices) -> notice => {
+                    if let Ok(notice) = notice {
+                        self.director.notice(notice, now);
+                    }
+                }
+                recv(self.parts.workers.done) -> done => {
+                    if let Ok(done) = done {
+                        self.director.look_done(done, now);
+                    }
+                }
+                recv(self.heard) -> news => {
+                    if let Ok(news) = news {
+                        self.heed(news, now);
+                    }
+                }
+                recv(self.verdicts) -> verdict => {
+                    if let Ok(verdict) = verdict {
+                        self.take_verdict(verdict, now);
+                    }
+                }
+                recv(self.parts.calls) -> call => self.called(call.map_err(|_| gone())?),
+                recv(self.parts.control) -> control => {
+                    if let Ok((request, reply)) = control {
+                        let answer = self.control(&request);
+                        // Whoever asked may have gone.
+                        let _ = reply.try_send(answer);
+                    }
+                }
+                recv(self.parts.root_stands) -> stands => {
+                    if stands == Ok(false) {
+                        self.root_lost();
+                    }
+                }
+                default(wait) => return Ok(()),
+            }
+            self.act();
+        }
+        Ok(())
+    }
+
+    fn root_lost(&mut self) {
+        let directory = self.parts.directory.display();
+        self.director.halt(format!(
+            "The source's directory \"{directory}\" is no longer there or was replaced: nothing is \
+             removed at the sink. Put it back and say `osync set {directory} resume`"
+        ));
+    }
+
+    fn heed(&mut self, news: LinkNews, now: Duration) {
+        let LinkNews { sink, epoch, what } = news;
+        if self.links.get(&sink).is_none_or(|(current, _)| *current != epoch) {
+            return;
+        }
+        match what {
+            LinkEvent::Report(report) => self.director.report(sink, report, now),
+            LinkEvent::Lost(why) => self.lose(sink, &why),
+        }
+    }
+
+    /// The epoch is over; the sink will register again.
+    pub(super) fn lose(&mut self, sink: SinkId, why: &str) {
+        if self.links.remove(&sink).is_none() {
+            return;
+        }
+        tracing::info!(sink = sink.0, why, "the epoch is over");
+        self.director.end(sink, self.now());
+        if let (Some(key), Some(doorkeeper)) = (self.sessions.lost(sink), &mut self.doorkeeper) {
+            doorkeeper.forget(&key);
+        }
+    }
+
+    fn take_verdict(&mut self, (sink, query, offered): Verdict, now: Duration) {
+        self.director.offered(sink, query, &offered, now);
+    }
+
+    /// Does what the director wants done.
+    pub(super) fn act(&mut self) {
+        while let Some(action) = self.director.take_action() {
+            match action {
+                Action::Look(job) => self.parts.workers.run(job),
+                Action::Drain(ticket) => match &self.parts.watcher {
+                    Some(watcher) => watcher.request_drain(ticket),
+                    None => self.director.notice(Notice::Drained(ticket), self.began.elapsed()),
+                },
+                Action::Disarm(key) => self.parts.looker.forget(key),
+                Action::Send(message) => {
+                    let sink = message.sink;
+                    tracing::trace!(
+                        lane = ?message.lane,
+                        sequence = message.sequence,
+                        what = message.body.kind(),
+                        items = message.body.items(),
+                        bytes = message.content.as_ref().map_or(0, Vec::len),
+                        "send"
+                    );
+                    let sent = match self.links.get(&sink) {
+                        Some((epoch, link)) if *epoch == message.epoch => link.send(message),
+                        _ => continue,
+                    };
+                    if !sent {
+                        self.lose(sink, "The queue to the sink is full: it grants too much credit");
+                    }
+                }
+                Action::AskOffered { sink, query, dir, names } => {
+                    let Some(journal) = self.sessions.journal(sink) else { continue };
+                    let question = Question { sink, query, journal, dir, names };
+                    if self.questions.try_send(question).is_err() {
+                        self.lose(sink, "Too many questions to the journal of names offered");
+                    }
+                }
+                Action::EndEpoch { sink, reason } => self.lose(sink, &reason),
+                Action::Problem { path, text, .. } => {
+                    self.parts.monitor.problem(path.as_bytes(), &text);
+                }
+                Action::Note(text) => self.parts.monitor.note(&text),
+            }
+        }
+    }
+}
+
+/// Asks journals for the director: a scan of the disk is not for the director's thread.
+fn answer_questions(questions: &Receiver<Question>, answers: &Sender<Verdict>) {
+    for Question { sink, query, journal, dir, names } in questions {
+        let offered = {
+            let journal = journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            journal.was_offered(&dir, &names)
+        };
+        if answers.send((sink, query, offered)).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! How the sink stands, for everybody who asks: its own screen, and people through the control
+//! socket.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::control::{ControlReply, ControlRequest, StatusObject};
+use crate::model::session::{Figures, PhaseTag};
+use crate::model::status::{Role, State};
+use crate::monitor::{Monitor, StateChange};
+
+/// How the sink stands.
+pub struct Standing(Mutex<Board>);
+
+struct Board {
+    phase: PhaseTag,
+    connected: bool,
+    figures: Figures,
+    trouble: Option<String>,
+    cutover_wanted: bool,
+    told: Option<(PhaseTag, State)>,
+}
+
+impl Default for Standing {
+    fn default() -> Standing {
+        Standing(Mutex::new(Board {
+            phase: PhaseTag::Init,
+            connected: false,
+            figures: Figures::default(),
+            trouble: None,
+            cutover_wanted: false,
+            told: None,
+        }))
+    }
+}
+
+impl Standing {
+    /// The source has said how the session stands.
+    pub fn heard(&self, phase: PhaseTag, figures: &Figures, monitor: &dyn Monitor) {
+        let mut board = self.board();
+        (board.phase, board.connected) = (phase, true);
+        board.figures = figures.clone();
+        tell(&mut board, None, monitor);
+        drop(board);
+        monitor.figures(figures);
+    }
+
+    /// No source is there.
+    pub fn alone(&self, why: &str, monitor: &dyn Monitor) {
+        let mut board = self.board();
+        board.connected = false;
+        tell(&mut board, Some(why), monitor);
+    }
+
+    /// Something is wrong at the sink, or no more.
+    pub fn trouble(&self, trouble: Option<&str>, monitor: &dyn Monitor) {
+        let mut board = self.board();
+        if board.trouble.as_deref() == trouble {
+            return;
+        }
+        board.trouble = trouble.map(str::to_owned);
+        drop(board);
+        if let Some(text) = trouble {
+            monitor.note(text);
+        }
+    }
+
+    /// Whether a person has asked for the cutover through the control socket; asks once.
+    pub fn take_cutover(&self) -> bool {
+        std::mem::take(&mut self.board().cutover_wanted)
+    }
+
+    /// Answers a person.
+    pub fn answer(&self, request: &ControlRequest) -> ControlReply {
+        match request {
+            ControlRequest::Status => {
+                let board = self.board();
+                let (phase, connected) = (board.phase, board.connected);
+                let mut status = StatusObject::of(Role::Sink, phase, connected, &board.figures);
+                if let Some(trouble) = &board.trouble {
+                    status.reason = Some(trouble.clone());
+                }
+                ControlReply::Status(Box::new(status))
+            }
+            ControlRequest::Cutover { .. } => {
+                let mut board = self.board();
+                board.cutover_wanted = true;
+                ControlReply::done(if board.connected {
+                    "The sink unregisters: drain, sweep, report"
+                } else {
+                    "The sink unregisters as soon as the source is there"
+                })
+            }
+            ControlRequest::Set { name, .. } => ControlReply::refused(format!(
+                "There is nothing called \"{name}\" to be set at the sink: try it at the source"
+            )),
+            ControlRequest::Verify { .. } | ControlRequest::Await { .. } => {
+                ControlReply::refused("This version can't do that yet")
+            }
+        }
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell(board: &mut Board, why: Option<&str>, monitor: &dyn Monitor) {
+    let (phase, state) = (board.phase, State::of(board.connected, &board.figures));
+    if board.told == Some((phase, state)) {
+        return;
+    }
+    board.told = Some((phase, state));
+    let reason = board.figures.halted.clone().or_else(|| why.map(str::to_owned));
+    monitor.state(&StateChange { role: Role::Sink, phase, state, reason, sink: None });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Standing;
+    use crate::control::{ControlReply, ControlRequest};
+    use crate::model::session::{Figures, PhaseTag};
+    use crate::monitor::Recording;
+
+    #[test]
+    fn states_are_told_once_and_a_cutover_is_taken_once() {
+        let (standing, monitor) = (Standing::default(), Recording::default());
+        let cutover = ControlRequest::Cutover { sink: None };
+        for _ in 0..3 {
+            standing.heard(PhaseTag::Transfer, &Figures::default(), &monitor);
+        }
+        assert!(matches!(standing.answer(&cutover), ControlReply::Done { .. }));
+        assert!(standing.take_cutover() && !standing.take_cutover());
+        standing.alone("The source has gone", &monitor);
+        standing.trouble(Some("full"), &monitor);
+        standing.trouble(Some("full"), &monitor);
+        let heard = monitor.heard();
+        assert_eq!((heard.states.len(), heard.notes.len()), (2, 1));
+        assert_eq!(heard.states[1].reason.as_deref(), Some("The source has gone"));
+        let ControlReply::Status(status) = standing.answer(&ControlRequest::Status) else {
+            panic!("No status");
+        };
+        assert_eq!(status.reason.as_deref(), Some("full"));
+    }
+}

@@ -1,0 +1,241 @@
+//! Looks at the source's tree: runs a [`LookJob`] and says what was seen.
+//!
+//! - A look goes through a descriptor of the very directory that is asked for, by identity; a path
+//!   that holds another is answered [`Seen::Elsewhere`].
+//! - Arming and the first part of a listing always resolve the path; single names go through a
+//!   descriptor kept from before, if there is one.
+//! - A directory gets its watch before its names are read.
+//! - Nothing here waits for a FIFO, a lease or a device, and only regular files are opened.
+
+mod listing;
+mod names;
+mod transfer;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::model::entry::Identity;
+use crate::model::limits::{LISTINGS_KEPT, LOOK_DIR_CACHE, TRANSFERS_KEPT};
+use crate::model::look::{DirAddress, LookDone, LookJob, Seen, Task, WatchState};
+use crate::model::path::RelPath;
+use crate::model::stamp::DirKey;
+use crate::tree::keeping::{Recent, Shelf};
+use crate::tree::watch::Watcher;
+use crate::tree::{beneath, hold, stat};
+
+use self::listing::Listing;
+use self::transfer::Transfer;
+
+/// Looks at the tree below one root; shared by all threads that look.
+pub struct Looker {
+    root: Arc<OwnedFd>,
+    root_path: PathBuf,
+    root_identity: Identity,
+    watcher: Option<Arc<Watcher>>,
+    dirs: Mutex<Recent<DirKey, Dir>>,
+    listings: Mutex<Shelf<Mutex<Listing>>>,
+    transfers: Mutex<Shelf<Transfer>>,
+}
+
+/// An open directory, and what it is.
+#[derive(Clone)]
+struct Dir {
+    fd: Arc<OwnedFd>,
+    identity: Identity,
+}
+
+/// Why a look saw nothing.
+enum Unseen {
+    Elsewhere,
+    Unreadable(String),
+}
+
+impl From<Unseen> for Seen {
+    fn from(unseen: Unseen) -> Seen {
+        match unseen {
+            Unseen::Elsewhere => Seen::Elsewhere,
+            Unseen::Unreadable(text) => Seen::Unreadable(text),
+        }
+    }
+}
+
+impl Dir {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Whether it was removed while it was held.
+    fn is_removed(&self) -> bool {
+        stat::of_fd(self.fd()).is_ok_and(|stat| stat.stx_nlink == 0)
+    }
+}
+
+impl Looker {
+    /// Opens a root. Without a watcher every directory is unwatched.
+    ///
+    /// # Errors
+    /// `Disk` if the root is no directory or can't be opened.
+    pub fn open(root: &Path, watcher: Option<Arc<Watcher>>) -> Result<Looker, Error> {
+        let failed = |errno| Error::disk("Can't open", root, errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(root, flags, Mode::empty()).map_err(failed)?;
+        let root_identity = stat::identity(&stat::of_fd(fd.as_fd()).map_err(failed)?);
+        Ok(Looker {
+            root: Arc::new(fd),
+            root_path: root.to_path_buf(),
+            root_identity,
+            watcher,
+            dirs: Mutex::new(Recent::new(LOOK_DIR_CACHE)),
+            listings: Mutex::new(Shelf::new(LISTINGS_KEPT)),
+            transfers: Mutex::new(Shelf::new(TRANSFERS_KEPT)),
+        })
+    }
+
+    /// What the root is.
+    #[must_use]
+    pub fn root_identity(&self) -> Identity {
+        self.root_identity
+    }
+
+    /// Whether the path that the root was opened by still leads to it (law 9).
+    #[must_use]
+    pub fn root_stands(&self) -> bool {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&self.root_path, flags, Mode::empty())
+            .and_then(|fd| stat::of_fd(fd.as_fd()))
+            .is_ok_and(|stat| stat::identity(&stat) == self.root_identity)
+    }
+
+    /// Lets go of a directory that left the tree: of its watch and of its descriptor, which would
+    /// keep the kernel from telling that it is gone.
+    pub fn forget(&self, key: DirKey) {
+        hold(&self.dirs).remove(&key);
+        if let Some(watcher) = &self.watcher {
+            watcher.disarm(key);
+        }
+    }
+
+    /// Runs one job to its end.
+    #[must_use]
+    pub fn run(&self, job: &LookJob) -> LookDone {
+        let seen = self.look(job).unwrap_or_else(Seen::from);
+        LookDone { id: job.id, seen }
+    }
+
+    fn look(&self, job: &LookJob) -> Result<Seen, Unseen> {
+        let dir = &job.dir;
+        match &job.task {
+            Task::Arm { files_max } => self.arm_and_read(dir, *files_max),
+            Task::List { listing, first: true } => self.list_first(dir, *listing),
+            Task::List { listing, first: false } => self.list_next(dir, *listing),
+            Task::CloseListing { listing } => {
+                hold(&self.listings).take(*listing);
+                Ok(Seen::Closed)
+            }
+            Task::Names(names) => Ok(self.look_at_names(&self.through(dir)?, names)),
+            Task::OwnMeta => self.look_at_itself(dir),
+            Task::Paths(paths) => {
+                let gone = |path: &RelPath| (path.clone(), self.is_gone(path));
+                Ok(Seen::Paths(paths.iter().map(gone).collect()))
+            }
+            Task::Chunk { transfer, offset, bytes } => self.chunk(*transfer, *offset, *bytes),
+            Task::Finish { transfer, name } => self.finish(&self.through(dir)?, *transfer, name),
+            Task::CloseTransfer { transfer } => {
+                hold(&self.transfers).take(*transfer);
+                Ok(Seen::Closed)
+            }
+        }
+    }
+
+    /// A directory by a descriptor kept from before, or else by its path.
+    fn through(&self, dir: &DirAddress) -> Result<Dir, Unseen> {
+        if dir.path.is_root() {
+            return self.root_dir(dir);
+        }
+        let kept = hold(&self.dirs).get(&dir.key);
+        match kept {
+            Some(kept) if dir.identity.is_none_or(|identity| identity == kept.identity) => Ok(kept),
+            _ => self.resolve(dir),
+        }
+    }
+
+    /// A directory by its path, which must hold what it should.
+    fn resolve(&self, dir: &DirAddress) -> Result<Dir, Unseen> {
+        if dir.path.is_root() {
+            return if self.root_stands() { self.root_dir(dir) } else { Err(Unseen::Elsewhere) };
+        }
+        let opened = self.open_path(&dir.path, beneath::DIR_PATH).and_then(|fd| {
+            let identity = stat::identity(&stat::of_fd(fd.as_fd())?);
+            Ok(Dir { fd: Arc::new(fd), identity })
+        });
+        let found = opened.map_err(|errno| {
+            if beneath::leads_nowhere(errno) {
+                return Unseen::Elsewhere;
+            }
+            Unseen::Unreadable(stat::words("Can't open the directory", errno))
+        })?;
+        if dir.identity.is_some_and(|identity| identity != found.identity) {
+            return Err(Unseen::Elsewhere);
+        }
+        // A descriptor on another filesystem would keep people from unmounting it.
+        if found.identity.device == self.root_identity.device {
+            hold(&self.dirs).insert(dir.key, found.clone());
+        } else {
+            hold(&self.dirs).remove(&dir.key);
+        }
+        Ok(found)
+    }
+
+    fn root_dir(&self, dir: &DirAddress) -> Result<Dir, Unseen> {
+        if dir.identity.is_some_and(|identity| identity != self.root_identity) {
+            return Err(Unseen::Elsewhere);
+        }
+        Ok(Dir { fd: Arc::clone(&self.root), identity: self.root_identity })
+    }
+
+    /// Opens a path beneath the root; when descriptors run out, lets go of kept ones and tries
+    /// once more.
+    fn open_path(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match beneath::open(self.root.as_fd(), path, flags) {
+            Err(Errno::MFILE | Errno::NFILE) => {
+                hold(&self.dirs).shrink();
+                beneath::open(self.root.as_fd(), path, flags)
+            }
+            other => other,
+        }
+    }
+
+    fn arm(&self, dir: &Dir, key: DirKey) -> WatchState {
+        match &self.watcher {
+            Some(watcher) => watcher.arm(dir.fd(), key),
+            None => WatchState::Unwatched("Nothing is watched in this run".into()),
+        }
+    }
+
+    fn look_at_itself(&self, address: &DirAddress) -> Result<Seen, Unseen> {
+        let dir = self.through(address)?;
+        let stat = stat::of_fd(dir.fd()).map_err(|errno| {
+            Unseen::Unreadable(stat::words("Can't look at the directory", errno))
+        })?;
+        if stat.stx_nlink == 0 {
+            hold(&self.dirs).remove(&address.key);
+            return Err(Unseen::Elsewhere);
+        }
+        Ok(Seen::Own(stat::sighting(&stat)))
+    }
+
+    /// Whether nothing of the tree stands at a path, for certain: a name on the way is missing, or
+    /// is no directory. Any other error leaves it open.
+    fn is_gone(&self, path: &RelPath) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.open_path(path, flags).is_err_and(beneath::leads_nowhere)
+    }
+}
+
+#[cfg(test)]
+mod tests;

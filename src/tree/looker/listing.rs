@@ -1,0 +1,184 @@
+//! Reading the names of a directory: all at once when it is armed, in parts when it is listed.
+
+use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{DirEntry, FileType};
+use rustix::io::Errno;
+
+use crate::model::entry::{Entry, Identity};
+use crate::model::limits::{LISTING_BYTES_MAX, LISTING_ENTRIES_MAX, LOOK_TRIES};
+use crate::model::look::{Armed, DirAddress, Seen, WatchState};
+use crate::model::op::{Listed, ListingEnd};
+use crate::model::path::Name;
+use crate::tree::looker::{Dir, Looker, Unseen};
+use crate::tree::{beneath, hold, stat};
+
+/// A directory that is being listed.
+pub(super) struct Listing {
+    dir: Dir,
+    reader: rustix::fs::Dir,
+    watched: bool,
+}
+
+/// What one name of a listing is.
+enum Item {
+    There(Listed, Identity),
+    Gone,
+    Problem(String),
+}
+
+impl Looker {
+    pub(super) fn arm_and_read(&self, address: &DirAddress, max: usize) -> Result<Seen, Unseen> {
+        let dir = self.resolve(address)?;
+        let watch = self.arm(&dir, address.key);
+        let mut armed = Armed {
+            identity: dir.identity,
+            watch,
+            dirs: Vec::new(),
+            files: Vec::new(),
+            complete: true,
+        };
+        let mut reader = open_reader(&dir)?;
+        while let Some(entry) = reader.read() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(errno) => {
+                    tracing::warn!("Can't read all of \"{}\": {errno}", address.path);
+                    armed.complete = false;
+                    break;
+                }
+            };
+            let Some(name) = name_of(&entry, address) else { continue };
+            match kind_of(&dir, &entry, &name) {
+                Ok(FileType::Directory) => armed.dirs.push(name),
+                Ok(_) if armed.files.len() < max => armed.files.push(name),
+                Err(Errno::NOENT) => {}
+                Ok(_) | Err(_) => armed.complete = false,
+            }
+        }
+        if dir.is_removed() {
+            self.forget_descriptor(address);
+            return Err(Unseen::Elsewhere);
+        }
+        Ok(Seen::Armed(armed))
+    }
+
+    pub(super) fn list_first(&self, address: &DirAddress, number: u64) -> Result<Seen, Unseen> {
+        let dir = self.resolve(address)?;
+        let watched = self.arm(&dir, address.key) == WatchState::Watched;
+        let reader = open_reader(&dir)?;
+        let listing = Mutex::new(Listing { dir, reader, watched });
+        hold(&self.listings).put(number, listing);
+        self.list_next(address, number)
+    }
+
+    pub(super) fn list_next(&self, address: &DirAddress, number: u64) -> Result<Seen, Unseen> {
+        let listing = hold(&self.listings).get(number);
+        let Some(listing) = listing else {
+            let identity = address.identity.ok_or(Unseen::Elsewhere)?;
+            let (entries, problems, end) = (Vec::new(), Vec::new(), ListingEnd::Abandoned);
+            return Ok(Seen::Part { identity, watched: false, entries, problems, end });
+        };
+        let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = Vec::new();
+        let mut problems = Vec::new();
+        let end = listing.read_part(address, &mut entries, &mut problems);
+        let (identity, watched) = (listing.dir.identity, listing.watched);
+        if end != ListingEnd::More {
+            hold(&self.listings).take(number);
+        }
+        if end == ListingEnd::Abandoned && listing.dir.is_removed() {
+            self.forget_descriptor(address);
+        }
+        Ok(Seen::Part { identity, watched, entries, problems, end })
+    }
+
+    fn forget_descriptor(&self, address: &DirAddress) {
+        hold(&self.dirs).remove(&address.key);
+    }
+}
+
+impl Listing {
+    fn read_part(
+        &mut self,
+        address: &DirAddress,
+        entries: &mut Vec<(Listed, Identity)>,
+        problems: &mut Vec<(Name, String)>,
+    ) -> ListingEnd {
+        let mut bytes = 0;
+        while entries.len() + problems.len() < LISTING_ENTRIES_MAX && bytes < LISTING_BYTES_MAX {
+            let entry = match self.reader.read() {
+                Some(Ok(entry)) => entry,
+                Some(Err(errno)) => {
+                    tracing::warn!("Can't read all of \"{}\": {errno}", address.path);
+                    return ListingEnd::Abandoned;
+                }
+                None if self.dir.is_removed() => return ListingEnd::Abandoned,
+                None => return ListingEnd::Complete,
+            };
+            let Some(name) = name_of(&entry, address) else { continue };
+            bytes += name.as_bytes().len();
+            match self.item(&name) {
+                Item::There(listed, identity) => {
+                    if let Entry::Symlink { target, .. } = &listed.entry {
+                        bytes += target.len();
+                    }
+                    entries.push((listed, identity));
+                }
+                Item::Gone => {}
+                Item::Problem(text) => problems.push((name, text)),
+            }
+        }
+        ListingEnd::More
+    }
+
+    fn item(&self, name: &Name) -> Item {
+        let dir = self.dir.fd();
+        let look = || stat::sighting_at(dir, name, &stat::of_name(dir, name)?);
+        for _ in 0..LOOK_TRIES {
+            match look() {
+                Ok(seen) => {
+                    let listed = Listed { name: name.clone(), entry: seen.entry };
+                    return Item::There(listed, seen.identity);
+                }
+                // A symlink may have gone between two calls, and another thing may stand there.
+                Err(Errno::NOENT) if stat::of_name(dir, name).is_ok() => {}
+                Err(Errno::NOENT) => return Item::Gone,
+                Err(errno) => return Item::Problem(stat::words("Can't look at it", errno)),
+            }
+        }
+        Item::Problem("It is replaced faster than it can be looked at".into())
+    }
+}
+
+fn open_reader(dir: &Dir) -> Result<rustix::fs::Dir, Unseen> {
+    beneath::open_to_read(dir.fd()).and_then(rustix::fs::Dir::new).map_err(|errno| {
+        if beneath::leads_nowhere(errno) {
+            return Unseen::Elsewhere;
+        }
+        Unseen::Unreadable(stat::words("Can't read the directory", errno))
+    })
+}
+
+/// The name of an entry, but for the two that are none.
+fn name_of(entry: &DirEntry, address: &DirAddress) -> Option<Name> {
+    let bytes = entry.file_name().to_bytes();
+    if bytes == b"." || bytes == b".." {
+        return None;
+    }
+    let name = Name::new(bytes);
+    if let Err(error) = &name {
+        let shown = bytes.escape_ascii();
+        tracing::warn!("\"{shown}\" in \"{}\" can't be carried: {error}", address.path);
+    }
+    name.ok()
+}
+
+/// What an entry is; filesystems that do not say so are asked by name.
+fn kind_of(dir: &Dir, entry: &DirEntry, name: &Name) -> Result<FileType, Errno> {
+    match entry.file_type() {
+        FileType::Unknown => Ok(stat::file_type(&stat::of_name(dir.fd.as_fd(), name)?)),
+        known => Ok(known),
+    }
+}

@@ -1,0 +1,116 @@
+//! Large files: kept open under a number, read in chunks, hashed in order.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
+
+use rustix::buffer::spare_capacity;
+use rustix::fs::Advice;
+use rustix::io::Errno;
+
+use crate::model::entry::Hash;
+use crate::model::limits::{CHUNK_BYTES, CHUNKS_AHEAD_MAX};
+use crate::model::look::Seen;
+use crate::model::path::Name;
+use crate::tree::looker::{Dir, Looker, Unseen};
+use crate::tree::{hold, stat};
+
+/// An open large file.
+pub(super) struct Transfer {
+    file: OwnedFd,
+    progress: Mutex<Progress>,
+}
+
+/// How far the hash has come. Chunks may be read by several threads at once.
+struct Progress {
+    hasher: blake3::Hasher,
+    hashed: u64,
+    ahead: BTreeMap<u64, Vec<u8>>,
+}
+
+impl Progress {
+    /// Takes in a chunk; false if too many are ahead of one that is missing.
+    fn take(&mut self, offset: u64, bytes: &[u8]) -> bool {
+        if bytes.is_empty() || offset < self.hashed {
+            return true;
+        }
+        if offset > self.hashed {
+            if self.ahead.len() >= CHUNKS_AHEAD_MAX {
+                return false;
+            }
+            self.ahead.insert(offset, bytes.to_vec());
+            return true;
+        }
+        self.hash(bytes);
+        while let Some(bytes) = self.ahead.remove(&self.hashed) {
+            self.hash(&bytes);
+        }
+        true
+    }
+
+    fn hash(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.hashed += bytes.len() as u64;
+    }
+}
+
+impl Looker {
+    pub(super) fn keep_transfer(&self, number: u64, file: OwnedFd) {
+        // Advice only: a filesystem may not care.
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+        let progress =
+            Progress { hasher: blake3::Hasher::new(), hashed: 0, ahead: BTreeMap::new() };
+        let transfer = Transfer { file, progress: Mutex::new(progress) };
+        hold(&self.transfers).put(number, transfer);
+    }
+
+    fn transfer(&self, number: u64) -> Result<std::sync::Arc<Transfer>, Unseen> {
+        let lost =
+            || Unseen::Unreadable("The file is no longer open; it must be begun again".into());
+        hold(&self.transfers).get(number).ok_or_else(lost)
+    }
+
+    pub(super) fn chunk(&self, number: u64, offset: u64, bytes: u64) -> Result<Seen, Unseen> {
+        let transfer = self.transfer(number)?;
+        // No frame holds more, whatever is asked.
+        let wanted = usize::try_from(bytes.min(CHUNK_BYTES)).unwrap_or(0);
+        let mut chunk: Vec<u8> = Vec::with_capacity(wanted);
+        while chunk.len() < wanted {
+            let at = offset.saturating_add(chunk.len() as u64);
+            match rustix::io::pread(&transfer.file, spare_capacity(&mut chunk), at) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => {
+                    return Err(Unseen::Unreadable(stat::words("Can't read the file", errno)));
+                }
+            }
+        }
+        chunk.truncate(wanted);
+        if !hold(&transfer.progress).take(offset, &chunk) {
+            return Err(Unseen::Unreadable("Too many chunks of the file were asked for".into()));
+        }
+        let read = NonZeroU64::new(chunk.len() as u64);
+        if read.is_some() {
+            let _ = rustix::fs::fadvise(&transfer.file, offset, read, Advice::DontNeed);
+        }
+        Ok(Seen::Chunk(chunk))
+    }
+
+    pub(super) fn finish(&self, dir: &Dir, number: u64, name: &Name) -> Result<Seen, Unseen> {
+        let transfer = self.transfer(number)?;
+        let stat = stat::of_fd(transfer.file.as_fd())
+            .map_err(|errno| Unseen::Unreadable(stat::words("Can't look at the file", errno)))?;
+        let still_named = match stat::of_name(dir.fd(), name) {
+            Ok(named) => stat::identity(&named) == stat::identity(&stat),
+            Err(_) => false,
+        };
+        let progress = hold(&transfer.progress);
+        Ok(Seen::Finished {
+            file: stat::sighting(&stat),
+            still_named,
+            hash: Hash(*progress.hasher.finalize().as_bytes()),
+            bytes: progress.hashed,
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! The sink's tree on a real disk.
+//!
+//! - Every path is resolved beneath the root's descriptor; no symlink is followed anywhere, and
+//!   nothing is removed recursively (laws 9 and 10).
+//! - What gets a name is complete: staged, with its attributes, and renamed into place (law 11).
+//! - Shared by all appliers; no lock is held while content is written, but for the one transfer
+//!   that it belongs to.
+
+mod attributes;
+mod staging;
+mod transfers;
+mod verbs;
+mod ways;
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::error::Error;
+use crate::model::entry::{Identity, Meta};
+use crate::model::limits::TRANSFERS_KEPT;
+use crate::model::path::{Name, RelPath};
+use crate::model::target::Obstacle;
+use crate::tree::keeping::Shelf;
+use crate::tree::sink_root::attributes::Keeps;
+use crate::tree::sink_root::staging::Staging;
+use crate::tree::sink_root::transfers::Incoming;
+use crate::tree::sink_root::ways::Ways;
+use crate::tree::{hold, stat};
+
+pub use self::staging::Staged;
+
+/// The tree below the sink's root.
+pub struct SinkRoot {
+    identity: Identity,
+    ways: Ways,
+    staging: Staging,
+    keeps: Keeps,
+    transfers: Mutex<Shelf<Mutex<Incoming>>>,
+}
+
+impl SinkRoot {
+    /// Opens the root, which is made if only its last name is missing; empties the staging
+    /// directory that an earlier run may have left, and tries what this filesystem keeps.
+    ///
+    /// # Errors
+    /// `Usage` if the staging name is no name; `Disk` if the root can't be made or opened;
+    /// `Refused` if nothing can be staged in it.
+    pub fn open(root: &Path, staging_name: &str) -> Result<SinkRoot, Error> {
+        let name = Name::new(staging_name.as_bytes())
+            .map_err(|error| Error::Usage(format!("The staging name can't be used: {error}")))?;
+        match rustix::fs::mkdir(root, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Error::disk("Can't make the directory", root, errno)),
+        }
+        let failed = |errno| Error::disk("Can't open", root, errno);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(root, flags, Mode::empty()).map_err(failed)?;
+        let identity = stat::identity(&stat::of_fd(fd.as_fd()).map_err(failed)?);
+        let ways = Ways::new(Arc::new(fd), identity.device);
+        let staging = Staging::new(name);
+        let keeps = Keeps::probe(&staging, &ways).map_err(|obstacle| {
+            let root = root.display();
+            let why = match obstacle {
+                Obstacle::Other(text) => text,
+                Obstacle::NoRoom => "no room is left".into(),
+                other => format!("{other:?}"),
+            };
+            Error::Refused(format!("Can't prepare files below \"{root}\": {why}"))
+        })?;
+        let transfers = Mutex::new(Shelf::new(TRANSFERS_KEPT));
+        Ok(SinkRoot { identity, ways, staging, keeps, transfers })
+    }
+
+    /// What the root is.
+    #[must_use]
+    pub fn root_identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether owners can be set here.
+    #[must_use]
+    pub fn owners(&self) -> bool {
+        self.keeps.owners
+    }
+
+    /// The name of the staging directory.
+    #[must_use]
+    pub fn staging_name(&self) -> &Name {
+        &self.staging.name
+    }
+
+    /// Writes a part of a transfer's content; the first part makes its staged object.
+    ///
+    /// # Errors
+    /// `NoRoom` or `Other`; the transfer is then to be given up.
+    pub fn write_chunk(&self, transfer: u64, offset: u64, bytes: &[u8]) -> Result<(), Obstacle> {
+        self.take_in(transfer, offset, bytes)
+    }
+
+    /// Gives a transfer up and removes what it staged.
+    pub fn drop_transfer(&self, transfer: u64) {
+        hold(&self.transfers).take(transfer);
+    }
+
+    /// Gives all transfers up.
+    pub fn clear_transfers(&self) {
+        hold(&self.transfers).clear();
+    }
+
+    /// Makes all that was done before this call durable, on every filesystem that was touched.
+    ///
+    /// # Errors
+    /// A sentence; everything since the last success is then in doubt (H29).
+    pub fn sync(&self) -> Result<(), String> {
+        self.ways.sync()
+    }
+
+    /// Removes the staging directories, with whatever is in them, and gives the directories that
+    /// held them their times again. Later staging makes them anew.
+    ///
+    /// # Errors
+    /// The first obstacle met; the others are removed nevertheless.
+    pub fn finish(&self) -> Result<(), Obstacle> {
+        self.clear_transfers();
+        self.staging.finish(&self.ways)
+    }
+
+    fn same(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
+        self.keeps.same(theirs, ours, is_symlink)
+    }
+
+    /// The name that a verb is about and the directory above it; the root is in no directory.
+    fn split(path: &RelPath) -> Result<(RelPath, Name), Obstacle> {
+        path.split_last().ok_or_else(|| Obstacle::Other("It is the root itself".into()))
+    }
+}
+
+/// What an error of the system means for a verb, where it has no meaning of its own.
+fn obstacle(doing: &str, errno: Errno) -> Obstacle {
+    match errno {
+        Errno::NOSPC | Errno::DQUOT => Obstacle::NoRoom,
+        Errno::XDEV => Obstacle::Other(format!("{doing}: it is on another filesystem")),
+        Errno::BUSY => Obstacle::Other(format!("{doing}: a filesystem is mounted there")),
+        _ => Obstacle::Other(stat::words(doing, errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! Staging directories: one in the root, one more for each other filesystem below it (H24).
+//!
+//! - Each is named alike, is ours alone (0700), and holds flat names that are used once.
+//! - Making or removing one leaves the time of the directory that holds it as it was (H21).
+
+use std::collections::{BTreeSet, HashMap};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{AtFlags, Mode, OFlags, Statx};
+use rustix::io::Errno;
+
+use crate::model::limits::STAGING_LEFT_MAX;
+use crate::model::path::{Name, RelPath};
+use crate::model::target::Obstacle;
+use crate::tree::sink_root::attributes::keeping_mtime;
+use crate::tree::sink_root::obstacle;
+use crate::tree::sink_root::ways::Ways;
+use crate::tree::{beneath, hold, stat};
+
+/// A staged object; removed when it is dropped without having been placed.
+pub struct Staged {
+    pub(super) home: Arc<Home>,
+    pub(super) name: String,
+    pub(super) placed: bool,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.placed {
+            // What stays here is removed with the staging directory.
+            let _ = rustix::fs::unlinkat(&self.home.dir, &*self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// A staging directory.
+pub(super) struct Home {
+    pub(super) dir: OwnedFd,
+    holder: Arc<OwnedFd>,
+    held_in: Filesystem,
+    /// Device and inode of the directory that holds it.
+    holder_is: (u64, u64),
+}
+
+/// What can be renamed within, as far as the kernel tells beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Filesystem {
+    device: u64,
+    mount: u64,
+}
+
+impl Filesystem {
+    fn of(stat: &Statx) -> Filesystem {
+        Filesystem { device: stat::device(stat), mount: stat.stx_mnt_id }
+    }
+}
+
+/// All staging directories of a sink.
+pub(super) struct Staging {
+    pub(super) name: Name,
+    next: AtomicU64,
+    homes: Mutex<HashMap<Filesystem, Arc<Home>>>,
+    /// Directories in which an earlier run has left one.
+    left: Mutex<BTreeSet<RelPath>>,
+    /// Held while a home is made for one object alone, beside the place where it goes.
+    passing: Mutex<()>,
+}
+
+fn cant_stage(errno: Errno) -> Obstacle {
+    obstacle("Can't prepare it in the staging directory", errno)
+}
+
+impl Staging {
+    pub(super) fn new(name: Name) -> Staging {
+        Staging {
+            name,
+            next: AtomicU64::new(1),
+            homes: Mutex::new(HashMap::new()),
+            left: Mutex::new(BTreeSet::new()),
+            passing: Mutex::new(()),
+        }
+    }
+
+    /// Stages an empty file, mode 0600.
+    pub(super) fn file(&self, ways: &Ways) -> Result<(OwnedFd, Staged), Obstacle> {
+        self.stage(ways, new_file)
+    }
+
+    /// Stages a symlink.
+    pub(super) fn symlink(&self, ways: &Ways, target: &[u8]) -> Result<Staged, Obstacle> {
+        let make = |dir: BorrowedFd<'_>, name: &str| rustix::fs::symlinkat(target, dir, name);
+        self.stage(ways, make).map(|((), staged)| staged)
+    }
+
+    /// Makes an object in the root's staging directory, which is made anew if it has gone.
+    fn stage<T>(
+        &self,
+        ways: &Ways,
+        make: impl Fn(BorrowedFd<'_>, &str) -> Result<T, Errno>,
+    ) -> Result<(T, Staged), Obstacle> {
+        let home = self.home_in(ways.root())?;
+        match self.stage_in(&home, &make) {
+            Err(Errno::NOENT) => {
+                self.lose(&home);
+                let home = self.home_in(ways.root())?;
+                self.stage_in(&home, &make).map_err(cant_stage)
+            }
+            other => other.map_err(cant_stage),
+        }
+    }
+
+    /// Makes an object in a staging directory, under a new name.
+    pub(super) fn stage_in<T>(
+        &self,
+        home: &Arc<Home>,
+        make: impl Fn(BorrowedFd<'_>, &str) -> Result<T, Errno>,
+    ) -> Result<(T, Staged), Errno> {
+        loop {
+            let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+            match make(home.dir.as_fd(), &name) {
+                Err(Errno::EXIST | Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+                Ok(made) => {
+                    return Ok((made, Staged { home: Arc::clone(home), name, placed: false }));
+                }
+            }
+        }
+    }
+
+    /// The staging directory on another filesystem than the root's: in the highest directory on
+    /// the way to `above` that lies on it, where no removal at the source can be in its way.
+    /// Nothing if `above` is on the same filesystem as what is staged already.
+    pub(super) fn home_for(
+        &self,
+        ways: &Ways,
+        above: &RelPath,
+        staged: &Staged,
+    ) -> Result<Option<Arc<Home>>, Obstacle> {
+        let filesystem = |dir: &Arc<OwnedFd>| {
+            stat::of_fd(dir.as_fd()).map(|stat| Filesystem::of(&stat)).map_err(cant_stage)
+        };
+        let mut highest = ways.fresh(above)?;
+        let wanted = filesystem(&highest)?;
+        if wanted == staged.home.held_in {
+            return Ok(None);
+        }
+        for path in above.ancestors() {
+            let dir = ways.fresh(&path)?;
+            if filesystem(&dir)? != wanted {
+                break;
+            }
+            highest = dir;
+        }
+        self.home_in(&highest).map(Some)
+    }
+
+    /// Runs with a staging directory beside the place itself, which lasts for this one object: for
+    /// places that no other directory of their filesystem can be renamed to (project quotas).
+    pub(super) fn with_passing_home<T>(
+        &self,
+        ways: &Ways,
+        above: &RelPath,
+        act: impl FnOnce(&Arc<Home>) -> Result<T, Obstacle>,
+    ) -> Result<T, Obstacle> {
+        let _alone = hold(&self.passing);
+        let holder = ways.fresh(above)?;
+        if self.holds_home(holder.as_fd()) {
+            return Err(cant_stage(Errno::XDEV));
+        }
+        let home = Arc::new(self.open_home(&holder)?);
+        let done = act(&home);
+        if home.remove(&self.name).is_err() {
+            self.remember_left(above);
+        }
+        done
+    }
+
+    /// The staging directory in a directory that is the highest on its filesystem.
+    fn home_in(&self, holder: &Arc<OwnedFd>) -> Result<Arc<Home>, Obstacle> {
+        let stat = stat::of_fd(holder.as_fd()).map_err(cant_stage)?;
+        let mut homes = hold(&self.homes);
+        if let Some(home) = homes.get(&Filesystem::of(&stat)) {
+            return Ok(Arc::clone(home));
+        }
+        let home = Arc::new(self.open_home(holder)?);
+        homes.insert(home.held_in, Arc::clone(&home));
+        Ok(home)
+    }
+
+    /// Opens or makes a staging directory, and empties it.
+    fn open_home(&self, holder: &Arc<OwnedFd>) -> Result<Home, Obstacle> {
+        let open = || {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(holder, self.name.as_bytes(), flags, Mode::empty())
+        };
+        let make = || rustix::fs::mkdirat(holder, self.name.as_bytes(), Mode::RWXU);
+        let opened = match open() {
+            Err(Errno::NOENT) => keeping_mtime(holder.as_fd(), make).and_then(|()| open()),
+            other => self.check_ours(other),
+        };
+        let dir = opened.map_err(|errno| match errno {
+            Errno::NOTDIR | Errno::LOOP | Errno::ACCESS => Obstacle::Other(format!(
+                "\"{}\" is in the way, and osync did not make it: remove it",
+                self.name
+            )),
+            _ => cant_stage(errno),
+        })?;
+        empty(dir.as_fd()).map_err(cant_stage)?;
+        let stat = stat::of_fd(holder.as_fd()).map_err(cant_stage)?;
+        let holder_is = (stat::device(&stat), stat.stx_ino);
+        Ok(Home { dir, holder: Arc::clone(holder), held_in: Filesystem::of(&stat), holder_is })
+    }
+
+    /// A directory found under our name must be ours alone: others could exchange what is staged.
+    fn check_ours(&self, opened: Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+        let dir = opened?;
+        if stat::of_fd(dir.as_fd())?.stx_uid != rustix::process::geteuid().as_raw() {
+            return Err(Errno::ACCESS);
+        }
+        rustix::fs::fchmod(&dir, Mode::RWXU)?;
+        Ok(dir)
+    }
+
+    /// Forgets a staging directory that has gone.
+    fn lose(&self, home: &Arc<Home>) {
+        hold(&self.homes).retain(|_, known| !Arc::ptr_eq(known, home));
+    }
+
+    /// Whether a name in a directory is a staging directory. One that an earlier run left there is
+    /// remembered for `finish`.
+    pub(super) fn is_home(&self, path: &RelPath, dir: BorrowedFd<'_>, name: &Name) -> bool {
+        if *name != self.name {
+            return false;
+        }
+        let is_dir = |stat: &Statx| stat::file_type(stat) == rustix::fs::FileType::Directory;
+        if !stat::of_name(dir, name).is_ok_and(|stat| is_dir(&stat)) {
+            return false;
+        }
+        if !self.holds_home(dir) {
+            self.remember_left(path);
+        }
+        true
+    }
+
+    fn remember_left(&self, path: &RelPath) {
+        let mut left = hold(&self.left);
+        if left.len() < STAGING_LEFT_MAX {
+            left.insert(path.clone());
+        }
+    }
+
+    fn holds_home(&self, dir: BorrowedFd<'_>) -> bool {
+        stat::of_fd(dir).is_ok_and(|stat| {
+            let place = (stat::device(&stat), stat.stx_ino);
+            hold(&self.homes).values().any(|home| home.holder_is == place)
+        })
+    }
+
+    /// Removes the staging directory in a directory that holds nothing else and is to go.
+    pub(super) fn clear_away(&self, dir: &Arc<OwnedFd>) -> Result<(), Obstacle> {
+        let mut homes = hold(&self.homes);
+        let stat = stat::of_fd(dir.as_fd()).map_err(cant_stage)?;
+        let place = (stat::device(&stat), stat.stx_ino);
+        homes.retain(|_, home| home.holder_is != place);
+        let home = self.open_home(dir)?;
+        home.remove(&self.name).map_err(cant_stage)
+    }
+
+    /// Removes all staging directories.
+    pub(super) fn finish(&self, ways: &Ways) -> Result<(), Obstacle> {
+        let mut result = Ok(());
+        let homes = std::mem::take(&mut *hold(&self.homes));
+        for home in homes.into_values() {
+            if let Err(errno) = home.remove(&self.name) {
+                result = Err(obstacle("Can't remove the staging directory", errno));
+            }
+        }
+        for path in std::mem::take(&mut *hold(&self.left)) {
+            let Ok(holder) = ways.fresh(&path) else { continue };
+            if beneath::open_name(holder.as_fd(), &self.name).is_err() {
+                continue;
+            }
+            let removed = self.open_home(&holder).and_then(|home| {
+                let doing = "Can't remove an old staging directory";
+                home.remove(&self.name).map_err(|errno| obstacle(doing, errno))
+            });
+            result = result.and(removed);
+        }
+        result
+    }
+}
+
+impl Home {
+    /// Empties and removes it; one that has gone already will do.
+    fn remove(&self, name: &Name) -> Result<(), Errno> {
+        empty(self.dir.as_fd())?;
+        let flags = AtFlags::REMOVEDIR;
+        let remove = || rustix::fs::unlinkat(&self.holder, name.as_bytes(), flags);
+        match keeping_mtime(self.holder.as_fd(), remove) {
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Makes a new file to write and read.
+pub(super) fn new_file(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
+}
+
+/// Removes the names in a staging directory: flat, and all our own.
+fn empty(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut reader = rustix::fs::Dir::new(beneath::open_to_read(dir)?)?;
+    while let Some(entry) = reader.read() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_bytes() == b"." || name.to_bytes() == b".." {
+            continue;
+        }
+        match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) => rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR)?,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! The verbs of [`Target`] over a real disk.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::model::entry::{Entry, Hash, Meta};
+use crate::model::path::{Name, RelPath};
+use crate::model::target::{Obstacle, Standing, Target};
+use crate::tree::sink_root::staging::{self, Home, Staged};
+use crate::tree::sink_root::ways::may_be_stale;
+use crate::tree::sink_root::{SinkRoot, obstacle};
+use crate::tree::{beneath, content, stat};
+
+impl Target for SinkRoot {
+    type Staged = Staged;
+
+    fn stage_file(&self, content: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
+        let (file, staged) = self.staging.file(&self.ways)?;
+        content::write_at(file.as_fd(), content, 0)
+            .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
+        self.keeps.set_on_file(file.as_fd(), meta)?;
+        Ok(staged)
+    }
+
+    fn stage_symlink(&self, target: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
+        let staged = self.staging.symlink(&self.ways, target)?;
+        self.keeps.set_on_symlink(staged.home.dir.as_fd(), &staged.name, meta)?;
+        Ok(staged)
+    }
+
+    fn take_transfer(
+        &self,
+        transfer: u64,
+        size: u64,
+        hash: &Hash,
+        meta: &Meta,
+    ) -> Result<Staged, Obstacle> {
+        self.take_whole(transfer, size, hash, meta)
+    }
+
+    fn place(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
+        match self.rename_staged(staged, path)? {
+            Err(Errno::XDEV) => self.place_across(staged, path),
+            done => placed(staged, done),
+        }
+    }
+
+    fn look(&self, path: &RelPath, want_hash: bool) -> Result<Standing, Obstacle> {
+        if path.is_root() {
+            let stat = stat::of_fd(self.ways.root().as_fd()).map_err(cant_look)?;
+            return Ok(Standing { entry: stat::sighting(&stat).entry, hash: None });
+        }
+        let look = |dir: BorrowedFd<'_>, name: &Name| {
+            if want_hash {
+                return look_with_hash(dir, name);
+            }
+            let entry = stat::sighting_at(dir, name, &stat::of_name(dir, name)?)?.entry;
+            Ok(Standing { entry, hash: None })
+        };
+        self.ways.at(path, look)?.map_err(cant_look)
+    }
+
+    fn make_dir(&self, path: &RelPath) -> Result<(), Obstacle> {
+        if path.is_root() {
+            return Err(Obstacle::Exists);
+        }
+        let make = |dir: BorrowedFd<'_>, name: &Name| {
+            rustix::fs::mkdirat(dir, name.as_bytes(), Mode::RWXU)
+        };
+        self.ways.at(path, make)?.map_err(|errno| match errno {
+            Errno::EXIST => Obstacle::Exists,
+            Errno::NOENT => Obstacle::NoParent,
+            _ => obstacle("Can't make the directory", errno),
+        })
+    }
+
+    fn unlink(&self, path: &RelPath) -> Result<(), Obstacle> {
+        let unlink = |dir: BorrowedFd<'_>, name: &Name| {
+            rustix::fs::unlinkat(dir, name.as_bytes(), AtFlags::empty())
+        };
+        self.ways.at(path, unlink)?.map_err(|errno| match errno {
+            Errno::NOENT => Obstacle::Missing,
+            Errno::ISDIR => Obstacle::IsDir,
+            _ => obstacle("Can't remove it", errno),
+        })
+    }
+
+    fn remove_dir(&self, path: &RelPath) -> Result<(), Obstacle> {
+        match self.remove_empty(path) {
+            // It may hold nothing but a staging directory, which `read_dir` does not show.
+            Err(Obstacle::NotEmpty) if self.is_empty(path)? => {
+                self.staging.clear_away(&self.ways.fresh(path)?)?;
+                self.remove_empty(path)
+            }
+            other => other,
+        }
+    }
+
+    fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), Obstacle> {
+        self.move_names(from, to, RenameFlags::empty())
+    }
+
+    fn exchange(&self, a: &RelPath, b: &RelPath) -> Result<(), Obstacle> {
+        self.move_names(a, b, RenameFlags::EXCHANGE)
+    }
+
+    fn set_meta(&self, path: &RelPath, meta: &Meta) -> Result<(), Obstacle> {
+        if path.is_root() {
+            return self.set_on(self.ways.root().as_fd(), meta);
+        }
+        let open = |dir: BorrowedFd<'_>, name: &Name| {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(dir, name.as_bytes(), flags, Mode::empty())
+        };
+        let object = self.ways.at(path, open)?.map_err(cant_look)?;
+        self.set_on(object.as_fd(), meta)
+    }
+
+    fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
+        self.same(theirs, ours, is_symlink)
+    }
+
+    fn read_dir(&self, path: &RelPath, each: &mut dyn FnMut(Name) -> bool) -> Result<(), Obstacle> {
+        let cant_read = |errno| match errno {
+            Errno::NOENT => Obstacle::Missing,
+            _ => obstacle("Can't read the directory", errno),
+        };
+        let dir = self.ways.listed(path)?;
+        let reader = beneath::open_to_read(dir.as_fd()).and_then(rustix::fs::Dir::new);
+        let mut reader = reader.map_err(cant_read)?;
+        while let Some(entry) = reader.read() {
+            let entry = entry.map_err(cant_read)?;
+            let bytes = entry.file_name().to_bytes();
+            if bytes == b"." || bytes == b".." {
+                continue;
+            }
+            let Ok(name) = Name::new(bytes) else { continue };
+            if self.staging.is_home(path, dir.as_fd(), &name) {
+                continue;
+            }
+            if !each(name) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_many(
+        &self,
+        dir: &RelPath,
+        names: &[&Name],
+    ) -> Result<Vec<Result<Entry, Obstacle>>, Obstacle> {
+        let dir = self.ways.listed(dir)?;
+        let dir = dir.as_fd();
+        let look = |name: &Name| {
+            let seen = stat::of_name(dir, name).and_then(|s| stat::sighting_at(dir, name, &s));
+            seen.map(|seen| seen.entry).map_err(cant_look)
+        };
+        Ok(names.iter().map(|name| look(name)).collect())
+    }
+}
+
+impl SinkRoot {
+    fn rename_staged(
+        &self,
+        staged: &Staged,
+        path: &RelPath,
+    ) -> Result<Result<(), Errno>, Obstacle> {
+        self.ways.at(path, |dir, name| {
+            rustix::fs::renameat(&staged.home.dir, &*staged.name, dir, name.as_bytes())
+        })
+    }
+
+    /// Copies what is staged to the filesystem where it goes, and renames it there.
+    fn place_across(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
+        let (above, _) = SinkRoot::split(path)?;
+        if let Some(home) = self.staging.home_for(&self.ways, &above, staged)? {
+            self.move_to(staged, &home)?;
+            match self.rename_staged(staged, path)? {
+                Err(Errno::XDEV) => {}
+                done => return placed(staged, done),
+            }
+        }
+        self.staging.with_passing_home(&self.ways, &above, |home| {
+            let mut copy = self.copy_to(staged, home)?;
+            let done = self.rename_staged(&copy, path)?;
+            placed(&mut copy, done)
+        })
+        // The first copy is removed when the caller drops it.
+    }
+
+    fn move_to(&self, staged: &mut Staged, home: &Arc<Home>) -> Result<(), Obstacle> {
+        *staged = self.copy_to(staged, home)?;
+        Ok(())
+    }
+
+    fn copy_to(&self, staged: &Staged, home: &Arc<Home>) -> Result<Staged, Obstacle> {
+        let failed = |errno| obstacle("Can't copy it to the filesystem where it goes", errno);
+        let from = staged.home.dir.as_fd();
+        let stat = rustix::fs::statat(from, &*staged.name, AtFlags::SYMLINK_NOFOLLOW);
+        let is_symlink =
+            stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
+        if is_symlink {
+            let target = rustix::fs::readlinkat(from, &*staged.name, Vec::new());
+            let target = target.map_err(failed)?;
+            let name = Name::new(staged.name.as_bytes())
+                .map_err(|error| Obstacle::Other(error.to_string()))?;
+            let meta = stat::meta(&stat::of_name(from, &name).map_err(failed)?);
+            let make = |dir: BorrowedFd<'_>, name: &str| rustix::fs::symlinkat(&*target, dir, name);
+            let ((), copy) = self.staging.stage_in(home, make).map_err(failed)?;
+            self.keeps.set_on_symlink(home.dir.as_fd(), &copy.name, &meta)?;
+            return Ok(copy);
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let original = rustix::fs::openat(from, &*staged.name, flags, Mode::empty());
+        let original = original.map_err(failed)?;
+        let meta = stat::meta(&stat::of_fd(original.as_fd()).map_err(failed)?);
+        let (file, copy) = self.staging.stage_in(home, staging::new_file).map_err(failed)?;
+        content::copy(original.as_fd(), file.as_fd()).map_err(failed)?;
+        self.keeps.set_on_file(file.as_fd(), &meta)?;
+        Ok(copy)
+    }
+
+    fn remove_empty(&self, path: &RelPath) -> Result<(), Obstacle> {
+        self.ways.changed(path);
+        let removed = self
+            .ways
+            .at(path, |dir, name| rustix::fs::unlinkat(dir, name.as_bytes(), AtFlags::REMOVEDIR));
+        self.ways.changed(path);
+        removed?.map_err(|errno| match errno {
+            Errno::NOENT => Obstacle::Missing,
+            Errno::NOTDIR => Obstacle::NotDir,
+            Errno::NOTEMPTY | Errno::EXIST => Obstacle::NotEmpty,
+            _ => obstacle("Can't remove the directory", errno),
+        })
+    }
+
+    fn move_names(&self, from: &RelPath, to: &RelPath, how: RenameFlags) -> Result<(), Obstacle> {
+        let (from_above, from_name) = SinkRoot::split(from)?;
+        let (to_above, to_name) = SinkRoot::split(to)?;
+        let changed = || {
+            self.ways.changed(from);
+            self.ways.changed(to);
+        };
+        changed();
+        let (from_dir, to_dir) = (self.ways.dir(&from_above)?, self.ways.dir(&to_above)?);
+        let (from_name, to_name) = (from_name.as_bytes(), to_name.as_bytes());
+        let mut done = rustix::fs::renameat_with(&from_dir.fd, from_name, &to_dir.fd, to_name, how);
+        if (from_dir.kept || to_dir.kept) && done.is_err_and(may_be_stale) {
+            let (from_dir, to_dir) = (self.ways.fresh(&from_above)?, self.ways.fresh(&to_above)?);
+            done = rustix::fs::renameat_with(&from_dir, from_name, &to_dir, to_name, how);
+        }
+        changed();
+        done.map_err(|errno| match errno {
+            Errno::NOENT => Obstacle::Missing,
+            Errno::ISDIR => Obstacle::IsDir,
+            Errno::NOTDIR => Obstacle::NotDir,
+            Errno::NOTEMPTY | Errno::EXIST => Obstacle::NotEmpty,
+            _ => obstacle("Can't move it", errno),
+        })
+    }
+
+    fn set_on(&self, object: BorrowedFd<'_>, meta: &Meta) -> Result<(), Obstacle> {
+        let stat = stat::of_fd(object).map_err(cant_look)?;
+        if stat::file_type(&stat) == FileType::Directory {
+            self.ways.touch(stat::device(&stat), object)?;
+        }
+        self.keeps.set_on_object(object, &stat, meta)
+    }
+}
+
+/// What renaming a staged object came to.
+fn placed(staged: &mut Staged, done: Result<(), Errno>) -> Result<(), Obstacle> {
+    match done {
+        Ok(()) => {
+            staged.placed = true;
+            Ok(())
+        }
+        Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => Err(Obstacle::IsDir),
+        Err(Errno::NOENT) => {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            match rustix::fs::statat(&staged.home.dir, &*staged.name, flags) {
+                Ok(_) => Err(Obstacle::NoParent),
+                Err(_) => Err(Obstacle::Other("What was prepared for it has gone".into())),
+            }
+        }
+        Err(errno) => Err(obstacle("Can't put it there", errno)),
+    }
+}
+
+fn cant_look(errno: Errno) -> Obstacle {
+    match errno {
+        Errno::NOENT => Obstacle::Missing,
+        _ => obstacle("Can't look at it", errno),
+    }
+}
+
+/// Looks at a name and, if it is a file, reads it for its hash.
+fn look_with_hash(dir: BorrowedFd<'_>, name: &Name) -> Result<Standing, Errno> {
+    let stat = stat::of_name(dir, name)?;
+    if stat::file_type(&stat) != FileType::RegularFile {
+        return Ok(Standing { entry: stat::sighting_at(dir, name, &stat)?.entry, hash: None });
+    }
+    let file = beneath::open_file(dir, name)?;
+    let stat = stat::of_fd(file.as_fd())?;
+    let entry = stat::sighting(&stat).entry;
+    if stat::file_type(&stat) != FileType::RegularFile {
+        return Ok(Standing { entry, hash: None });
+    }
+    let (hash, _) = content::hash_of(file.as_fd(), stat.stx_size)?;
+    Ok(Standing { entry, hash: Some(hash) })
+}

@@ -1,0 +1,120 @@
+//! From what the kernel tells of an object to values of the model.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Statx, StatxFlags};
+use rustix::io::Errno;
+
+use crate::model::entry::{Entry, FileTime, Identity, Meta, Sighting, SpecialKind};
+use crate::model::path::Name;
+
+/// Looks at a name without following it; a name of no bytes is the descriptor's own object.
+fn statx(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<Statx, Errno> {
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME | StatxFlags::MNT_ID;
+    let flags = flags | AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    rustix::io::retry_on_intr(|| rustix::fs::statx(dir, name, flags, wanted))
+}
+
+/// Looks at a name in a directory, without following it.
+pub(super) fn of_name(dir: BorrowedFd<'_>, name: &Name) -> Result<Statx, Errno> {
+    statx(dir, name.as_bytes(), AtFlags::empty())
+}
+
+/// Looks at what a descriptor holds.
+pub(super) fn of_fd(fd: BorrowedFd<'_>) -> Result<Statx, Errno> {
+    statx(fd, b"", AtFlags::EMPTY_PATH)
+}
+
+/// The device that an object lies on, as one number.
+pub(super) fn device(stat: &Statx) -> u64 {
+    rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor)
+}
+
+/// What the object is.
+pub(super) fn identity(stat: &Statx) -> Identity {
+    let birth = match stat.stx_mask & StatxFlags::BTIME.bits() {
+        0 => 0,
+        _ => {
+            let time = stat.stx_btime;
+            i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+        }
+    };
+    Identity { device: device(stat), inode: stat.stx_ino, birth }
+}
+
+/// The object's kind.
+pub(super) fn file_type(stat: &Statx) -> FileType {
+    FileType::from_raw_mode(RawMode::from(stat.stx_mode))
+}
+
+/// When the content changed last.
+pub(super) fn modified(stat: &Statx) -> FileTime {
+    FileTime { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
+}
+
+/// The attributes.
+pub(super) fn meta(stat: &Statx) -> Meta {
+    Meta {
+        mode: stat.stx_mode & 0o7777,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        mtime: modified(stat),
+    }
+}
+
+/// The entry of anything but a symlink, whose target the kernel tells apart.
+fn entry(stat: &Statx) -> Entry {
+    let meta = meta(stat);
+    let special = |kind, device| Entry::Special { kind, device, meta };
+    let device = rustix::fs::makedev(stat.stx_rdev_major, stat.stx_rdev_minor);
+    match file_type(stat) {
+        FileType::Directory => Entry::Dir { meta },
+        FileType::Fifo => special(SpecialKind::Fifo, 0),
+        FileType::Socket => special(SpecialKind::Socket, 0),
+        FileType::CharacterDevice => special(SpecialKind::Character, device),
+        FileType::BlockDevice => special(SpecialKind::Block, device),
+        FileType::RegularFile | FileType::Symlink | FileType::Unknown => {
+            Entry::File { size: stat.stx_size, meta }
+        }
+    }
+}
+
+fn sighting_with(stat: &Statx, entry: Entry) -> Sighting {
+    Sighting {
+        entry,
+        identity: identity(stat),
+        ctime: FileTime { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec },
+        links: u64::from(stat.stx_nlink),
+    }
+}
+
+/// The sighting of anything but a symlink.
+pub(super) fn sighting(stat: &Statx) -> Sighting {
+    sighting_with(stat, entry(stat))
+}
+
+/// The sighting of a name that was just looked at. A symlink is looked at once more through a
+/// descriptor, so that attributes and target are of one object; it may be gone by then.
+pub(super) fn sighting_at(
+    dir: BorrowedFd<'_>,
+    name: &Name,
+    stat: &Statx,
+) -> Result<Sighting, Errno> {
+    if file_type(stat) != FileType::Symlink {
+        return Ok(sighting(stat));
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(dir, name.as_bytes(), flags, Mode::empty())?;
+    let stat = of_fd(std::os::fd::AsFd::as_fd(&fd))?;
+    if file_type(&stat) != FileType::Symlink {
+        return Ok(sighting(&stat));
+    }
+    let target = rustix::fs::readlinkat(&fd, c"", Vec::new())?.into_bytes();
+    Ok(sighting_with(&stat, Entry::Symlink { target, meta: meta(&stat) }))
+}
+
+/// A sentence: what could not be done, and what the system says.
+pub(super) fn words(doing: &str, errno: Errno) -> String {
+    format!("{doing}: {}", io::Error::from(errno))
+}
