@@ -232,10 +232,10 @@ impl Marks {
         true
     }
 
-    /// When the next mark is ripe.
+    /// When the next mark is ripe, of those that are not ripe before `from`.
     #[must_use]
-    pub fn next_ripe(&self) -> Option<Duration> {
-        self.ripe.keys().next().map(|slot| slot.0)
+    pub fn next_ripe(&self, from: Duration) -> Option<Duration> {
+        self.ripe.range((from, 0)..).next().map(|(slot, _)| slot.0)
     }
 
     /// Ends a busy mark: its operation was answered well. Returns since when it was marked.

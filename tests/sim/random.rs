@@ -128,7 +128,7 @@ pub fn run(
     for sink in &world.sinks {
         sink.tree.set_no_room(false);
     }
-    let result = world.check();
+    let result = world.check().and_then(|()| world.cut_over()).and_then(|()| world.check());
     (result, made, world)
 }
 

@@ -13,7 +13,7 @@ use osync::model::event::Notice;
 use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
 use osync::model::look::{LookDone, LookJob, Task};
 use osync::model::path::RelPath;
-use osync::model::session::{Credit, DeletePolicy};
+use osync::model::session::{Credit, DeletePolicy, Ending, Outcome};
 use osync::model::stamp::{Epoch, Lane, SinkId};
 
 use super::compare::differences;
@@ -97,6 +97,8 @@ pub struct World {
     credit: [Credit; 2],
     epochs: u64,
     steps: usize,
+    /// How often in a row the director was woken though nothing was to be done.
+    vain: usize,
 }
 
 impl World {
@@ -135,6 +137,7 @@ impl World {
             ],
             epochs: 0,
             steps: 0,
+            vain: 0,
         };
         world.add_sink(policy);
         world
@@ -299,6 +302,7 @@ impl World {
             drawn -= weight;
         }
         self.steps += 1;
+        self.vain = 0;
         self.now += Duration::from_micros([0, 10, 200, 2_000][self.dice.below(4)]);
         self.run_step(chosen);
         if self.director.next_wake().is_some_and(|wake| wake <= self.now) {
@@ -396,6 +400,16 @@ impl World {
 
     // --- runs -----------------------------------------------------------------------------
 
+    /// Lets time pass until the director wants to be woken, but not beyond `until`.
+    fn sleep(&mut self, until: Duration) {
+        let wake = self.director.next_wake().unwrap_or(until);
+        self.vain = if wake > self.now { 0 } else { self.vain + 1 };
+        assert!(self.vain < 100, "the director wakes up in vain");
+        self.now = wake.max(self.now + Duration::from_micros(100)).min(until);
+        self.director.tick(self.now);
+        self.take_actions();
+    }
+
     /// Runs for so much virtual time, whatever is held back.
     pub fn run(&mut self, time: Duration) {
         let until = self.now + time;
@@ -403,10 +417,7 @@ impl World {
         self.take_actions();
         while self.now < until {
             if !self.step() {
-                let wake = self.director.next_wake().unwrap_or(until);
-                self.now = wake.max(self.now + Duration::from_micros(100)).min(until);
-                self.director.tick(self.now);
-                self.take_actions();
+                self.sleep(until);
             }
         }
     }
@@ -425,7 +436,7 @@ impl World {
                 }
                 continue;
             }
-            let Some(wake) = self.director.next_wake() else {
+            if self.director.next_wake().is_none() {
                 if sweeps == 0 {
                     break;
                 }
@@ -434,7 +445,7 @@ impl World {
                 self.director.tick(self.now);
                 self.take_actions();
                 continue;
-            };
+            }
             if self.now > began + QUIET_MAX {
                 let problems = self.sinks.iter().any(|sink| {
                     self.director.figures(sink.id).is_some_and(|figures| figures.problems > 0)
@@ -444,14 +455,39 @@ impl World {
                 }
                 return Err("never ends: it goes on waking up".into());
             }
-            self.now = wake.max(self.now + Duration::from_micros(100));
-            self.director.tick(self.now);
-            self.take_actions();
+            self.sleep(Duration::MAX);
         }
         match self.sinks.iter().position(|sink| !sink.is_idle()) {
             Some(sink) => Err(format!("sink {sink} is not idle")),
             None => Ok(()),
         }
+    }
+
+    /// Ends all sessions of a quiet world: the closing sweep finds nothing.
+    pub fn cut_over(&mut self) -> Result<(), String> {
+        let ids: Vec<SinkId> = self.sinks.iter().map(|sink| sink.id).collect();
+        for id in ids {
+            let problems = self.director.figures(id).map_or(0, |figures| figures.problems);
+            self.note(|| format!("CUTOVER {id:?}"));
+            self.director.terminate(id, Ending::Cutover, self.now);
+            for _ in 0..2_000 {
+                if self.director.outcome(id).is_some() {
+                    break;
+                }
+                self.run(Duration::from_millis(100));
+            }
+            let expected = if problems > 0 { Outcome::Problems } else { Outcome::Equal };
+            match self.director.outcome(id) {
+                Some(report) if report.outcome == expected => {}
+                Some(report) => return Err(format!("cutover: {:?}", report.outcome)),
+                None => return Err("the cutover never ends".into()),
+            }
+            let sweeps = self.director.figures(id).map_or(0, |figures| figures.sweeps);
+            if problems == 0 && sweeps > 1 {
+                return Err(format!("the closing sweep found something: {sweeps} sweeps"));
+            }
+        }
+        Ok(())
     }
 
     /// Runs until nothing is left to be done, and compares the trees.

@@ -113,6 +113,11 @@ impl Session {
         if kind != SentKind::Attributes {
             self.owe_meta(dir);
         }
+        if kind == SentKind::Removes
+            && self.marks.get(dir, name).is_some_and(|mark| mark.hint.extra)
+        {
+            self.count_differences(1);
+        }
         if kind == SentKind::MakesDir
             && let Some(key) = shared.map.child(dir, name)
         {

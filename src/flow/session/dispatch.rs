@@ -26,6 +26,7 @@ impl Session {
         if !self.active || self.outcome.is_some() {
             return;
         }
+        self.pumped = shared.now;
         for lane in Lane::ALL {
             self.pump_ready(lane, shared);
         }
@@ -278,6 +279,11 @@ impl Session {
     /// When something is to be done next, if nothing comes before.
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
-        [self.marks.next_ripe(), self.full_until, self.recheck].into_iter().flatten().min()
+        if !self.active || self.outcome.is_some() {
+            return None;
+        }
+        let due = [self.marks.next_ripe(self.pumped), self.full_until, self.recheck];
+        // What was due at the last pump and is left waits for something else than time.
+        due.into_iter().flatten().filter(|at| *at >= self.pumped).min()
     }
 }

@@ -131,6 +131,8 @@ pub struct Session {
     ready: [VecDeque<Ready>; 2],
     /// No content leaves before this time: the sink has no room.
     full_until: Option<Duration>,
+    /// When all the work there was room for was last started.
+    pumped: Duration,
     problems: Problems,
     foreign: Foreign,
     latencies: Latencies,
@@ -178,6 +180,7 @@ impl Session {
             flights: [BTreeMap::new(), BTreeMap::new()],
             ready: [VecDeque::new(), VecDeque::new()],
             full_until: None,
+            pumped: Duration::ZERO,
             problems: Problems::default(),
             foreign: Foreign::default(),
             latencies: Latencies::default(),
