@@ -78,6 +78,8 @@ pub struct World {
     pub director: Director,
     /// What is held back.
     pub holds: Holds,
+    /// Whether messages arrive twice now and then.
+    pub doubles: bool,
     /// What happened, if a trace is wanted.
     pub trace: Option<String>,
     /// The time.
@@ -120,6 +122,7 @@ impl World {
             sinks: Vec::new(),
             director,
             holds: Holds::default(),
+            doubles: true,
             trace: std::env::var_os("OSYNC_SIM_TRACE").map(|_| String::new()),
             now: Duration::ZERO,
             serial: 0,
@@ -333,7 +336,7 @@ impl World {
                 self.director.offered(sink, query, &offered, now);
             }
             Step::Take(sink, lane) => {
-                let twice = self.dice.one_in(12);
+                let twice = self.dice.one_in(12) && self.doubles;
                 self.sinks[sink].take(lane, twice);
             }
             Step::Work(sink) => {
