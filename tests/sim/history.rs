@@ -152,7 +152,7 @@ impl World {
     }
 
     /// Makes a change and all its parts at once.
-    #[allow(dead_code, clippy::needless_pass_by_value)] // Scripts read better so.
+    #[allow(clippy::needless_pass_by_value)] // Scripts read better so.
     pub fn make(&mut self, change: Change) {
         self.apply(&change).unwrap();
         while let Some(part) = self.parts.pop_front() {

@@ -105,7 +105,6 @@ pub struct World {
 
 impl World {
     /// A world with an empty source and one sink with an empty tree.
-    #[allow(dead_code)]
     pub fn new(seed: u64) -> World {
         World::with(seed, Bounds { live_bytes: 6_000, ..Bounds::default() }, DeletePolicy::Live)
     }
