@@ -136,6 +136,7 @@ impl Session {
                 let path = shared.map.path(dir).unwrap_or_default();
                 for (name, text) in problems {
                     self.problem(path.join(&name), text, shared);
+                    self.fail_name(dir, &name, shared.now);
                 }
                 let entries = self.enter(id, dir, &path, entries, shared);
                 self.send_part(id, stamp, path, entries, end, shared);

@@ -106,6 +106,7 @@ impl Session {
             && !last.exchange
             && last.from == *b
             && last.to == *a
+            && last.node == other
             && let Some(Rename { node, .. }) = self.renames.pop_back()
             && let Some(node) = node
         {
