@@ -448,8 +448,7 @@ impl Director {
             }
             return;
         };
-        let known_elsewhere = matches!(watch, WatchState::Known(other) if other != key);
-        if known_elsewhere || self.shared.map.identify(key, identity).is_err() {
+        if self.shared.is_anothers(key, &watch) || self.shared.map.identify(key, identity).is_err() {
             self.armed_twice(key, &watch, place);
             return;
         }
@@ -478,10 +477,10 @@ impl Director {
         if let WatchState::Known(other) = watch
             && self.shared.map.get(*other).is_none()
         {
-            self.shared.actions.push_back(Action::Disarm(*other));
             self.shared.to_arm.push_back(key);
             return;
         }
+        self.shared.arm_later(key);
         if let Some((parent, name)) = place {
             self.mark(parent, &name, Hint::META, Duration::ZERO);
         }

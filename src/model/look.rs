@@ -124,8 +124,8 @@ pub enum Seen {
     Part {
         /// What the directory is.
         identity: Identity,
-        /// Whether a watch is on it.
-        watched: bool,
+        /// How it was watched before it was read.
+        watch: WatchState,
         /// Entries, in the order of the disk, with what each is.
         entries: Vec<(Listed, Identity)>,
         /// Names that could not be looked at, with the reason.

@@ -125,11 +125,9 @@ impl Session {
         listing.reading = false;
         let dir = listing.dir;
         match seen {
-            Seen::Part { identity, watched, entries, problems, end } if !blocked => {
-                if let Some(known) = shared.map.get_mut(dir) {
-                    known.watched = watched;
-                }
-                if shared.map.identify(dir, identity).is_err() {
+            Seen::Part { identity, watch, entries, problems, end } if !blocked => {
+                let strange = shared.is_anothers(dir, &watch);
+                if strange || shared.map.identify(dir, identity).is_err() {
                     self.ask_place(dir, shared);
                     return self.abandon(id, stamp, shared);
                 }

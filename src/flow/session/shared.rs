@@ -7,7 +7,7 @@ use crate::flow::halves::Halves;
 use crate::flow::map::DirMap;
 use crate::flow::session::changes::Change;
 use crate::model::limits::FRESH_FILES_MAX;
-use crate::model::look::{DirAddress, LookId, LookJob, Task};
+use crate::model::look::{DirAddress, LookId, LookJob, Task, WatchState};
 use crate::model::message::Body;
 use crate::model::offer::Offer;
 use crate::model::path::{Name, RelPath};
@@ -204,6 +204,17 @@ impl Shared {
             let id = self.look(None, urgent, address, Task::Arm { files_max });
             self.arming.insert(id, (key, urgent));
         }
+    }
+
+    /// Whether a directory's events come under another key: what was read of it was not armed, and
+    /// its own are lost once the other goes (H14). A watch of a key that is known no more is taken
+    /// off.
+    pub fn is_anothers(&mut self, key: DirKey, watch: &WatchState) -> bool {
+        let WatchState::Known(other) = *watch else { return false };
+        if other != key && self.map.get(other).is_none() {
+            self.actions.push_back(Action::Disarm(other));
+        }
+        other != key
     }
 
     /// A directory was found at its place: should it not have been when it was to be armed, it is

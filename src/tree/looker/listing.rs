@@ -18,7 +18,7 @@ use crate::tree::{beneath, hold, stat};
 pub(super) struct Listing {
     dir: Dir,
     reader: rustix::fs::Dir,
-    watched: bool,
+    watch: WatchState,
 }
 
 /// What one name of a listing is.
@@ -66,9 +66,9 @@ impl Looker {
 
     pub(super) fn list_first(&self, address: &DirAddress, number: u64) -> Result<Seen, Unseen> {
         let dir = self.resolve(address)?;
-        let watched = self.arm(&dir, address.key) == WatchState::Watched;
+        let watch = self.arm(&dir, address.key);
         let reader = open_reader(&dir)?;
-        let listing = Mutex::new(Listing { dir, reader, watched });
+        let listing = Mutex::new(Listing { dir, reader, watch });
         hold(&self.listings).put(number, listing);
         self.list_next(address, number)
     }
@@ -78,20 +78,21 @@ impl Looker {
         let Some(listing) = listing else {
             let identity = address.identity.ok_or(Unseen::Elsewhere)?;
             let (entries, problems, end) = (Vec::new(), Vec::new(), ListingEnd::Abandoned);
-            return Ok(Seen::Part { identity, watched: false, entries, problems, end });
+            let watch = WatchState::Unwatched("Its listing is no longer open".into());
+            return Ok(Seen::Part { identity, watch, entries, problems, end });
         };
         let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = Vec::new();
         let mut problems = Vec::new();
         let end = listing.read_part(address, &mut entries, &mut problems);
-        let (identity, watched) = (listing.dir.identity, listing.watched);
+        let (identity, watch) = (listing.dir.identity, listing.watch.clone());
         if end != ListingEnd::More {
             hold(&self.listings).take(number);
         }
         if end == ListingEnd::Abandoned && listing.dir.is_removed() {
             self.forget_descriptor(address);
         }
-        Ok(Seen::Part { identity, watched, entries, problems, end })
+        Ok(Seen::Part { identity, watch, entries, problems, end })
     }
 
     fn forget_descriptor(&self, address: &DirAddress) {

@@ -193,10 +193,10 @@ fn a_listing_comes_in_parts() {
     let mut seen = std::collections::BTreeSet::new();
     for part in 0.. {
         let task = Task::List { listing: 9, first: part == 0 };
-        let Seen::Part { entries, problems, watched, end, .. } = tree.run(0, "", None, task) else {
+        let Seen::Part { entries, problems, watch, end, .. } = tree.run(0, "", None, task) else {
             panic!("no part");
         };
-        assert!(watched && problems.is_empty() && entries.len() <= LISTING_ENTRIES_MAX);
+        assert!(watch == WatchState::Watched && problems.is_empty() && entries.len() <= LISTING_ENTRIES_MAX);
         seen.extend(entries.into_iter().map(|(listed, _)| listed.name));
         match end {
             ListingEnd::More => {}

@@ -120,7 +120,6 @@ impl Disk {
             return Seen::Unreadable("No such listing is open".into());
         };
         let watch = self.watch(open.dir, key);
-        let watched = matches!(watch, WatchState::Watched | WatchState::Known(_));
         let (mut entries, mut problems) = (Vec::new(), Vec::new());
         while entries.len() < self.bounds.part_entries {
             let Some(name) = open.rest.pop_front() else { break };
@@ -139,7 +138,7 @@ impl Disk {
         if end == ListingEnd::More {
             self.listings.insert(listing, open);
         }
-        Seen::Part { identity, watched, entries, problems, end }
+        Seen::Part { identity, watch, entries, problems, end }
     }
 
     fn look_at_names(&mut self, dir: NodeId, path: &RelPath, names: &[(Name, Want)]) -> Seen {
