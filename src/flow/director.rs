@@ -448,7 +448,8 @@ impl Director {
             }
             return;
         };
-        if self.shared.is_anothers(key, &watch) || self.shared.map.identify(key, identity).is_err() {
+        if self.shared.is_anothers(key, &watch) || self.shared.map.identify(key, identity).is_err()
+        {
             self.armed_twice(key, &watch, place);
             return;
         }

@@ -85,6 +85,7 @@ impl Session {
                 }
             }
             Errand::Want(counted) => {
+                self.want_over(op.dir);
                 if let Some(bytes) = *counted {
                     self.tally.files_done += 1;
                     self.tally.bytes_done += bytes;

@@ -216,12 +216,12 @@ impl Session {
 
     /// The next directory that is to be listed: fresh ones first, then the walk, deepest first.
     fn next_to_list(&mut self, shared: &mut Shared) -> Option<DirKey> {
-        let mut fenced = Vec::new();
+        let mut later = Vec::new();
         let mut found = None;
         while found.is_none() {
             let next = self.fresh.pop_front().or_else(|| self.walk.pop());
             let Some(dir) = next else {
-                if fenced.is_empty() && self.recheck.is_some_and(|at| at <= shared.now) {
+                if later.is_empty() && self.recheck.is_some_and(|at| at <= shared.now) {
                     self.recheck = None;
                     self.push_unclear(shared);
                     if !self.walk.is_empty() {
@@ -234,8 +234,9 @@ impl Session {
                 self.forget_dir(dir);
                 continue;
             }
-            if shared.map.address(dir).is_none() || self.is_fenced(dir, shared) {
-                fenced.push(dir);
+            let is_placed = shared.map.address(dir).is_some();
+            if !is_placed || self.is_fenced(dir, shared) || self.is_comparing(dir) {
+                later.push(dir);
                 continue;
             }
             self.set_queued(dir, false);
@@ -244,7 +245,7 @@ impl Session {
                 found = Some(dir);
             }
         }
-        self.walk.extend(fenced);
+        self.walk.extend(later);
         found
     }
 

@@ -392,6 +392,7 @@ impl Session {
                 self.large.push_back((sent.dir, entry.name.clone()));
             } else {
                 self.busy(sent.dir);
+                self.dirs.entry(sent.dir).or_default().wanted += 1;
                 names.push((entry.name.clone(), entry.bytes));
             }
         }
@@ -403,9 +404,18 @@ impl Session {
         }
     }
 
-    /// One wanted name is no longer wanted: it travels, or became a mark.
+    /// One wanted name is no longer wanted: it was answered, or became a mark.
     pub(super) fn want_over(&mut self, dir: DirKey) {
-        self.idle(dir);
+        if let Some(state) = self.dirs.get_mut(&dir) {
+            state.wanted = state.wanted.saturating_sub(1);
+        }
+    }
+
+    /// Whether a listing of a directory is open, or names that one found wanting are not yet
+    /// answered: another listing would ask for the same again.
+    pub(super) fn is_comparing(&self, dir: DirKey) -> bool {
+        self.dirs.get(&dir).is_some_and(|state| state.wanted > 0)
+            || self.listings.values().any(|listing| listing.dir == dir)
     }
 
     /// A look for wanted names was in vain: they are looked at again, first.
@@ -416,7 +426,10 @@ impl Session {
 
     /// What was wanted is wanted no more: its directory is gone, or is listed anew elsewhere.
     pub(super) fn want_dropped(&mut self, want: &Want) {
-        want.names.iter().for_each(|_| self.want_over(want.dir));
+        for _ in &want.names {
+            self.want_over(want.dir);
+            self.idle(want.dir);
+        }
         if want.counted {
             self.tally.files_done += want.names.len() as u64;
             self.tally.bytes_done += want.names.iter().map(|(_, bytes)| bytes).sum::<u64>();

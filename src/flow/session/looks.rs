@@ -132,6 +132,12 @@ impl Session {
                 Sight::There { read: Some(read), .. } if read.brought => read.bytes as usize,
                 _ => 0,
             };
+            if self.is_name_fenced(dir, &name, shared) {
+                // Renamed since the look began: what it saw is out of date.
+                self.marks.put_off(dir, &name, hint, shared.now, false);
+                kept.next(brought, false);
+                continue;
+            }
             let keep = match sight {
                 Sight::Gone => {
                     gone.push(name);
@@ -298,7 +304,7 @@ impl Session {
         let dir = want.dir;
         let Seen::Names { sights, content } = seen else {
             for (name, listed) in want.names {
-                self.want_over(dir);
+                self.idle(dir);
                 self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
             }
             return;
@@ -307,7 +313,7 @@ impl Session {
         let mut kept = Kept::new(content);
         for ((name, listed), (_, sight)) in want.names.into_iter().zip(sights) {
             let Sight::There { sighting, read } = sight else {
-                self.want_over(dir);
+                self.idle(dir);
                 self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
                 kept.next(0, false);
                 continue;
@@ -335,7 +341,7 @@ impl Session {
                 Entry::Dir { .. } | Entry::Special { .. } => None,
             };
             kept.next(brought, matches!(op, Some(Op::Put { .. })));
-            self.want_over(dir);
+            self.idle(dir);
             match op {
                 Some(op) => {
                     let draft = self.draft(op, &at, Errand::Want(counted));
@@ -353,6 +359,7 @@ impl Session {
             self.tally.files_done += 1;
             self.tally.bytes_done += bytes;
         }
+        self.want_over(dir);
         self.mark(dir, name, Hint::CONTENT, now, Duration::ZERO);
     }
 

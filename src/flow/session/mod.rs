@@ -68,6 +68,8 @@ struct DirState {
     busy: u32,
     /// Messages under way in it.
     flying: u32,
+    /// Names in it that a listing found wanting, until each is answered or becomes a mark.
+    wanted: u32,
 }
 
 /// The terms of an epoch, as the sink registered them.

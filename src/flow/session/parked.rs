@@ -78,7 +78,10 @@ impl Session {
                     }
                 }
                 ParkedWhat::Conflict { dir, name, identity } => {
-                    self.settle_conflict(dir, &name, identity, shared);
+                    let again = self.marks.get(dir, &name).is_none_or(|mark| mark.again.is_some());
+                    if !again && !self.is_name_fenced(dir, &name, shared) {
+                        self.settle_conflict(dir, &name, identity, shared);
+                    }
                     self.marks.put_off(dir, &name, Hint::META, shared.now, false);
                 }
             }

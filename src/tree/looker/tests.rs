@@ -196,7 +196,11 @@ fn a_listing_comes_in_parts() {
         let Seen::Part { entries, problems, watch, end, .. } = tree.run(0, "", None, task) else {
             panic!("no part");
         };
-        assert!(watch == WatchState::Watched && problems.is_empty() && entries.len() <= LISTING_ENTRIES_MAX);
+        assert!(
+            watch == WatchState::Watched
+                && problems.is_empty()
+                && entries.len() <= LISTING_ENTRIES_MAX
+        );
         seen.extend(entries.into_iter().map(|(listed, _)| listed.name));
         match end {
             ListingEnd::More => {}
