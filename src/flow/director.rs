@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::flow::halves::Half;
 use crate::flow::map::{DirMap, NotMovable};
 use crate::flow::marks::Hint;
-use crate::flow::session::{Action, Adrift, Change, Session, Shared, Terms};
+use crate::flow::session::{Action, Adrift, Arming, Change, Session, Shared, Terms};
 use crate::model::entry::Identity;
 use crate::model::event::{Event, Happening, Notice};
 use crate::model::limits::ARMS_MAX;
@@ -194,9 +194,9 @@ impl Director {
     /// Takes what a look brought.
     pub fn look_done(&mut self, done: LookDone, now: Duration) {
         self.shared.now = now;
-        if let Some((key, fresh)) = self.shared.take_arming(done.id) {
+        if let Some(arming) = self.shared.take_arming(done.id) {
             self.shared.take_owner(done.id);
-            self.armed(key, fresh, done.seen);
+            self.armed(&arming, done.seen);
         } else if let Some(Some(sink)) = self.shared.take_owner(done.id)
             && let Some(session) = self.sessions.get_mut(&sink)
         {
@@ -437,7 +437,8 @@ impl Director {
     }
 
     /// A directory was armed, or could not be.
-    fn armed(&mut self, key: DirKey, fresh: bool, seen: Seen) {
+    fn armed(&mut self, arming: &Arming, seen: Seen) {
+        let Arming { key, ref path, fresh } = *arming;
         let place = self.shared.map.get(key).and_then(|dir| dir.place().cloned());
         let Seen::Armed(Armed { identity, watch, dirs, files, .. }) = seen else {
             if let (Some((parent, name)), Seen::Elsewhere) = (&place, &seen) {
@@ -448,10 +449,16 @@ impl Director {
             }
             return;
         };
-        if self.shared.is_anothers(key, &watch) || self.shared.map.identify(key, identity).is_err()
-        {
-            self.armed_twice(key, &watch, place);
-            return;
+        if self.shared.may_be_mistaken(key, path) {
+            return self.shared.read_anew(key);
+        }
+        let strange = self.shared.is_anothers(key, identity, &watch);
+        if self.shared.map.identify(key, identity).is_err() {
+            return self.armed_elsewhere(key, place);
+        }
+        if strange {
+            // The watch was under a key that the directory is not.
+            return self.shared.to_arm.push_back(key);
         }
         if let Some(dir) = self.shared.map.get_mut(key) {
             dir.scanned = true;
@@ -474,13 +481,7 @@ impl Director {
     }
 
     /// The directory armed is one that the map has elsewhere: a look at its name will tell.
-    fn armed_twice(&mut self, key: DirKey, watch: &WatchState, place: Option<(DirKey, Name)>) {
-        if let WatchState::Known(other) = watch
-            && self.shared.map.get(*other).is_none()
-        {
-            self.shared.to_arm.push_back(key);
-            return;
-        }
+    fn armed_elsewhere(&mut self, key: DirKey, place: Option<(DirKey, Name)>) {
         self.shared.arm_later(key);
         if let Some((parent, name)) = place {
             self.mark(parent, &name, Hint::META, Duration::ZERO);

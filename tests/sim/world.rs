@@ -321,7 +321,12 @@ impl World {
             Step::Look => {
                 let job = self.jobs.swap_remove(self.dice.below(self.jobs.len()));
                 let done = self.source.run_look(&job);
-                self.note(|| format!("look {:?} {:?} saw {:?}", job.dir.path, job.task, done));
+                self.note(|| {
+                    format!(
+                        "look {:?} as {:?} {:?} saw {:?}",
+                        job.dir.path, job.dir.key, job.task, done
+                    )
+                });
                 self.seen.push(done);
             }
             Step::Seen => {

@@ -53,6 +53,11 @@ pub enum Change {
         /// Where it had been, if at any place.
         from: Option<(DirKey, Name)>,
     },
+    /// What was read of a directory was of another one: it is to be armed and read again.
+    Unread {
+        /// Its key.
+        key: DirKey,
+    },
     /// Directories are gone from the map.
     Vanished {
         /// Their keys, parents first.
@@ -93,6 +98,7 @@ impl Session {
                 }
                 self.displace(*key, shared);
             }
+            Change::Unread { key } => self.unclear(*key),
             Change::Vanished { keys } => {
                 for key in keys {
                     self.forget_dir(*key);

@@ -117,16 +117,17 @@ impl Session {
         &mut self,
         id: u64,
         stamp: Stamp,
+        path: &RelPath,
         seen: Seen,
-        blocked: bool,
         shared: &mut Shared,
     ) {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         listing.reading = false;
         let dir = listing.dir;
+        let blocked = shared.map.path(dir).as_ref() != Some(path) || self.is_fenced(dir, shared);
         match seen {
             Seen::Part { identity, watch, entries, problems, end } if !blocked => {
-                let strange = shared.is_anothers(dir, &watch);
+                let strange = shared.is_anothers(dir, identity, &watch);
                 if strange || shared.map.identify(dir, identity).is_err() {
                     self.ask_place(dir, shared);
                     return self.abandon(id, stamp, shared);
@@ -147,9 +148,11 @@ impl Session {
                 self.set_clear(dir, doubt);
                 self.idle(dir);
             }
-            _ => {
+            seen => {
                 if !blocked {
                     self.ask_place(dir, shared);
+                } else if matches!(seen, Seen::Part { .. }) && shared.may_be_mistaken(dir, path) {
+                    shared.read_anew(dir);
                 }
                 self.abandon(id, stamp, shared);
             }

@@ -72,8 +72,7 @@ impl Session {
                 self.stamps.release(stamp);
             }
             Purpose::Part { listing, stamp } => {
-                let blocked = moved || self.is_fenced(dir, shared);
-                self.part_seen(listing, stamp, seen, blocked, shared);
+                self.part_seen(listing, stamp, &path, seen, shared);
                 self.stamps.release(stamp);
             }
             Purpose::Removal { removal, stamp } => {

@@ -36,7 +36,7 @@ use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport};
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
 
 pub use self::changes::Change;
-pub use self::shared::{Action, Adrift, Outgoing, Shared};
+pub use self::shared::{Action, Adrift, Arming, Outgoing, Shared};
 
 use self::ending::Termination;
 use self::flights::{Flight, Ready};

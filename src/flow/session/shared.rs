@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::flow::halves::Halves;
 use crate::flow::map::DirMap;
 use crate::flow::session::changes::Change;
+use crate::model::entry::Identity;
 use crate::model::limits::FRESH_FILES_MAX;
 use crate::model::look::{DirAddress, LookId, LookJob, Task, WatchState};
 use crate::model::message::Body;
@@ -88,6 +89,17 @@ pub struct Adrift {
     pub ticket: u64,
 }
 
+/// A directory that is being armed.
+#[derive(Debug)]
+pub struct Arming {
+    /// The directory.
+    pub key: DirKey,
+    /// Where it was when the look began.
+    pub path: RelPath,
+    /// Whether live work met it.
+    pub fresh: bool,
+}
+
 /// What all sessions share.
 pub struct Shared {
     /// The map of directories.
@@ -111,7 +123,7 @@ pub struct Shared {
     /// Directories that were elsewhere when they were to be armed.
     arm_later: BTreeSet<DirKey>,
     owners: HashMap<LookId, Option<SinkId>>,
-    arming: HashMap<LookId, (DirKey, bool)>,
+    arming: HashMap<LookId, Arming>,
     next_look: LookId,
     next_open: u64,
     next_ticket: u64,
@@ -201,20 +213,47 @@ impl Shared {
             }
             let Some(address) = self.map.address(key) else { continue };
             let files_max = if urgent { FRESH_FILES_MAX } else { 0 };
+            let path = address.path.clone();
             let id = self.look(None, urgent, address, Task::Arm { files_max });
-            self.arming.insert(id, (key, urgent));
+            self.arming.insert(id, Arming { key, path, fresh: urgent });
         }
     }
 
-    /// Whether a directory's events come under another key: what was read of it was not armed, and
-    /// its own are lost once the other goes (H14). A watch of a key that is known no more is taken
-    /// off.
-    pub fn is_anothers(&mut self, key: DirKey, watch: &WatchState) -> bool {
+    /// Whether the events of a directory come under another key than the one it was looked at by:
+    /// what was read of it was not armed, and its events are lost once the other goes (H14).
+    ///
+    /// A key that is known no more, or that the directory surely is not, loses the watch: its look
+    /// found this directory where its own had been a moment before.
+    pub fn is_anothers(&mut self, key: DirKey, identity: Identity, watch: &WatchState) -> bool {
         let WatchState::Known(other) = *watch else { return false };
-        if other != key && self.map.get(other).is_none() {
-            self.actions.push_back(Action::Disarm(other));
+        if other == key {
+            return false;
         }
-        other != key
+        if self.map.get(other).is_none() {
+            self.actions.push_back(Action::Disarm(other));
+        } else if self.map.by_identity(identity) == Some(key) {
+            self.read_anew(other);
+        }
+        true
+    }
+
+    /// What was read of a directory, and watched for it, may be another one: it is armed and read
+    /// anew.
+    pub fn read_anew(&mut self, key: DirKey) {
+        self.actions.push_back(Action::Disarm(key));
+        if let Some(dir) = self.map.get_mut(key) {
+            dir.scanned = false;
+        }
+        self.to_arm.push_back(key);
+        self.changes.push_back(Change::Unread { key });
+    }
+
+    /// Whether a look at a directory that had not been met before may have met another one: its
+    /// path has changed since.
+    #[must_use]
+    pub fn may_be_mistaken(&self, key: DirKey, path: &RelPath) -> bool {
+        let unmet = self.map.get(key).is_some_and(|dir| dir.identity().is_none());
+        unmet && self.map.path(key).as_ref() != Some(path)
     }
 
     /// A directory was found at its place: should it not have been when it was to be armed, it is
@@ -230,8 +269,8 @@ impl Shared {
         self.arm_later.insert(key);
     }
 
-    /// Which directory that look armed, and whether it was a fresh one.
-    pub fn take_arming(&mut self, id: LookId) -> Option<(DirKey, bool)> {
+    /// What that look armed.
+    pub fn take_arming(&mut self, id: LookId) -> Option<Arming> {
         self.arming.remove(&id)
     }
 
