@@ -12,9 +12,9 @@
 //! | H6 | nothing is fenced by a rename | H5, H6b, H6c, H11, H14b, H14c, and three changes |
 //! | H5 | "superseded" settles a mark | 29 of these, H5 among them, and three changes |
 //! | H18 | the watermark is the last stamp taken | all: what it refuses never arrives |
-//! | H4 | attributes presuppose nothing | three changes of directories; H4 itself not |
-//! | H14c | "gone" does not wait for the queue | H6c alone: other mends cover the loss |
-//! | H8 | a file put somewhere kills nothing below | none of these |
+//! | H4 | attributes presuppose nothing | H4 (an old content looks new), H4 of the applier |
+//! | H14c | "gone" does not wait for the queue | H14c (what moved is removed first), H6c |
+//! | H8 | a file put somewhere kills nothing below | H8 (the next directory), H8 of the applier |
 
 mod directories;
 mod lanes;
@@ -84,7 +84,8 @@ fn play_line(world: &mut World, line: &str, pace: usize) {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words[..] {
         ["settle"] => world.check().unwrap(),
-        ["hold", what] => hold(&mut world.holds, what),
+        ["hold", what] => hold(&mut world.holds, what, true),
+        ["let", what] => hold(&mut world.holds, what, false),
         ["forget"] => world.sinks[0].puts.clear(),
         ["open"] => world.holds = Holds::default(),
         ["catch", at] => catch(world, 0, &path(at)),
@@ -141,17 +142,19 @@ fn change(words: &[&str]) -> Change {
     }
 }
 
-fn hold(holds: &mut Holds, what: &str) {
-    match what {
-        "notices" => holds.notices = true,
-        "looks" => holds.looks = true,
-        "seen" => holds.seen = true,
-        "live" => holds.lanes[Lane::Live.index()] = true,
-        "backlog" => holds.lanes[Lane::Backlog.index()] = true,
-        "work" => holds.work = true,
-        "reports" => holds.reports = true,
+/// Holds something back, or lets it go again.
+fn hold(holds: &mut Holds, what: &str, held: bool) {
+    let hold = match what {
+        "notices" => &mut holds.notices,
+        "looks" => &mut holds.looks,
+        "seen" => &mut holds.seen,
+        "live" => &mut holds.lanes[Lane::Live.index()],
+        "backlog" => &mut holds.lanes[Lane::Backlog.index()],
+        "work" => &mut holds.work,
+        "reports" => &mut holds.reports,
         _ => panic!("no such hold: {what}"),
-    }
+    };
+    *hold = held;
 }
 
 /// Runs until an operation on a name waits in a lane, and holds that lane; if it has gone by in

@@ -3,7 +3,7 @@
 use super::super::history::path;
 use super::super::tree::Bounds;
 use super::super::world::World;
-use super::{SEEDS, figures, has, over, over_schedules, play};
+use super::{SEEDS, figures, has, over, over_schedules, play, sent, watch};
 use osync::model::session::DeletePolicy;
 
 #[test]
@@ -51,6 +51,32 @@ fn h14c_no_removal_travels_before_its_rename() {
     over_schedules("mkdir d; medium d/x; medium d/y; settle; forget; chmod d/x 600; mv d e", |w| {
         assert!(w.sinks[0].puts.is_empty());
     });
+}
+
+/// A look comes between a rename and its event: what it does not find there is not gone.
+#[test]
+fn h14c_what_moved_is_not_removed_first() {
+    let tree = "mkdir d; medium d/x; medium d/y; medium z; mkdir e; settle;";
+    let late = |look: &str, mv: &str| {
+        format!("hold looks; {look}; pause 30; hold notices; {mv}; let looks; pause 80")
+    };
+    for (look, mv) in [
+        ("chmod d 700", "mv d g"),
+        ("chmod d 700", "mv d e/g"),
+        ("chmod d/x 600", "mv d/x e/x"),
+        ("chmod z 600", "mv z d/z"),
+    ] {
+        for seed in 0..SEEDS / 4 {
+            let mut world = World::new(seed);
+            world.draw_weights();
+            play(&mut world, tree, 4);
+            watch(&mut world);
+            play(&mut world, &late(look, mv), 1);
+            assert_eq!(sent(&world, &["Remove {"]), 0, "seed {seed}: {look}; {mv}");
+            world.trace = None;
+            world.check().unwrap();
+        }
+    }
 }
 
 #[test]
