@@ -158,19 +158,22 @@ impl Picked {
         Picked::Ranges(ranges)
     }
 
-    /// The indexes below `total` that are meant; whatever lies beyond is left out.
+    /// The indexes below `total` that are meant, rising, each once; whatever lies beyond is left
+    /// out, and so is what a peer says twice.
     #[must_use]
     pub fn indexes(&self, total: usize) -> Vec<usize> {
         match self {
             Picked::None => Vec::new(),
             Picked::All => (0..total).collect(),
-            Picked::Ranges(ranges) => ranges
-                .iter()
-                .flat_map(|&(first, count)| {
+            Picked::Ranges(ranges) => {
+                let mut is_meant = vec![false; total];
+                for &(first, count) in ranges {
                     let first = (first as usize).min(total);
-                    first..first.saturating_add(count as usize).min(total)
-                })
-                .collect(),
+                    let end = first.saturating_add(count as usize).min(total);
+                    is_meant[first..end].fill(true);
+                }
+                (0..total).filter(|&index| is_meant[index]).collect()
+            }
         }
     }
 }
@@ -210,5 +213,6 @@ mod tests {
             assert_eq!(back, indexes);
         }
         assert_eq!(Picked::Ranges(vec![(2, u32::MAX)]).indexes(4), [2, 3]);
+        assert_eq!(Picked::Ranges(vec![(2, 9), (1, 2), (7, 1), (1, 2)]).indexes(4), [1, 2, 3]);
     }
 }

@@ -15,6 +15,7 @@ use osync::model::stamp::{Lane, Stamp};
 use proptest::prelude::{Strategy, any, proptest};
 
 use super::tree::ModelTree;
+use crate::support::operator::SOON;
 
 pub fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
@@ -291,6 +292,39 @@ fn h32_a_removal_of_a_directory_waits_for_all_others() {
     assert_eq!(sink.put(5, "p/x", "child"), Answer::Applied);
     assert_eq!(removed.recv().unwrap(), remains("p", &["x"]));
     sink.0.target().set_hook(None);
+}
+
+/// Whoever brings content takes his time: no name waits for him, not even the very one.
+#[test]
+fn h17g_content_is_staged_without_a_lock_on_names() {
+    let sink = Sink::new();
+    sink.make_dir(3, "p");
+    sink.put(4, "p/z", "to be moved");
+    let other = Arc::clone(&sink.0);
+    let (told, heard) = std::sync::mpsc::sync_channel(1);
+    let heard = std::sync::Mutex::new(heard);
+    let hook = move |verb: &str, _: &RelPath| {
+        if verb != "stage_file" {
+            return;
+        }
+        other.target().set_hook(None);
+        let (other, told) = (Sink(Arc::clone(&other)), told.clone());
+        std::thread::spawn(move || {
+            let presumes = version("to be moved", 4);
+            let live = [
+                other.put(7, "p/x", "live"),
+                other.rename(8, "p/z", "q", presumes),
+                other.list(9, "p", &[("x", file("live", 7))]).failed.unwrap_or(Answer::Applied),
+                other.remove(10, "p/x"),
+            ];
+            told.send(live)
+        });
+        let live = heard.lock().unwrap().recv_timeout(SOON).expect("live waits for the content");
+        assert!(live.iter().all(|answer| *answer == Answer::Applied), "{live:?}");
+    };
+    sink.0.target().set_hook(Some(Arc::new(hook)));
+    assert_eq!(sink.put(5, "p/x", "a long time coming"), Answer::Superseded);
+    assert_eq!((sink.content("p/x"), sink.content("q")), (None, Some("to be moved".into())));
 }
 
 #[test]

@@ -321,6 +321,11 @@ impl SinkEnd {
         }
     }
 
+    /// How many names the sink remembers a stamp of.
+    pub fn remembered(&self) -> usize {
+        self.applier.remembered()
+    }
+
     /// What a hand would do next, for a trace.
     pub fn describe(&self, hand: usize) -> String {
         let held = &self.hands[hand];

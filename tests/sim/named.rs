@@ -15,6 +15,10 @@
 //! | H4 | attributes presuppose nothing | H4 (an old content looks new), H4 of the applier |
 //! | H14c | "gone" does not wait for the queue | H14c (what moved is removed first), H6c |
 //! | H8 | a file put somewhere kills nothing below | H8 (the next directory), H8 of the applier |
+//! | H11 | the look that opens a large file keeps its stamp until the commit | H11 (watermark) |
+//! | H17g | content is staged under the lock of its name | H17g of the applier, after a minute |
+//! | H28 | parts unanswered, or names wanted, have no bound | H28 (parts), H28 (needed) |
+//! | H28 | indexes beyond a part, or told twice, are believed | H28 (what was listed) |
 
 mod directories;
 mod lanes;

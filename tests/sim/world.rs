@@ -171,6 +171,11 @@ impl World {
         }
     }
 
+    /// Grants so much in a lane from the next epoch on.
+    pub fn grant(&mut self, lane: Lane, credit: Credit) {
+        self.credit[lane.index()] = credit;
+    }
+
     // --- faults ---------------------------------------------------------------------------
 
     /// The connection of a sink is lost: some of what is on its way still arrives.

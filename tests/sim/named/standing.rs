@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use osync::model::limits::{LISTING_PARTS_MAX, MARKS_PER_DIR_MAX};
-use osync::model::message::Body;
-use osync::model::session::DeletePolicy;
+use osync::flow::session::Outgoing;
+use osync::model::limits::{BATCH_BYTES_MAX, LISTING_PARTS_MAX, MARKS_PER_DIR_MAX, WANTS_MAX};
+use osync::model::message::{Body, ListingAnswer, MessageAnswer, Picked};
+use osync::model::op::ListingEnd;
+use osync::model::session::{Credit, DeletePolicy};
 use osync::model::stamp::Lane;
 
 use super::super::history::{Change, Size, name, path};
 use super::super::tree::Bounds;
 use super::super::world::World;
-use super::{figures, has, over_schedules, play, sent, watch};
+use super::{each_content_once, figures, has, over_schedules, play, sent, watch};
 
 #[test]
 fn h11_a_change_does_not_throw_a_transfer_away() {
@@ -33,15 +35,36 @@ fn h11_a_version_arrives_of_a_file_that_is_never_quiet() {
     }
 }
 
+/// Takes the first message of the backlog lane that is as asked for; the others go on.
+fn put_aside(world: &mut World, is_meant: impl Fn(&Body) -> bool) -> Outgoing {
+    let lane = &mut world.sinks[0].lanes[Lane::Backlog.index()];
+    let at = lane.iter().position(|message| is_meant(&message.body)).expect("no such message");
+    lane.remove(at).unwrap()
+}
+
+/// What is written while a transfer is on its way is forgotten by both sides as soon as it is
+/// answered: neither the look that opened the file nor its chunks hold a stamp.
 #[test]
 fn h11_a_transfer_holds_no_watermark() {
-    let mut world = World::new(1);
-    play(&mut world, "small a; settle; large f; pause 20; hold backlog; write a; pause 50", 1);
-    let before = world.director.figures(world.sinks[0].id).unwrap();
-    play(&mut world, "hold live; write a; pause 2000", 1);
-    let late = world.sinks[0].lanes[Lane::Live.index()].back().unwrap();
-    assert!(late.watermark.0 > 0, "{before:?}");
-    world.check().unwrap();
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        play(&mut world, "mkdir d; settle; hold backlog; large f; pause 50", 1);
+        let chunk = put_aside(&mut world, |body| matches!(body, Body::Chunk { .. }));
+        play(&mut world, "let backlog", 1);
+        for file in 0..60 {
+            play(&mut world, &format!("small d/f{file}; pause 20"), 1);
+        }
+        assert!(!has(&world, "f"));
+        let remembered = world.sinks[0].remembered();
+        assert!(remembered < 10, "seed {seed}: {remembered} stamps remembered of one transfer");
+        play(&mut world, "hold live; small d/last; pause 2000", 1);
+        let last = world.sinks[0].lanes[Lane::Live.index()].back().unwrap();
+        let Body::Operations(operations) = &last.body else { panic!("{last:?}") };
+        let behind = operations[0].stamp.0 - last.watermark.0;
+        assert!(behind < 10, "seed {seed}: the watermark is {behind} stamps behind");
+        world.sinks[0].lanes[Lane::Backlog.index()].push_back(chunk);
+        world.check().unwrap();
+    }
 }
 
 #[test]
@@ -182,9 +205,12 @@ fn h28_marks_of_one_directory_fold() {
 }
 
 #[test]
-fn h28_unanswered_parts_are_bounded_and_answers_name_indexes() {
+fn h28_unanswered_parts_are_bounded() {
     let bounds = Bounds { part_entries: 1, live_bytes: 6_000, ..Bounds::default() };
     let mut world = World::with(3, bounds, DeletePolicy::Live);
+    // More than the bound: it is not the credit that keeps the parts few.
+    let messages = 4 * LISTING_PARTS_MAX as u32;
+    world.grant(Lane::Backlog, Credit { bytes: 4 * BATCH_BYTES_MAX, messages });
     let mut history = String::new();
     for dir in 0..80 {
         history += &format!("mkdir d{dir}; small d{dir}/x; small d{dir}/y;");
@@ -195,5 +221,65 @@ fn h28_unanswered_parts_are_bounded_and_answers_name_indexes() {
     let parts = world.sinks[0].lanes.iter().flatten();
     let parts = parts.filter(|message| matches!(message.body, Body::Listing(_))).count();
     assert!(parts > 0 && parts <= LISTING_PARTS_MAX, "{parts}");
+    world.check().unwrap();
+}
+
+/// A sink that asks for what was never listed to it, or for one thing many times, gets what it
+/// was offered, once.
+#[test]
+fn h28_an_answer_names_only_what_was_listed() {
+    let odd = |ranges: &[(u32, u32)]| Picked::Ranges(ranges.to_vec());
+    for needed in [
+        odd(&[(0, 2), (0, 2), (1, u32::MAX), (u32::MAX, 7)]),
+        odd(&[(7, 1), (4, u32::MAX), (0, 3), (2, 1), (0, 1)]),
+        Picked::All,
+    ] {
+        let mut world = World::new(5);
+        world.doubles = false;
+        play(&mut world, "small a; small b; large c; hold backlog; pause 100", 1);
+        let sink = &mut world.sinks[0];
+        let part = sink.lanes[Lane::Backlog.index()].pop_front().unwrap();
+        let Body::Listing(listed) = &part.body else { panic!("{part:?}") };
+        assert_eq!((listed.entries.len(), listed.end), (3, ListingEnd::Complete));
+        let listing = ListingAnswer {
+            needed,
+            retouch: odd(&[(3, 1), (9, 2)]),
+            superseded: odd(&[(u32::MAX, u32::MAX)]),
+            ..ListingAnswer::equal(listed.listing, listed.part)
+        };
+        sink.answers.push(MessageAnswer {
+            lane: part.lane,
+            sequence: part.sequence,
+            exceptions: vec![],
+            made: vec![],
+            listing: Some(listing),
+        });
+        watch(&mut world);
+        world.check().unwrap();
+        each_content_once(&mut world);
+        assert_eq!(sent(&world, &["Commit {"]), 1);
+    }
+}
+
+/// What the sink needs and can't have yet is kept in mind up to a bound: then listing waits.
+#[test]
+fn h28_what_is_needed_is_bounded() {
+    let bounds = Bounds { queue: 100_000, part_entries: 512, ..Bounds::default() };
+    let mut world = World::with(11, bounds, DeletePolicy::All);
+    world.grant(Lane::Backlog, Credit { bytes: BATCH_BYTES_MAX, messages: 6 });
+    for dir in ["a", "b", "c"] {
+        world.source.mkdir(&path(dir)).unwrap();
+        for file in 0..WANTS_MAX / 2 {
+            world.source.create(&path(&format!("{dir}/{file}")), b"x").unwrap();
+        }
+    }
+    // With one message unanswered there is room for listings, and for no batch of content.
+    play(&mut world, "hold backlog; pause 100", 1);
+    let first = put_aside(&mut world, |body| matches!(body, Body::Listing(_)));
+    play(&mut world, "let backlog; pause 5000", 1);
+    let known = figures(&world, 0).files_known as usize;
+    assert!(known > WANTS_MAX && known <= WANTS_MAX + 6 * 512, "{known} entries are kept");
+    assert_eq!(figures(&world, 0).files_done, 0);
+    world.sinks[0].lanes[Lane::Backlog.index()].push_back(first);
     world.check().unwrap();
 }
