@@ -5,6 +5,7 @@
 //! that the bound is reached. A test that lacks something it needs fails and says so.
 
 pub(crate) mod churn;
+pub(crate) mod mount;
 pub(crate) mod operator;
 pub(crate) mod oracle;
 pub(crate) mod zoo;

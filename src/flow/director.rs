@@ -111,6 +111,9 @@ impl Director {
     pub fn unhalt(&mut self, now: Duration) {
         self.shared.now = now;
         self.shared.halted = None;
+        for session in self.sessions.values_mut() {
+            session.hurry(now);
+        }
         self.pump();
     }
 
@@ -122,10 +125,7 @@ impl Director {
 
     /// Halts removals until a person says that they may go on (law 9).
     pub fn halt(&mut self, reason: String) {
-        if self.shared.halted.is_none() {
-            self.shared.actions.push_back(Action::Note(reason.clone()));
-            self.shared.halted = Some(reason);
-        }
+        self.shared.halt(reason);
     }
 
     /// The figures of a session.
@@ -287,13 +287,18 @@ impl Director {
                 }
             }
             Happening::SelfGone => self.self_gone(dir),
-            Happening::Unmounted => {
-                let path = self.shared.map.path(dir).unwrap_or_default();
-                self.halt(format!(
-                    "A filesystem at \"{path}\" of the source was unmounted: nothing is removed at \
-                     the sink until `osync set DIR resume`"
-                ));
-            }
+            Happening::Unmounted => self.unmounted(dir),
+        }
+    }
+
+    /// The filesystem that a directory lies on was unmounted. What stands at its name now is found
+    /// by a look; nothing of it was removed.
+    fn unmounted(&mut self, dir: DirKey) {
+        let path = self.shared.map.path(dir).unwrap_or_default();
+        self.shared.halt_for_mount(&path);
+        let place = self.shared.map.get(dir).and_then(|known| known.place().cloned());
+        if let Some((parent, name)) = place {
+            self.mark(parent, &name, Hint::CONTENT, Duration::ZERO);
         }
     }
 

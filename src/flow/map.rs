@@ -151,6 +151,17 @@ impl DirMap {
         })
     }
 
+    /// Whether a directory lies on another filesystem than the one above it: something is mounted
+    /// there.
+    #[must_use]
+    pub fn is_mount(&self, key: DirKey) -> bool {
+        let device = |key: DirKey| Some(self.dirs.get(&key)?.identity?.device);
+        let above = self.dirs.get(&key).and_then(|dir| dir.place.as_ref());
+        above.is_some_and(|(parent, _)| {
+            device(*parent).zip(device(key)).is_some_and(|(above, own)| above != own)
+        })
+    }
+
     /// A directory and all below it, parents first.
     #[must_use]
     pub fn subtree(&self, key: DirKey) -> Vec<DirKey> {
@@ -277,6 +288,18 @@ mod tests {
         assert_eq!(map.path(a), None, "below one adrift");
         assert_eq!(map.remove(c), [c, a]);
         assert_eq!(map.len(), 2);
+    }
+
+    #[test]
+    fn another_device_than_above_is_a_mount() {
+        let mut map = DirMap::new(identity(1));
+        let a = map.insert(DirKey::ROOT, name("a")).unwrap();
+        let b = map.insert(a, name("b")).unwrap();
+        assert!(!map.is_mount(a) && !map.is_mount(b), "not looked at yet");
+        map.identify(a, Identity { device: 2, ..identity(2) }).unwrap();
+        map.identify(b, Identity { device: 2, ..identity(3) }).unwrap();
+        let mounts = [DirKey::ROOT, a, b].map(|key| map.is_mount(key));
+        assert_eq!(mounts, [false, true, false]);
     }
 
     #[test]

@@ -1,34 +1,11 @@
 //! A full disk at the sink: said aloud, waited out, nothing lost. Needs root, for a small tmpfs.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::support::mount::Mount;
 use crate::support::operator::{LONG, Pair, SOON};
 use crate::support::oracle::assert_equal;
 use crate::support::{until_true, zoo};
-
-/// A tmpfs; dropped, it is unmounted.
-struct Mount(PathBuf);
-
-impl Mount {
-    fn small(at: &Path, size: &str) -> Mount {
-        let options = format!("size={size},mode=0755");
-        let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "osync-test"])
-            .arg(at)
-            .status()
-            .expect("mount can be run");
-        assert!(status.success(), "This test mounts a tmpfs: run it as root");
-        Mount(at.to_owned())
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
 
 #[test]
 #[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]

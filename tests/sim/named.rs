@@ -16,6 +16,11 @@
 //! | H14c | "gone" does not wait for the queue | H14c (what moved is removed first), H6c |
 //! | H8 | a file put somewhere kills nothing below | H8 (the next directory), H8 of the applier |
 //! | H11 | the look that opens a large file keeps its stamp until the commit | H11 (watermark) |
+//! | H13b | a directory leaves the map though a filesystem was mounted there | H13b (no event) |
+//! | H13b | the event of unmounting halts nothing | H13b (unmounted) |
+//! | H13b | a filesystem mounted over a directory halts nothing | H13b (no event) |
+//! | H13b, H13c | what is gone is removed during a halt (two checks) | all three of them |
+//! | H13b, H13c | a directory is cleared during a halt (two checks) | H13b (unmounted), H13c |
 //! | H17g | content is staged under the lock of its name | H17g of the applier, after a minute |
 //! | H28 | parts unanswered, or names wanted, have no bound | H28 (parts), H28 (needed) |
 //! | H28 | indexes beyond a part, or told twice, are believed | H28 (what was listed) |
@@ -95,6 +100,11 @@ fn play_line(world: &mut World, line: &str, pace: usize) {
         ["catch", at] => catch(world, 0, &path(at)),
         ["unreadable", at] => world.source.set_unreadable(&path(at), true),
         ["readable", at] => world.source.set_unreadable(&path(at), false),
+        ["mount", at] => world.source.mount(&path(at)).unwrap(),
+        ["unmount", at] => world.source.unmount(&path(at)).unwrap(),
+        ["lose", "root"] => world.source.lose_root(true),
+        ["find", "root"] => world.source.lose_root(false),
+        ["resume"] => world.resume(),
         ["foreign", ref all @ ..] => {
             for (sink, at) in world.sinks.iter().flat_map(|s| all.iter().map(move |at| (s, at))) {
                 sink.tree.create(&path(at), b"foreign").unwrap();

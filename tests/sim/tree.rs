@@ -7,6 +7,7 @@
 mod events;
 mod faith;
 mod look;
+mod mount;
 mod mutate;
 mod outside;
 mod target;
@@ -96,6 +97,11 @@ struct Disk {
     outside: Vec<NodeId>,
     no_room: bool,
     unreadable: HashSet<RelPath>,
+    /// Directories that a mounted filesystem hides, by the node that stands there now.
+    covered: HashMap<NodeId, NodeId>,
+    devices: u64,
+    /// Whether the path to the root leads elsewhere.
+    root_lost: bool,
 }
 
 /// What stands at a path: the entry with the content of a file.
@@ -131,6 +137,9 @@ impl ModelTree {
             outside: Vec::new(),
             no_room: false,
             unreadable: HashSet::new(),
+            covered: HashMap::new(),
+            devices: 1,
+            root_lost: false,
         };
         disk.add_node(Inside::Dir(BTreeMap::new()), 0o755);
         disk.nodes[ROOT].links = 1;
@@ -286,6 +295,7 @@ impl Disk {
     fn link(&mut self, dir: NodeId, name: &Name, id: NodeId) {
         self.names_mut(dir).insert(name.clone(), id);
         let now = self.tick();
+        self.nodes[id].identity.device = self.nodes[dir].identity.device;
         self.nodes[id].links += 1;
         self.nodes[id].ctime = now;
         if self.nodes[id].is_dir() {

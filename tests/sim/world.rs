@@ -176,6 +176,12 @@ impl World {
         self.credit[lane.index()] = credit;
     }
 
+    /// A person says that removals may go on.
+    pub fn resume(&mut self) {
+        self.director.unhalt(self.now);
+        self.take_actions();
+    }
+
     // --- faults ---------------------------------------------------------------------------
 
     /// The connection of a sink is lost: some of what is on its way still arrives.

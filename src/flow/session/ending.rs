@@ -234,11 +234,14 @@ impl Session {
             Outcome::Problems => {
                 "Finished; some names went on changing: the report lists them".to_owned()
             }
-            Outcome::Unfinished => format!(
-                "Not finished: the source went on changing. Stop the writers and try again \
-                 (still to do: {})",
-                self.left_to_do()
-            ),
+            Outcome::Unfinished => match &shared.halted {
+                Some(why) => format!("Not finished: {why}"),
+                None => format!(
+                    "Not finished: the source went on changing. Stop the writers and try again \
+                     (still to do: {})",
+                    self.left_to_do()
+                ),
+            },
         };
         let mut figures = self.figures(shared);
         if outcome == Outcome::Equal {

@@ -388,7 +388,7 @@ impl Session {
         if dir == DirKey::ROOT {
             let text = "The source's directory is no longer where it was: \
                         put it back, or end osync and start it again";
-            shared.halted = Some(text.to_owned());
+            shared.halt(text.to_owned());
         }
     }
 }

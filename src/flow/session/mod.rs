@@ -298,6 +298,11 @@ impl Session {
         self.raise_doubt();
     }
 
+    /// Lets all names that wait be looked at now: what kept them may be over.
+    pub fn hurry(&mut self, now: Duration) {
+        self.marks.hurry(now);
+    }
+
     /// Begins a sweep, unless one, or the first walk, is under way: some changes make no events.
     pub fn sweep_if_idle(&mut self) {
         if self.walked() && self.termination.is_none() {

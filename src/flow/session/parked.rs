@@ -101,12 +101,12 @@ impl Session {
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + UNSENT_DELAY, false);
                 continue;
             }
+            if let Some(key) = shared.map.child(dir, &name) {
+                shared.remove_dir(key);
+            }
             if shared.halted.is_some() {
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, false);
                 continue;
-            }
-            if let Some(key) = shared.map.child(dir, &name) {
-                shared.remove_dir(key);
             }
             sure.push(name);
         }
@@ -170,6 +170,11 @@ impl Session {
             }
             None => {
                 if let Some(lost) = there {
+                    let device = |key| Some(shared.map.get(key)?.identity()?.device);
+                    if identity.is_some_and(|new| device(dir) != Some(new.device)) {
+                        let path = shared.map.path(lost).unwrap_or_default();
+                        shared.halt_for_mount(&path);
+                    }
                     shared.remove_dir(lost);
                 }
             }
@@ -214,6 +219,10 @@ impl Session {
             };
             let ours = offered.get(at).copied().unwrap_or(false)
                 || (extra && self.terms.delete == DeletePolicy::All);
+            if ours && shared.halted.is_some() {
+                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, false);
+                continue;
+            }
             if ours {
                 self.stamps.hold(stamp);
                 let op = Op::Remove { path };

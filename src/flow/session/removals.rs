@@ -20,7 +20,7 @@ use crate::model::stamp::{DirKey, Lane, Stamp};
 
 /// Names that one step removes.
 const STEP_NAMES: usize = 128;
-/// How long a name waits that foreign names keep from its change.
+/// How long a name waits that foreign names, or a halt, keep from its change.
 const BLOCKED_DELAY: Duration = Duration::from_secs(30);
 /// How long a removal waits that a rename came between.
 const ABORTED_DELAY: Duration = Duration::from_millis(5);
@@ -72,6 +72,11 @@ impl Session {
             self.problem(path, text.to_owned(), shared);
             let later = shared.now + self.retry_delay(dir, name);
             self.marks.put_off(dir, name, Hint::CONTENT, later, true);
+            return;
+        }
+        if shared.halted.is_some() {
+            let later = shared.now + BLOCKED_DELAY;
+            self.marks.put_off(dir, name, Hint::CONTENT, later, false);
             return;
         }
         let (Some(below), false) = (below, self.removals.len() >= REMOVALS_MAX) else {
@@ -211,7 +216,8 @@ impl Session {
         removal.waiting -= 1;
         let (dir, name) = (removal.dir, removal.name.clone());
         let Some(base) = base else { return self.abort_removal(id, shared) };
-        if paths.iter().any(|(path, _)| !path.is_at_or_below(&base)) {
+        let strays = paths.iter().any(|(path, _)| !path.is_at_or_below(&base));
+        if strays || shared.halted.is_some() {
             return self.abort_removal(id, shared);
         }
         let mut drafts = Vec::new();

@@ -315,8 +315,31 @@ impl Shared {
         Some(key)
     }
 
-    /// Forgets a directory and all below it, and takes the watches off.
+    /// Halts removals until a person says that they may go on (law 9). The first reason stands.
+    pub fn halt(&mut self, reason: String) {
+        if self.halted.is_none() {
+            self.actions.push_back(Action::Note(reason.clone()));
+            self.halted = Some(reason);
+        }
+    }
+
+    /// Halts removals, for a filesystem came, went, or was replaced at a path: what is no longer
+    /// seen there was not removed.
+    pub fn halt_for_mount(&mut self, path: &RelPath) {
+        self.halt(format!(
+            "A filesystem at \"{path}\" of the source was mounted, unmounted or replaced: nothing \
+             is removed at the sink until `osync set DIR resume`"
+        ));
+    }
+
+    /// Forgets a directory and all below it, and takes the watches off. If a filesystem is mounted
+    /// there, it has vanished.
     pub fn remove_dir(&mut self, key: DirKey) {
+        let below = self.map.subtree(key);
+        if let Some(mount) = below.into_iter().find(|below| self.map.is_mount(*below)) {
+            let path = self.map.path(mount).unwrap_or_default();
+            self.halt_for_mount(&path);
+        }
         let gone = self.map.remove(key);
         for each in &gone {
             self.arm_later.remove(each);

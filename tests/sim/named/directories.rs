@@ -25,6 +25,61 @@ fn h13a_a_listing_without_changes_sends_nothing_again() {
     }
 }
 
+/// What a history comes to while removals are halted: all of this stays at the sink, and the
+/// source says why. Once a person has said so, the trees become equal.
+fn halted(world: impl Fn(u64) -> World, history: &str, stays: &[&str]) {
+    for seed in 0..SEEDS / 4 {
+        let mut world = world(seed);
+        world.draw_weights();
+        play(&mut world, history, 6);
+        let gone: Vec<_> = stays.iter().filter(|at| !has(&world, at)).collect();
+        assert!(gone.is_empty(), "seed {seed} of {history}: {gone:?} went");
+        let why = figures(&world, 0).halted.unwrap_or_default();
+        assert!(
+            why.contains("resume") || why.contains("put it back"),
+            "seed {seed} of {history}: {why:?}"
+        );
+        play(&mut world, "find root; pause 1000; resume", 1);
+        world.check().unwrap_or_else(|wrong| panic!("seed {seed} of {history}: {wrong}"));
+    }
+}
+
+const MOUNTED: &str = "hold looks; mkdir m; mkdir d; small d/k; medium z; mount m; small m/x; mkdir m/p; \
+                       medium m/p/y; settle;";
+const ALL_MOUNTED: [&str; 5] = ["m/x", "m/p/y", "d", "d/k", "z"];
+
+#[test]
+fn h13b_an_unmounted_filesystem_halts_removals() {
+    for then in [
+        "unmount m",
+        "unmount m; mount m; cut",
+        "write m/x; hold notices; unmount m; chmod m 700; pause 200; open",
+        "unmount m; rm z; rmall d; small d",
+    ] {
+        halted(World::new, &format!("{MOUNTED} {then}; pause 40000"), &ALL_MOUNTED);
+    }
+}
+
+#[test]
+fn h13b_what_comes_and_goes_without_an_event_halts_removals() {
+    let blind = |seed| {
+        let bounds = Bounds { watches: 0, live_bytes: 6_000, ..Bounds::default() };
+        World::with(seed, bounds, DeletePolicy::Live)
+    };
+    for then in ["unmount m", "unmount m; mount m", "mount d", "mount m"] {
+        let sweeps = "pause 11000; pause 11000; pause 900";
+        halted(blind, &format!("{MOUNTED} {then}; {sweeps}"), &ALL_MOUNTED);
+    }
+    halted(World::new, &format!("{MOUNTED} mount d; cut; pause 9000"), &ALL_MOUNTED);
+}
+
+#[test]
+fn h13c_a_root_that_was_replaced_halts_removals() {
+    let tree = "mkdir d; small d/k; mkdir d/e; medium z; settle;";
+    let lost = "lose root; cut; pause 100; rm z; rmall d; small d; pause 40000";
+    halted(World::new, &format!("{tree} {lost}"), &["d/k", "d/e", "z"]);
+}
+
 #[test]
 fn h14a_a_directory_made_again_has_nothing_of_the_old_one() {
     over_schedules("mkdir p; small p/x; small p/y; settle; rmall p; mkdir p; small p/x", |_| ());

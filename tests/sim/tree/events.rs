@@ -24,7 +24,7 @@ impl Queue {
         self.tickets.clear();
     }
 
-    fn push(&mut self, notice: Notice) {
+    pub(super) fn push(&mut self, notice: Notice) {
         if self.waiting.back() == Some(&notice) {
             return;
         }

@@ -75,7 +75,8 @@ impl Disk {
             let node = &disk.nodes[id];
             node.is_dir() && address.identity.is_none_or(|identity| identity == node.identity)
         };
-        let by_path = self.at(&address.path).ok().filter(|&id| is_it(self, id));
+        let is_lost = resolves && self.root_lost && address.path.is_root();
+        let by_path = self.at(&address.path).ok().filter(|&id| !is_lost && is_it(self, id));
         let kept = address.identity.and_then(|_| self.kept.get(&address.key)).copied();
         let kept = kept.filter(|&id| is_it(self, id));
         if resolves || kept.is_none() || self.dice.one_in(2) { by_path } else { kept }
@@ -93,7 +94,10 @@ impl Disk {
     }
 
     fn watch(&mut self, dir: NodeId, key: DirKey) -> WatchState {
-        self.kept.insert(key, dir);
+        // A descriptor would keep people from unmounting.
+        if self.nodes[dir].identity.device == self.nodes[super::ROOT].identity.device {
+            self.kept.insert(key, dir);
+        }
         match self.watches.get(&dir) {
             Some(&known) if known == key => WatchState::Watched,
             Some(&known) => WatchState::Known(known),
