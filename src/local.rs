@@ -11,7 +11,7 @@ use crate::model::session::Figures;
 use crate::monitor::{Monitor, StateChange};
 use crate::source::Bound;
 use crate::stop::{Stop, StopLevel};
-use crate::tree::nesting;
+use crate::tree::{nesting, roots};
 use crate::{sink, source};
 
 /// Runs both operators until the sink has ended.
@@ -21,6 +21,7 @@ use crate::{sink, source};
 #[allow(clippy::needless_pass_by_value)] // Each operator owns its configuration.
 pub fn run(config: LocalConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<Ended, Error> {
     let LocalConfig { source, sink } = config;
+    roots::source_directory(&source.directory)?;
     nesting::refuse_nested(&source.directory, &sink.directory)?;
     let behind = Behind(monitor);
     let source_stop = Stop::new();

@@ -34,6 +34,7 @@ use crate::state::keys::KeyRole;
 use crate::stop::{Stop, StopLevel};
 use crate::tree::lock::{DirLock, lock_directory};
 use crate::tree::nesting::refuse_nested;
+use crate::tree::roots::sink_directory;
 use crate::tree::sink_root::SinkRoot;
 use crate::wire::command::{Abilities, PROGRAM, Registration};
 
@@ -209,23 +210,9 @@ fn refuse_a_nest(source: &[u8], sink: &Path) -> Result<(), Error> {
     }
 }
 
-/// Makes the directory if only its last name is missing, and locks it before anything in it is
-/// touched.
+/// Finds or makes the directory, and locks it before anything in it is touched.
 fn take_directory(directory: &Path) -> Result<(PathBuf, DirLock), Error> {
-    match std::fs::create_dir(directory) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(Error::disk("Can't make the directory", directory, error)),
-    }
-    let resolved = directory
-        .canonicalize()
-        .map_err(|error| Error::disk("Can't open the sink's directory", directory, error))?;
-    if !resolved.is_dir() {
-        return Err(Error::Usage(format!(
-            "\"{}\" is no directory: name the directory that is to receive the files",
-            directory.display()
-        )));
-    }
+    let resolved = sink_directory(directory)?;
     let lock = lock_directory(&resolved)?;
     Ok((resolved, lock))
 }
@@ -288,9 +275,5 @@ mod tests {
         assert!(directory.is_dir());
         assert!(matches!(take_directory(&new), Err(Error::Refused(_))));
         drop(lock);
-        let file = base.path().join("file");
-        std::fs::write(&file, "").unwrap();
-        assert!(matches!(take_directory(&file), Err(Error::Usage(_))));
-        assert!(matches!(take_directory(&base.path().join("a/b")), Err(Error::Disk { .. })));
     }
 }

@@ -37,6 +37,7 @@ use crate::state::dir::StateDir;
 use crate::stop::{Stop, StopLevel};
 use crate::tree::lock::lock_directory;
 use crate::tree::looker::Looker;
+use crate::tree::roots::source_directory;
 use crate::tree::watch::Watcher;
 use crate::wire::command::Reply;
 
@@ -76,7 +77,7 @@ pub fn run_with(
     stop: &Stop,
     bound: impl FnOnce(Bound),
 ) -> Result<Ended, Error> {
-    let directory = resolve(&config.directory)?;
+    let directory = source_directory(&config.directory)?;
     let _lock = lock_directory(&directory)?;
     let state = StateDir::open(Some(&config.state))?;
     let address = listen_address(config.bind);
@@ -154,6 +155,7 @@ fn serve<'scope, 'env>(
         control,
         announce: Box::new(move |result| server.announce(result)),
         root_stands: watch_root(scope, &looker, &closing),
+        max_delete: config.max_delete,
         monitor,
         stop: stop.clone(),
         looker,
@@ -195,19 +197,6 @@ impl Drop for EndsAll {
     fn drop(&mut self) {
         self.0.raise(StopLevel::Now);
     }
-}
-
-fn resolve(directory: &Path) -> Result<PathBuf, Error> {
-    let resolved = directory
-        .canonicalize()
-        .map_err(|e| Error::disk("Can't open the source's directory", directory, e))?;
-    if resolved.is_dir() {
-        return Ok(resolved);
-    }
-    Err(Error::Usage(format!(
-        "\"{}\" is no directory: name the directory that is to be moved",
-        directory.display()
-    )))
 }
 
 fn listen_address(bind: IpAddr) -> String {

@@ -101,7 +101,8 @@ pub struct FigureFields {
     pub files_done: u64,
     /// Bytes of content in them.
     pub bytes_done: u64,
-    /// Content and header bytes sent.
+    /// Bytes of the frames of all data messages and reports; what encryption and the network add
+    /// is not in it, nor are commands.
     pub bytes_on_wire: u64,
     /// Share of the files whose proof stands: 0 until there is proof.
     pub proved_share: f64,
@@ -126,10 +127,10 @@ pub struct FigureFields {
 /// Two points of a distribution, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
-    /// The median.
-    pub p50: f64,
-    /// 99 in 100 are below.
-    pub p99: f64,
+    /// The median; none before the first.
+    pub p50: Option<f64>,
+    /// 99 in 100 are below; none before the first.
+    pub p99: Option<f64>,
 }
 
 impl From<&Figures> for FigureFields {
@@ -142,8 +143,8 @@ impl From<&Figures> for FigureFields {
             dirty_paths: figures.dirty_paths,
             lag_seconds: figures.lag_ms as f64 / 1_000.0,
             live_latency_ms: Latency {
-                p50: figures.latency_p50_us as f64 / 1_000.0,
-                p99: figures.latency_p99_us as f64 / 1_000.0,
+                p50: millis(figures.latency_p50_us),
+                p99: millis(figures.latency_p99_us),
             },
             files_done: figures.files_done,
             bytes_done: figures.bytes_done,
@@ -159,6 +160,12 @@ impl From<&Figures> for FigureFields {
             sweeps: figures.sweeps,
         }
     }
+}
+
+/// Microseconds as milliseconds; 0 stands for none.
+#[allow(clippy::cast_precision_loss)] // Far from 2^53.
+fn millis(micros: u64) -> Option<f64> {
+    (micros > 0).then_some(micros as f64 / 1_000.0)
 }
 
 impl StatusObject {
@@ -249,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_object_has_the_fields_of_the_contract() {
-        let figures = Figures { lag_ms: 1_500, ..Figures::default() };
+        let figures = Figures { lag_ms: 1_500, latency_p50_us: 2_500, ..Figures::default() };
         let status = StatusObject::of(Role::Source, PhaseTag::Transfer, true, &figures);
         let json = serde_json::to_value(&status).unwrap();
         for field in [
@@ -277,7 +284,8 @@ mod tests {
         assert_eq!(json["phase"], "transfer");
         assert_eq!(json["state"], "SYNCHING");
         assert_eq!(json["lag_seconds"], 1.5);
-        assert_eq!(json["live_latency_ms"]["p99"], 0.0);
+        assert_eq!(json["live_latency_ms"]["p50"], 2.5);
+        assert!(json["live_latency_ms"]["p99"].is_null(), "None was measured");
         assert_eq!(serde_json::from_value::<StatusObject>(json).unwrap(), status);
     }
 

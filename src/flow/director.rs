@@ -17,6 +17,7 @@ use crate::model::limits::ARMS_MAX;
 use crate::model::look::{Armed, LookDone, Seen, WatchState};
 use crate::model::message::Report;
 use crate::model::path::Name;
+use crate::model::removal::MaxDelete;
 use crate::model::session::{Ending, Figures, FinalReport};
 use crate::model::stamp::{DirKey, Sequence, SinkId};
 
@@ -112,9 +113,14 @@ impl Director {
         self.shared.now = now;
         self.shared.halted = None;
         for session in self.sessions.values_mut() {
-            session.hurry(now);
+            session.unhalt(now);
         }
         self.pump();
+    }
+
+    /// Sets how many removals within an hour are too many (law 9).
+    pub fn limit_removals(&mut self, limit: MaxDelete) {
+        self.shared.max_delete = limit;
     }
 
     /// Why removals are halted, if they are.
@@ -257,6 +263,13 @@ impl Director {
         }
     }
 
+    /// Counts a name that came or went; directories are counted by the map.
+    fn count(&mut self, dir: DirKey, is_dir: bool, came: bool) {
+        for session in self.sessions.values_mut().filter(|_| !is_dir) {
+            session.count_name(dir, came);
+        }
+    }
+
     fn event(&mut self, event: Event) {
         let Event { dir, what } = event;
         if self.shared.map.get(dir).is_none() {
@@ -266,10 +279,14 @@ impl Director {
             Happening::Created { name, is_dir } => {
                 let delay = if is_dir { Duration::ZERO } else { CREATED_DELAY };
                 self.mark_moved((dir, &name), delay);
+                self.count(dir, is_dir, true);
             }
             Happening::Written { name } => self.mark(dir, &name, Hint::CONTENT, WRITTEN_DELAY),
             Happening::Closed { name } => self.mark(dir, &name, Hint::CONTENT, Duration::ZERO),
-            Happening::Removed { name, .. } => self.mark_moved((dir, &name), Duration::ZERO),
+            Happening::Removed { name, is_dir } => {
+                self.mark_moved((dir, &name), Duration::ZERO);
+                self.count(dir, is_dir, false);
+            }
             Happening::Retouched { name, .. } => self.mark(dir, &name, Hint::META, Duration::ZERO),
             Happening::MovedFrom { name, cookie, is_dir } => {
                 let half = Half { cookie, dir, name, is_dir, at: self.shared.now };
@@ -279,7 +296,10 @@ impl Director {
             }
             Happening::MovedTo { name, cookie, is_dir } => match self.shared.halves.take(cookie) {
                 Some(half) => self.paired((half.dir, half.name), (dir, name), is_dir),
-                None => self.mark_moved((dir, &name), Duration::ZERO),
+                None => {
+                    self.mark_moved((dir, &name), Duration::ZERO);
+                    self.count(dir, is_dir, true);
+                }
             },
             Happening::SelfRetouched => {
                 for session in self.sessions.values_mut() {
@@ -324,6 +344,7 @@ impl Director {
             self.tell();
         }
         self.mark_moved((half.dir, &half.name), Duration::ZERO);
+        self.count(half.dir, half.is_dir, false);
     }
 
     /// Both halves of a rename are known.

@@ -3,6 +3,7 @@
 //! Everything here can be driven by a simulation as well as by the real phases. Time is an
 //! argument: a `Duration` since some start, never read here.
 
+pub mod allowance;
 pub mod applier;
 pub mod credit;
 pub mod director;

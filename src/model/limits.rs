@@ -60,6 +60,8 @@ pub const MARKS_PER_DIR_MAX: usize = 4_096;
 pub const RENAMES_MAX: usize = 256;
 /// First halves of renames held back for their second half.
 pub const HALVES_MAX: usize = 1_024;
+/// Names removed within an hour that are told from each other; beyond it each removal counts.
+pub const GONE_NAMES_MAX: usize = 100_000;
 /// Removals of whole directories under way at once for one sink.
 pub const REMOVALS_MAX: usize = 64;
 /// Wanted names beyond which no more directories are listed.

@@ -12,6 +12,7 @@ pub mod message;
 pub mod offer;
 pub mod op;
 pub mod path;
+pub mod removal;
 pub mod session;
 pub mod stamp;
 pub mod status;

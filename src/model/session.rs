@@ -57,7 +57,8 @@ pub struct Figures {
     pub files_done: u64,
     /// Bytes of content in them.
     pub bytes_done: u64,
-    /// Content and header bytes sent.
+    /// Bytes of the frames of all data messages sent and of all reports taken, as they are handed
+    /// to the sockets and taken from them; known to the sockets' owners alone.
     pub bytes_on_wire: u64,
     /// Entries known and not yet settled.
     pub backlog_files: u64,
@@ -73,7 +74,7 @@ pub struct Figures {
     pub dirty_paths: u64,
     /// Age of the oldest mark in milliseconds, 0 for none.
     pub lag_ms: u64,
-    /// Median time from mark to answer in microseconds, of recent live changes.
+    /// Median time from mark to answer in microseconds, of recent live changes; 0 for none.
     pub latency_p50_us: u64,
     /// 99th percentile of the same.
     pub latency_p99_us: u64,

@@ -11,6 +11,7 @@ mod keeping;
 pub mod lock;
 pub mod looker;
 pub mod nesting;
+pub mod roots;
 pub mod sink_root;
 mod stat;
 pub mod watch;

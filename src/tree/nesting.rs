@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::tree::roots::no_directory;
 use crate::tree::stat;
 
 /// Device and inode of a directory.
@@ -70,7 +71,10 @@ fn nearest_existing(path: &Path) -> Result<(PathBuf, bool), Error> {
 /// The directory and all above it, up to the root of the system.
 fn places_upward(path: &Path) -> Result<Vec<Place>, Error> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let failed = |errno| Error::disk("Can't open", path, errno);
+    let failed = |errno| match errno {
+        Errno::NOTDIR => no_directory(path, "name a directory"),
+        _ => Error::disk("Can't open", path, errno),
+    };
     let place = |fd: &OwnedFd| stat::of_fd(fd.as_fd()).map(|s| (stat::device(&s), s.stx_ino));
     let mut fd = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
     let mut places = vec![place(&fd).map_err(failed)?];

@@ -1,5 +1,7 @@
-//! Removals that halt: what vanishes at the source all at once waits for a person (law 9).
+//! Removals that halt: what vanishes at the source all at once, and what is too many, waits for a
+//! person (law 9).
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -76,4 +78,38 @@ fn needs_root_h13b_an_unmounted_filesystem_halts_removals() {
     assert_eq!(count(&at_sink), files, "removals went on");
     resume(&mut pair, source, sink);
     assert!(!at_sink.exists());
+}
+
+#[test]
+fn too_many_removals_wait_for_resume() {
+    let mut pair = Pair::new();
+    let files = zoo::pool(&pair.source_dir(), 60, 100);
+    let source = pair.start_source(&["--max-delete", "10"]);
+    let sink = pair.start_sink(&[]);
+    pair.until_ready();
+    let (gone, kept) = files.split_at(40);
+    gone.iter().for_each(|file| fs::remove_file(file).unwrap());
+    fs::write(&kept[0], "changed").unwrap();
+    let halted = pair.until_status("removals are halted", SOON, is_halted);
+    assert!(halted["reason"].as_str().unwrap().contains("osync set DIR resume"), "{halted}");
+    let at_sink = |pair: &Pair, file: &Path| {
+        pair.sink_dir().join(file.strip_prefix(pair.source_dir()).unwrap())
+    };
+    let changed = at_sink(&pair, &kept[0]);
+    until_true("the rest goes on", SOON, || {
+        fs::read(&changed).is_ok_and(|content| content == b"changed")
+    });
+    let left = gone.iter().filter(|file| at_sink(&pair, file).exists()).count();
+    assert!(left >= 30, "{left} of 40 are left, and 10 may go");
+    pair.cutover().assert_code(&[5]);
+    let resume =
+        |pair: &mut Pair, dir: &OsStr| pair.run(&[OsStr::new("set"), dir, OsStr::new("resume")]);
+    let (at_sink, at_source) = (pair.sink_dir(), pair.source_dir());
+    resume(&mut pair, at_sink.as_os_str()).assert_code(&[1]).assert_says(&["source"]);
+    resume(&mut pair, at_source.as_os_str()).assert_code(&[0]);
+    pair.until_ready();
+    pair.cutover().assert_code(&[0]);
+    sink.end(LONG).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert_equal(&pair.source_dir(), &pair.sink_dir());
 }

@@ -19,7 +19,7 @@ fn source_on(pair: &mut Pair, name: &str, port: u16) -> Ended {
 #[test]
 fn a_source_directory_that_is_missing() {
     let mut pair = Pair::new();
-    source_on(&mut pair, "nowhere", 0).assert_code(&[1, 2]).assert_says(&["nowhere"]);
+    source_on(&mut pair, "nowhere", 0).assert_code(&[2]).assert_says(&["mount it first"]);
     assert!(!pair.path("nowhere").exists());
 }
 
@@ -27,9 +27,11 @@ fn a_source_directory_that_is_missing() {
 fn a_source_that_is_a_file() {
     let mut pair = Pair::new();
     fs::write(pair.path("a-file"), "x").unwrap();
-    source_on(&mut pair, "a-file", 0)
-        .assert_code(&[1, 2])
-        .assert_says(&["not a directory", "no directory"]);
+    source_on(&mut pair, "a-file", 0).assert_code(&[2]).assert_says(&["no directory: name"]);
+    let (file, sink, state) = (pair.arg("a-file"), pair.arg("sink"), pair.arg("local-state"));
+    pair.run(&["local", &file, &sink, "--once", "--state", &state])
+        .assert_code(&[2])
+        .assert_says(&["no directory: name"]);
 }
 
 #[test]
@@ -37,10 +39,7 @@ fn a_sink_directory_that_is_a_file() {
     let mut pair = Pair::new();
     fs::remove_dir(pair.sink_dir()).unwrap();
     fs::write(pair.sink_dir(), "x").unwrap();
-    pair.start_local(&["--once"])
-        .end(SOON)
-        .assert_code(&[1, 2])
-        .assert_says(&["not a directory", "no directory"]);
+    pair.start_local(&["--once"]).end(SOON).assert_code(&[2]).assert_says(&["no directory: name"]);
     assert_eq!(fs::read(pair.sink_dir()).unwrap(), b"x");
 }
 
@@ -152,7 +151,9 @@ fn a_spent_invite_in_other_hands() {
     pair.until_ready();
     let at = format!("127.0.0.1:{}", pair.port());
     let (dir, invite, state) = (pair.arg("thief"), pair.arg("stolen"), pair.arg("thief-state"));
-    pair.run(&["sink", &at, &dir, "--invite-file", &invite, "--state", &state]).assert_code(&[4]);
+    pair.run(&["sink", &at, &dir, "--invite-file", &invite, "--state", &state])
+        .assert_code(&[4])
+        .assert_says(&["osync key authorise"]);
     let empty = fs::read_dir(pair.path("thief")).map_or(0, Iterator::count) == 0;
     assert!(empty, "Nobody without a key gets a byte");
     pair.until_ready();

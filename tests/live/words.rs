@@ -144,3 +144,29 @@ fn a_name_that_is_no_utf8_is_base64_in_json() {
     assert_eq!(path["base64"], "YmFkIP8gbmFtZQ==", "{path}");
     assert!(!ended.stderr.contains('\u{fffd}'), "Names are escaped: {}", ended.stderr);
 }
+
+#[test]
+fn a_problem_is_told_once_and_is_no_file() {
+    let mut pair = Pair::new();
+    zoo::pool(&pair.source_dir(), 20, 100);
+    zoo::fifo(&pair.source_dir().join("a fifo"));
+    let report = pair.arg("report.json");
+    let ended = pair.start_local(&["--once", "--report", &report]).end(LONG);
+    ended.assert_code(&[3]);
+    assert_eq!(ended.stderr.matches("\"a fifo\"").count(), 1, "{}", ended.stderr);
+    assert_eq!(pair.report("report.json")["files"], 20);
+}
+
+#[test]
+fn a_latency_that_was_never_measured_is_null() {
+    let mut pair = Pair::new();
+    zoo::pool(&pair.source_dir(), 20, 100);
+    let _source = pair.start_source(&[]);
+    let _sink = pair.start_sink(&[]);
+    let ready = pair.until_ready();
+    assert!(ready["live_latency_ms"]["p50"].is_null(), "{ready:#}");
+    fs::write(pair.source_dir().join("new"), "content").unwrap();
+    pair.until_status("a live change was measured", SOON, |status| {
+        status["live_latency_ms"]["p50"].as_f64() > Some(0.0)
+    });
+}

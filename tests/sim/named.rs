@@ -27,6 +27,7 @@
 
 mod directories;
 mod lanes;
+mod removals;
 mod renames;
 mod several;
 mod standing;

@@ -348,6 +348,7 @@ impl World {
             Step::Answer => {
                 let Asked { sink, query, offered } =
                     self.asked.swap_remove(self.dice.below(self.asked.len()));
+                self.note(|| format!("offered {query}: {offered:?}"));
                 self.director.offered(sink, query, &offered, now);
             }
             Step::Take(sink, lane) => {
@@ -403,8 +404,10 @@ impl World {
                 }
                 Action::AskOffered { sink, query, dir, names } => {
                     let journal = self.sinks[sink.0 as usize].journal.lock().unwrap();
-                    let offered = names.iter().map(|name| journal.has(&dir.join(name))).collect();
+                    let offered: Vec<bool> =
+                        names.iter().map(|name| journal.has(&dir.join(name))).collect();
                     drop(journal);
+                    self.note(|| format!("asks {query}: {dir} {names:?} {offered:?}"));
                     self.asked.push(Asked { sink, query, offered });
                 }
                 Action::EndEpoch { reason, .. } => panic!("the epoch ends: {reason}"),

@@ -138,10 +138,12 @@ fn figures_in_words(figures: &FigureFields) -> [String; 4] {
             HumanBytes(figures.bytes_done),
             HumanBytes(figures.bytes_on_wire),
         ),
-        format!(
-            "live changes arrive in {:.0} ms (half of them), {:.0} ms (99 in 100)",
-            figures.live_latency_ms.p50, figures.live_latency_ms.p99,
-        ),
+        match (figures.live_latency_ms.p50, figures.live_latency_ms.p99) {
+            (Some(p50), Some(p99)) => format!(
+                "live changes arrive in {p50:.0} ms (half of them), {p99:.0} ms (99 in 100)"
+            ),
+            _ => "no live change has arrived yet".to_owned(),
+        },
         format!(
             "problems {}, overflows {}, foreign names {}",
             HumanCount(figures.problems),

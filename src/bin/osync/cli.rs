@@ -21,6 +21,10 @@ Exit codes: 0 finished and equal; 1 failed; 2 wrong usage; 3 finished, with prob
 report lists; 4 refused (key, version, lock); 5 not finished, the pair can go on; 130 interrupted,
 resumable";
 
+const SETTINGS_HELP: &str = "\
+Settings of this version:
+  resume   let removals go on after a halt; said to the source";
+
 /// Moves a pool of many million files to a new host while people keep working on it
 #[derive(Debug, Parser)]
 #[command(name = "osync", version, max_term_width = 100, after_help = AFTER_HELP)]
@@ -122,8 +126,9 @@ pub struct SourceOptions {
     /// Watch for changes by this means: auto or inotify
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = parse::watch)]
     pub watch: WatchKind,
-    /// Halt removals, and wait for a person, beyond this many names or this share of the pool
-    /// [default: half of a pool of more than 1,000]
+    /// Halt removals, and wait for a person, when more names than this, or more than this share of
+    /// the pool, go within an hour [default: half of a pool of more than 1,000 names, or all of
+    /// more than 10]
     #[arg(long, value_name = "N|N%", value_parser = parse::max_delete)]
     pub max_delete: Option<MaxDelete>,
 }
@@ -234,12 +239,12 @@ pub struct StatusArgs {
 
 /// `osync set`.
 #[derive(Debug, Args)]
-#[command(after_help = "Settings of this version:\n  resume=yes  go on after a halt of removals")]
+#[command(after_help = SETTINGS_HELP)]
 pub struct SetArgs {
     /// The directory of the source or of the sink
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
-    /// What to change, and to what
+    /// What to change, and to what; `resume` stands alone
     #[arg(value_name = "NAME=VALUE", required = true, value_parser = parse::setting)]
     pub settings: Vec<(String, String)>,
 }

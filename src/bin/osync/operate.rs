@@ -1,5 +1,6 @@
 //! Runs an operator to its end: screen, signals, report, last words, exit code.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use osync::control::escaped;
 use osync::ended::{EndKind, Ended};
 use osync::error::Error;
 use osync::model::limits::NAMES_TOLD_MAX;
-use osync::model::session::FinalReport;
+use osync::model::session::{FinalReport, ProblemLine};
 use osync::monitor::Monitor;
 use osync::stop::Stop;
 
@@ -74,7 +75,7 @@ impl Operation {
             exit = written(&screen, path, &report, exit);
         }
         if let Ok(Ended::Finished(report)) = &end {
-            tell_details(&screen, report, self.report.as_deref());
+            tell_details(&screen, report, &seen.problems[..seen.told], self.report.as_deref());
         }
         screen.say(&text);
         screen.ended(EndKind::of(&end).word(), exit.code(), &text);
@@ -129,9 +130,12 @@ fn text(end: &Result<Ended, Error>) -> String {
     }
 }
 
-/// Tells what a person has to know of the end, a bounded part of it.
-fn tell_details(screen: &Screen, report: &FinalReport, file: Option<&Path>) {
-    for problem in report.problems.iter().take(NAMES_TOLD_MAX) {
+/// Tells what a person has to know of the end and was not told before, a bounded part of it.
+fn tell_details(screen: &Screen, report: &FinalReport, told: &[ProblemLine], file: Option<&Path>) {
+    let told: HashSet<(&[u8], &str)> =
+        told.iter().map(|problem| (problem.path.as_slice(), problem.text.as_str())).collect();
+    let is_new = |one: &&ProblemLine| !told.contains(&(one.path.as_slice(), one.text.as_str()));
+    for problem in report.problems.iter().filter(is_new).take(NAMES_TOLD_MAX) {
         screen.say(&problem_line(&problem.path, &problem.text));
     }
     for name in report.hot.iter().take(NAMES_TOLD_MAX) {
@@ -143,7 +147,8 @@ fn tell_details(screen: &Screen, report: &FinalReport, file: Option<&Path>) {
     for (kind, count) in &report.lost_attributes {
         screen.say(&format!("not kept at the sink: {kind}, {} times", HumanCount(*count)));
     }
-    let longest = report.problems.len().max(report.hot.len()).max(report.foreign.len());
+    let problems = report.problems.iter().filter(is_new).count();
+    let longest = problems.max(report.hot.len()).max(report.foreign.len());
     if longest > NAMES_TOLD_MAX {
         screen.say(&match file {
             Some(file) => format!("more of them in \"{}\"", file.display()),

@@ -112,14 +112,14 @@ pub fn setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, value),
         None if text == "resume" => (text, "yes"),
-        None => return Err("give NAME=VALUE".into()),
+        None => return Err("give NAME=VALUE, or resume".into()),
     };
     if !SETTINGS.contains(&name) {
         let have = SETTINGS.join(", ");
         return Err(format!("the setting `{name}` is not in this version yet; it has: {have}"));
     }
     if name == "resume" && value != "yes" {
-        return Err("give resume=yes".into());
+        return Err("give resume alone".into());
     }
     Ok((name.to_owned(), value.to_owned()))
 }

@@ -124,6 +124,7 @@ mod tests {
         let seen = Seen {
             figures: Figures::default(),
             problems: Vec::new(),
+            told: 0,
             lasted: Duration::from_secs(3),
             terminated_in: Some(Duration::from_secs(1)),
         };

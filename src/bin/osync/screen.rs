@@ -89,6 +89,8 @@ pub struct Seen {
     pub figures: Figures,
     /// Problems, those over the bound left out.
     pub problems: Vec<ProblemLine>,
+    /// How many of them, from the first on, a person was told as they came.
+    pub told: usize,
     /// From start to end.
     pub lasted: Duration,
     /// From the start of the termination phase to the end, if there was one.
@@ -173,6 +175,7 @@ impl Screen {
         let mut inner = self.inner();
         Seen {
             figures: inner.figures.clone(),
+            told: inner.problems.len().min(PROBLEMS_TOLD_MAX as usize),
             problems: std::mem::take(&mut inner.problems),
             lasted: self.started.elapsed(),
             terminated_in: inner.terminating_since.map(|since| since.elapsed()),

@@ -141,9 +141,9 @@ impl Session {
     pub(super) fn forget_dir(&mut self, key: DirKey) {
         self.marks.forget_dir(key, false);
         self.sink_place.remove(&key);
-        if let Some(state) = self.dirs.remove(&key)
-            && state.clear == self.doubt
-        {
+        let Some(state) = self.dirs.remove(&key) else { return };
+        self.names = self.names.saturating_sub(state.names.into());
+        if state.clear == self.doubt {
             self.clear_count = self.clear_count.saturating_sub(1);
         }
     }

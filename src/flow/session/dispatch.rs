@@ -27,6 +27,7 @@ impl Session {
             return;
         }
         self.pumped = shared.now;
+        self.size_up(shared);
         for lane in Lane::ALL {
             self.pump_ready(lane, shared);
         }
@@ -37,6 +38,7 @@ impl Session {
         self.pump_renames(shared);
         self.pump_marks(shared);
         self.pump_metas(shared);
+        self.pump_gathered(shared);
         self.pump_transfers(shared);
         self.pump_wants(shared);
         self.pump_listings(shared);
@@ -132,6 +134,14 @@ impl Session {
             let stamp = self.stamp();
             let purpose = Purpose::OwnMeta { stamp };
             self.start_look(Lane::Backlog, dir, address, Task::OwnMeta, purpose, shared);
+        }
+    }
+
+    /// What was gathered leaves once no more is coming.
+    fn pump_gathered(&mut self, shared: &mut Shared) {
+        let is_own = |pending: &Pending| matches!(pending.purpose, Purpose::OwnMeta { .. });
+        if !self.gathered.is_empty() && !self.pending.values().any(is_own) {
+            self.post_gathered(shared);
         }
     }
 

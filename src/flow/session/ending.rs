@@ -98,6 +98,7 @@ impl Session {
             && self.parked.is_empty()
             && self.queries.is_empty()
             && self.pending.is_empty()
+            && self.gathered.is_empty()
             && self.flights.iter().all(std::collections::BTreeMap::is_empty)
             && self.ready.iter().all(std::collections::VecDeque::is_empty)
             && self.marks.iter().all(|(_, _, mark)| is_given_up(mark, since))
@@ -179,7 +180,7 @@ impl Session {
         };
         if again && sweeps < SWEEPS_MAX {
             self.next_sweep();
-        } else if again {
+        } else if again || (shared.halted.is_some() && !self.marks.is_empty()) {
             self.finish(Outcome::Unfinished, shared);
         } else if self.problems.count() > 0 || !settled {
             self.finish(Outcome::Problems, shared);

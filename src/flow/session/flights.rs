@@ -209,6 +209,25 @@ impl Session {
         self.post(Lane::Backlog, ready, shared);
     }
 
+    /// Keeps the own attributes of a directory until there are more to go with them.
+    pub(super) fn gather(&mut self, draft: Draft, shared: &mut Shared) {
+        self.take_off(draft.dir);
+        self.gathered.push(draft);
+        if self.gathered.len() >= BATCH_OPS_MAX {
+            self.post_gathered(shared);
+        }
+    }
+
+    /// Sends the own attributes that were gathered.
+    pub(super) fn post_gathered(&mut self, shared: &mut Shared) {
+        let drafts = std::mem::take(&mut self.gathered);
+        let dirs: Vec<DirKey> = drafts.iter().map(|draft| draft.dir).collect();
+        self.post_ops(Lane::Backlog, drafts, Vec::new(), shared);
+        for dir in dirs {
+            self.land(dir);
+        }
+    }
+
     fn post(&mut self, lane: Lane, ready: Ready, shared: &mut Shared) {
         let queue = &mut self.ready[lane.index()];
         queue.push_back(ready);
@@ -227,7 +246,6 @@ impl Session {
             };
             self.credit[at].spend(flight.bytes);
             self.sent[at] += 1;
-            self.tally.bytes_on_wire += flight.bytes;
             let sequence = self.sent[at];
             self.flights[at].insert(sequence, flight);
             shared.actions.push_back(Action::Send(Outgoing {
@@ -321,6 +339,7 @@ impl Session {
         };
         self.flights.iter().flat_map(|lane| lane.values()).any(|flight| touches(&flight.cargo))
             || self.ready.iter().flatten().any(|ready| touches(&ready.flight.cargo))
+            || self.gathered.iter().any(|draft| is_within(draft.dir))
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct Listing {
     pub(super) reading: bool,
     /// Whether the last part was read.
     pub(super) ended: bool,
+    /// Names met that are no directories.
+    names: u32,
     /// Names of the directories met.
     dirs: HashSet<Name>,
     /// Whether its entries are counted for the first time in this epoch.
@@ -68,6 +70,8 @@ struct SentEntry {
     name: Name,
     bytes: u64,
     is_dir: bool,
+    /// Whether it counts as a file, for progress.
+    is_file: bool,
 }
 
 /// Entries of one directory that the sink needs.
@@ -99,6 +103,7 @@ impl Session {
             unanswered: 0,
             reading: false,
             ended: false,
+            names: 0,
             dirs: HashSet::new(),
             counted,
         };
@@ -239,19 +244,21 @@ impl Session {
         listing.parts += 1;
         listing.unanswered += 1;
         listing.ended |= end != ListingEnd::More;
+        listing.names += entries.iter().filter(|listed| !listed.entry.is_dir()).count() as u32;
         self.parts_unanswered += 1;
         let mut sent = Vec::with_capacity(entries.len());
         for listed in &entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
-            if !is_dir {
+            let is_file = !is_dir && !matches!(listed.entry, Entry::Special { .. });
+            if is_file {
                 self.census.0 += 1;
                 self.census.1 += bytes;
             }
-            if counted && !is_dir {
+            if counted && is_file {
                 self.tally.files_known += 1;
                 self.tally.bytes_known += bytes;
             }
-            sent.push(SentEntry { name: listed.name.clone(), bytes, is_dir });
+            sent.push(SentEntry { name: listed.name.clone(), bytes, is_dir, is_file });
         }
         if end == ListingEnd::Complete {
             self.listed(id, dir, shared);
@@ -267,7 +274,8 @@ impl Session {
     fn listed(&mut self, id: u64, dir: DirKey, shared: &mut Shared) {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let met = std::mem::take(&mut listing.dirs);
-        let doubt = listing.doubt;
+        let (doubt, names) = (listing.doubt, listing.names);
+        self.set_names(dir, names);
         self.set_clear(dir, doubt);
         if doubt == 0 {
             self.recheck_at(shared.now + RELIST_DELAY);
@@ -328,7 +336,7 @@ impl Session {
             for name in &answer.extras {
                 self.mark(sent.dir, name, Hint::EXTRA, shared.now, Duration::ZERO);
             }
-            if answer.more_extras {
+            if answer.more_extras && !self.held_back {
                 self.set_clear(sent.dir, 0);
                 self.recheck_at(shared.now + RELIST_DELAY);
             }
@@ -347,7 +355,7 @@ impl Session {
         }
         if sent.counted {
             for (entry, _) in
-                sent.entries.iter().zip(&open).filter(|(e, open)| !e.is_dir && !**open)
+                sent.entries.iter().zip(&open).filter(|(e, open)| e.is_file && !**open)
             {
                 self.tally.files_done += 1;
                 self.tally.bytes_done += entry.bytes;
@@ -372,7 +380,7 @@ impl Session {
 
     /// An entry that counted as known is now somebody else's: it counts as done here.
     fn done_elsewhere(&mut self, sent: &SentListing, at: usize) {
-        if sent.counted && !sent.entries[at].is_dir {
+        if sent.counted && sent.entries[at].is_file {
             self.tally.files_done += 1;
             self.tally.bytes_done += sent.entries[at].bytes;
         }

@@ -375,7 +375,7 @@ impl Session {
         self.stamps.hold(stamp);
         let op = Op::SetMeta { path, presumes: Version::Dir, meta };
         let draft = Draft { op, stamp, dir, name: None, errand: Errand::OwnMeta };
-        self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
+        self.gather(draft, shared);
     }
 
     /// A directory is not where the map says: its name, and those of all above it, are looked at,

@@ -25,6 +25,7 @@ mod transfers;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use crate::flow::allowance::Allowance;
 use crate::flow::credit::LaneCredit;
 use crate::flow::latency::Latencies;
 use crate::flow::marks::{Hint, Marked, Marks};
@@ -39,7 +40,7 @@ pub use self::changes::Change;
 pub use self::shared::{Action, Adrift, Arming, Outgoing, Shared};
 
 use self::ending::Termination;
-use self::flights::{Flight, Ready};
+use self::flights::{Draft, Flight, Ready};
 use self::listings::{Listing, Want};
 use self::looks::Pending;
 use self::parked::{Parked, Query};
@@ -64,6 +65,8 @@ struct DirState {
     queued: bool,
     /// Its entries were counted.
     counted: bool,
+    /// Names in it that are no directories, as of its last listing and the events since.
+    names: u32,
     /// Looks, wants, messages and listings under way in it.
     busy: u32,
     /// Messages under way in it.
@@ -101,6 +104,8 @@ pub struct Session {
     dirs: HashMap<DirKey, DirState>,
     /// The number of doubt: a directory is clear only at this number.
     doubt: u64,
+    /// Names in all directories that are none themselves.
+    names: u64,
     /// Directories clear at this number of doubt.
     clear_count: u64,
     /// Files, and bytes of content in them, listed at this number of doubt.
@@ -125,12 +130,17 @@ pub struct Session {
     sink_place: HashMap<DirKey, (DirKey, Name)>,
     removals: BTreeMap<u64, Removal>,
     next_removal: u64,
+    allowance: Allowance,
+    /// Names wait that are gone at the source: there is no use in asking for more of them.
+    held_back: bool,
     pending: HashMap<LookId, Pending>,
     parked: Vec<Parked>,
     queries: HashMap<u64, Query>,
     next_query: u64,
     flights: [BTreeMap<Sequence, Flight>; 2],
     ready: [VecDeque<Ready>; 2],
+    /// Own attributes of directories that go together, in the backlog lane.
+    gathered: Vec<Draft>,
     /// No content leaves before this time: the sink has no room.
     full_until: Option<Duration>,
     /// When all the work there was room for was last started.
@@ -159,6 +169,7 @@ impl Session {
             marks: Marks::default(),
             dirs: HashMap::new(),
             doubt: 0,
+            names: 0,
             clear_count: 0,
             census: (0, 0),
             walk: Vec::new(),
@@ -175,12 +186,15 @@ impl Session {
             sink_place: HashMap::new(),
             removals: BTreeMap::new(),
             next_removal: 1,
+            allowance: Allowance::default(),
+            held_back: false,
             pending: HashMap::new(),
             parked: Vec::new(),
             queries: HashMap::new(),
             next_query: 1,
             flights: [BTreeMap::new(), BTreeMap::new()],
             ready: [VecDeque::new(), VecDeque::new()],
+            gathered: Vec::new(),
             full_until: None,
             pumped: Duration::ZERO,
             problems: Problems::default(),
@@ -214,9 +228,8 @@ impl Session {
         self.walk = vec![DirKey::ROOT];
         self.set_queued(DirKey::ROOT, true);
         self.foreign.reset();
-        let bytes_on_wire = self.tally.bytes_on_wire;
-        self.tally =
-            Figures { bytes_on_wire, overflows: self.tally.overflows, ..Figures::default() };
+        self.names = 0;
+        self.tally = Figures { overflows: self.tally.overflows, ..Figures::default() };
         self.termination = None;
         self.outcome = None;
         self.marks.restart(shared.now);
@@ -259,6 +272,7 @@ impl Session {
         self.queries.clear();
         self.flights = [BTreeMap::new(), BTreeMap::new()];
         self.ready = [VecDeque::new(), VecDeque::new()];
+        self.gathered.clear();
         self.full_until = None;
     }
 
@@ -296,11 +310,6 @@ impl Session {
     pub fn overflowed(&mut self) {
         self.tally.overflows += 1;
         self.raise_doubt();
-    }
-
-    /// Lets all names that wait be looked at now: what kept them may be over.
-    pub fn hurry(&mut self, now: Duration) {
-        self.marks.hurry(now);
     }
 
     /// Begins a sweep, unless one, or the first walk, is under way: some changes make no events.
@@ -365,6 +374,20 @@ impl Session {
             self.clear_count += 1;
         }
         state.clear = doubt;
+    }
+
+    /// Sets how many names that are no directories a directory holds.
+    fn set_names(&mut self, dir: DirKey, names: u32) {
+        let state = self.dirs.entry(dir).or_default();
+        let before = std::mem::replace(&mut state.names, names);
+        self.names = (self.names + u64::from(names)).saturating_sub(before.into());
+    }
+
+    /// A name that is no directory came to a directory, or went.
+    pub fn count_name(&mut self, dir: DirKey, came: bool) {
+        let Some(names) = self.dirs.get(&dir).map(|state| state.names) else { return };
+        let names = if came { names.saturating_add(1) } else { names.saturating_sub(1) };
+        self.set_names(dir, names);
     }
 
     fn displaced(&self, dir: DirKey) -> u32 {

@@ -16,8 +16,9 @@ use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
 use crate::model::stamp::{DirKey, Lane, Stamp};
 
-/// How long a name that is gone waits while removals are halted.
-const HALTED_DELAY: Duration = Duration::from_secs(2);
+/// How long a name that is gone waits while removals are halted, unless a person ends that before,
+/// or while it is not known whether they are too many.
+const HALTED_DELAY: Duration = Duration::from_secs(10);
 
 /// How long a name that is gone waits while a message with it is under way.
 const UNSENT_DELAY: Duration = Duration::from_millis(5);
@@ -92,7 +93,8 @@ impl Session {
         let mut sure = Vec::new();
         for name in names {
             let Some(mark) = self.marks.get(dir, &name) else { continue };
-            if mark.again.is_some() || self.is_name_fenced(dir, &name, shared) {
+            let is_adrift = shared.map.path(dir).is_none();
+            if mark.again.is_some() || is_adrift || self.is_name_fenced(dir, &name, shared) {
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now, false);
                 continue;
             }
@@ -105,7 +107,8 @@ impl Session {
                 shared.remove_dir(key);
             }
             if shared.halted.is_some() {
-                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, false);
+                self.held_back = true;
+                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, true);
                 continue;
             }
             sure.push(name);
@@ -204,29 +207,22 @@ impl Session {
         stamp: Stamp,
         shared: &mut Shared,
     ) {
-        let mut drafts = Vec::new();
         let path = self.sink_path(dir, shared);
+        let mut leaving = Vec::new();
         for (at, name) in names.into_iter().enumerate() {
             let Some(mark) = self.marks.get(dir, &name) else { continue };
             let extra = mark.hint.extra;
-            if mark.again.is_some() || self.is_name_fenced(dir, &name, shared) {
+            let fenced = mark.again.is_some() || self.is_name_fenced(dir, &name, shared);
+            let path = path.as_ref().filter(|_| !fenced).map(|path| path.join(&name));
+            let Some(path) = path else {
+                // Renamed since, or at no place for a moment: it is asked again where it is then.
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now, false);
-                continue;
-            }
-            let Some(path) = path.as_ref().map(|path| path.join(&name)) else {
-                self.marks.settle(dir, &name, shared.now);
                 continue;
             };
             let ours = offered.get(at).copied().unwrap_or(false)
                 || (extra && self.terms.delete == DeletePolicy::All);
-            if ours && shared.halted.is_some() {
-                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, false);
-                continue;
-            }
             if ours {
-                self.stamps.hold(stamp);
-                let op = Op::Remove { path };
-                drafts.push(Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark });
+                leaving.push((name, path));
                 continue;
             }
             if extra {
@@ -234,6 +230,20 @@ impl Session {
             }
             self.marks.settle(dir, &name, shared.now);
         }
+        let paths: Vec<&RelPath> = leaving.iter().map(|(_, path)| path).collect();
+        if !self.may_remove(&paths, shared) {
+            let later = shared.now + HALTED_DELAY;
+            for (name, _) in leaving {
+                self.marks.put_off(dir, &name, Hint::CONTENT, later, true);
+            }
+            return;
+        }
+        let drafts = leaving.into_iter().map(|(name, path)| {
+            self.stamps.hold(stamp);
+            let op = Op::Remove { path };
+            Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark }
+        });
+        let drafts = drafts.collect();
         self.post_ops(Lane::Live, drafts, Vec::new(), shared);
     }
 }

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use crate::flow::marks::Hint;
+use crate::flow::allowance::{Pool, Verdict};
+use crate::flow::marks::{Hint, Marks};
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::parked::{Parked, ParkedWhat, Query};
@@ -20,7 +21,7 @@ use crate::model::stamp::{DirKey, Lane, Stamp};
 
 /// Names that one step removes.
 const STEP_NAMES: usize = 128;
-/// How long a name waits that foreign names, or a halt, keep from its change.
+/// How long a name waits that foreign names keep from its change.
 const BLOCKED_DELAY: Duration = Duration::from_secs(30);
 /// How long a removal waits that a rename came between.
 const ABORTED_DELAY: Duration = Duration::from_millis(5);
@@ -72,11 +73,6 @@ impl Session {
             self.problem(path, text.to_owned(), shared);
             let later = shared.now + self.retry_delay(dir, name);
             self.marks.put_off(dir, name, Hint::CONTENT, later, true);
-            return;
-        }
-        if shared.halted.is_some() {
-            let later = shared.now + BLOCKED_DELAY;
-            self.marks.put_off(dir, name, Hint::CONTENT, later, false);
             return;
         }
         let (Some(below), false) = (below, self.removals.len() >= REMOVALS_MAX) else {
@@ -216,10 +212,16 @@ impl Session {
         removal.waiting -= 1;
         let (dir, name) = (removal.dir, removal.name.clone());
         let Some(base) = base else { return self.abort_removal(id, shared) };
-        let strays = paths.iter().any(|(path, _)| !path.is_at_or_below(&base));
-        if strays || shared.halted.is_some() {
+        if paths.iter().any(|(path, _)| !path.is_at_or_below(&base)) {
             return self.abort_removal(id, shared);
         }
+        let leaving: Vec<&RelPath> =
+            paths.iter().filter(|(_, gone)| *gone).map(|(path, _)| path).collect();
+        if !self.may_remove(&leaving, shared) {
+            self.hold_back(id);
+            return self.removal_step(id, shared);
+        }
+        let Some(removal) = self.removals.get_mut(&id) else { return };
         let mut drafts = Vec::new();
         for (path, gone) in paths {
             if !gone {
@@ -255,6 +257,77 @@ impl Session {
             _ => return self.abort_removal(id, shared),
         }
         self.removal_step(id, shared);
+    }
+
+    /// Notes the size of the pool, once all is known that went before it was first known.
+    pub(super) fn size_up(&mut self, shared: &Shared) {
+        let Pool { names, is_known } = self.pool(shared);
+        let is_missing = |marks: &Marks| marks.iter().any(|(_, _, mark)| mark.hint.extra);
+        if is_known && (self.allowance.knows_pool() || !is_missing(&self.marks)) {
+            self.allowance.saw(names, shared.now);
+        }
+    }
+
+    /// What is known of the pool's size; the root itself does not count.
+    fn pool(&self, shared: &Shared) -> Pool {
+        let names = self.names + shared.map.len() as u64 - 1;
+        Pool { names, is_known: self.walked() && shared.is_armed() }
+    }
+
+    /// Whether these names may be removed too; halts removals if that would be too many.
+    pub(super) fn may_remove(&mut self, paths: &[&RelPath], shared: &mut Shared) -> bool {
+        if paths.is_empty() {
+            return true;
+        }
+        if shared.halted.is_some() {
+            self.held_back = true;
+            return false;
+        }
+        let pool = self.pool(shared);
+        let names = pool.names;
+        match self.allowance.ask(shared.max_delete, paths, pool, shared.now) {
+            Verdict::Granted => {
+                self.go_on_removing();
+                true
+            }
+            Verdict::Later => {
+                self.held_back = true;
+                false
+            }
+            Verdict::Exceeded(all) => {
+                self.held_back = true;
+                shared.halt(format!(
+                    "Removals are halted: {all} names or more have gone from the source within an \
+                     hour, {names} are left, which is more than --max-delete allows. If it is \
+                     meant, say `osync set DIR resume` on the source's host; until then they stay \
+                     at the sink, and all else goes on"
+                ));
+                false
+            }
+        }
+    }
+
+    /// A person says that removals may go on: what was held back is looked at again.
+    pub fn unhalt(&mut self, now: Duration) {
+        self.allowance.excuse(now);
+        self.marks.hurry(now);
+        self.go_on_removing();
+    }
+
+    /// What was held back is removed from now on: not every such name is marked, so that all
+    /// directories are listed once more.
+    fn go_on_removing(&mut self) {
+        if std::mem::take(&mut self.held_back) {
+            self.raise_doubt();
+        }
+    }
+
+    /// The rest of a removal waits for a person, or for the size of the pool to be known.
+    fn hold_back(&mut self, id: u64) {
+        if let Some(removal) = self.removals.get_mut(&id) {
+            removal.failed = true;
+            removal.todo.clear();
+        }
     }
 
     /// A rename, or something newer, came between: the removal ends, its mark begins anew.

@@ -12,6 +12,7 @@ use crate::model::look::{DirAddress, LookId, LookJob, Task, WatchState};
 use crate::model::message::Body;
 use crate::model::offer::Offer;
 use crate::model::path::{Name, RelPath};
+use crate::model::removal::MaxDelete;
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
 
 /// A message on its way to a sink.
@@ -114,6 +115,8 @@ pub struct Shared {
     pub adrift: Vec<Adrift>,
     /// Why nothing may be removed, if so.
     pub halted: Option<String>,
+    /// How many removals are too many.
+    pub max_delete: MaxDelete,
     /// Changes of the map that the sessions have not been told yet.
     pub changes: VecDeque<Change>,
     /// Directories to be armed, in turn.
@@ -142,6 +145,7 @@ impl Shared {
             halves: Halves::default(),
             adrift: Vec::new(),
             halted: None,
+            max_delete: MaxDelete::default(),
             changes: VecDeque::new(),
             to_arm: VecDeque::from([DirKey::ROOT]),
             to_arm_first: VecDeque::new(),

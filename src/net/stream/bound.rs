@@ -80,6 +80,12 @@ impl LaneSender {
         self.port
     }
 
+    /// Bytes of all frames that were handed to the socket.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.stream.bytes
+    }
+
     /// Whether the sink has connected. To be asked every now and then while nothing is sent: only
     /// then is a lost sink noticed.
     ///
@@ -113,6 +119,12 @@ impl ReportReceiver {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Bytes of all frames that were taken from the socket.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.stream.bytes
     }
 
     /// Whether the sink has connected.

@@ -55,6 +55,8 @@ struct Stream {
     name: &'static str,
     end: End,
     standing: Standing,
+    /// Bytes of the frames handed to the socket or taken from it so far.
+    bytes: u64,
 }
 
 impl Stream {
@@ -90,7 +92,7 @@ impl Stream {
             Some(Lane::Backlog) => "The backlog lane",
             None => "The stream of reports",
         };
-        Ok(Stream { socket, name, end, standing: Standing::Waiting })
+        Ok(Stream { socket, name, end, standing: Standing::Waiting, bytes: 0 })
     }
 
     /// Reads what has happened; true once both ends have shaken hands.
@@ -163,7 +165,10 @@ impl Stream {
         let mut frames = Vec::with_capacity(most);
         loop {
             match self.socket.socket().recv_msg(zmq::DONTWAIT) {
-                Ok(frame) => frames.push(Frame(frame)),
+                Ok(frame) => {
+                    self.bytes += frame.len() as u64;
+                    frames.push(Frame(frame));
+                }
                 Err(zmq::Error::EINTR) => continue,
                 Err(zmq::Error::EAGAIN) => return Ok(None),
                 Err(e) => return Err(Lost(format!("{}: {e}", self.name))),
@@ -206,9 +211,13 @@ impl Stream {
     }
 
     fn send_frame(&mut self, frame: zmq::Message, more: i32) -> Result<(), Lost> {
+        let bytes = frame.len() as u64;
         // The socket has just said that there is room, and only this thread sends on it.
         match self.socket.socket().send(frame, more | zmq::DONTWAIT) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.bytes += bytes;
+                Ok(())
+            }
             Err(e) => {
                 self.lose(format!("{}: a message could not be sent ({e})", self.name));
                 Err(Lost(format!("{}: a message could not be sent ({e})", self.name)))
@@ -276,6 +285,7 @@ mod tests {
     use crate::model::stamp::{Epoch, Stamp};
     use crate::net::curve::KeyPair;
     use crate::net::rig::{LONG, Rig, until};
+    use crate::wire::codec;
     use crate::wire::data::Header;
 
     fn header(lane: Lane, sequence: u64) -> Header {
@@ -319,6 +329,10 @@ mod tests {
             assert!(frame.is_none());
             assert_eq!(receiver.recv(Duration::ZERO).unwrap().map(|_| ()), None);
             assert_eq!((sender.is_connected(), receiver.is_connected()), (Ok(true), Ok(true)));
+            let headers: u64 = (1..=21)
+                .map(|number| codec::encode(&header(lane, number)).unwrap().len() as u64)
+                .sum();
+            assert_eq!(sender.bytes(), 20 * content.len() as u64 + headers);
         }
         let mut receiver = host.reports(Epoch(1), rig.sink.public).unwrap();
         let mut sender = peer.reports(receiver.port()).unwrap();
@@ -330,7 +344,8 @@ mod tests {
             barrier: 0,
         };
         sender.send(&report).unwrap();
-        assert_eq!(receiver.recv(LONG).unwrap(), Some(report));
+        assert_eq!(receiver.recv(LONG).unwrap(), Some(report.clone()));
+        assert_eq!(receiver.bytes(), codec::encode(&report).unwrap().len() as u64);
     }
 
     #[test]

@@ -219,9 +219,11 @@ impl Registrar {
             Ok(Reply::Introduced) => Ok(()),
             Ok(other) => Err(other.into()),
             Err(CallError::NotAuthorised(place)) => Err(Setback::Final(Error::Refused(format!(
-                "The source at {place} knows neither this sink nor its invite: it may be for \
-                 another directory, or have expired (one is good for a day); take the one that \
-                 \"osync source\" prints when it is started again"
+                "The source at {place} knows neither this sink nor its invite: it may have been \
+                 spent by another sink, be for another directory, or have expired (one is good \
+                 for a day). Take the one that \"osync source\" prints when it is started again, \
+                 or say on its host: osync key authorise {} DIR",
+                self.keys.public
             )))),
             Err(error) => Err(error.into()),
         }

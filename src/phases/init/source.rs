@@ -172,8 +172,10 @@ impl Doorkeeper {
             Ok(Spending::Accepted) => Reply::Introduced,
             Ok(Spending::Spent) => refuse(
                 Refusal::Key,
-                "Another sink has used this invite: take the one that \"osync source\" prints \
-                 when it is started again",
+                &format!(
+                    "Another sink has used this invite: take the one that \"osync source\" prints \
+                     when it is started again, or say on its host: osync key authorise {sink} DIR"
+                ),
             ),
             Ok(Spending::Unknown) => refuse(
                 Refusal::Key,

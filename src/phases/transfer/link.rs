@@ -5,7 +5,7 @@
 //! - Reports are read by a thread that never sends (H17).
 //! - Whatever goes wrong is told once, and ends the epoch.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Duration;
@@ -46,6 +46,22 @@ pub enum LinkEvent {
     Lost(String),
 }
 
+/// Counts the bytes of the frames of one sink's data and reports, over all its epochs.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<AtomicU64>);
+
+impl Meter {
+    /// Bytes so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
 /// The data sockets of one epoch, by their ports and queues.
 pub struct Link {
     /// Ports of the lanes, by lane index.
@@ -68,6 +84,7 @@ impl Link {
         sink: (SinkId, PublicKey),
         epoch: Epoch,
         journal: &Arc<Mutex<Offered>>,
+        meter: &Meter,
         news: &Sender<LinkNews>,
     ) -> Result<Link, Error> {
         let (id, key) = sink;
@@ -77,6 +94,7 @@ impl Link {
             sink: id,
             epoch,
             news: news.clone(),
+            meter: meter.clone(),
             connected: Arc::clone(&connected),
             closed: Arc::clone(&closed),
             index,
@@ -125,6 +143,7 @@ struct Teller {
     sink: SinkId,
     epoch: Epoch,
     news: Sender<LinkNews>,
+    meter: Meter,
     connected: Arc<[AtomicBool; 3]>,
     closed: Arc<AtomicBool>,
     index: usize,
@@ -197,10 +216,12 @@ fn send_lane(
             }
         }
         let header = Header { epoch, lane, sequence, watermark, body };
+        let before = socket.bytes();
         if let Err(lost) = socket.send(&header, content) {
             teller.lost(lost.0);
             return;
         }
+        teller.meter.add(socket.bytes() - before);
     }
 }
 
@@ -210,8 +231,10 @@ fn read_reports(mut socket: ReportReceiver, teller: &Teller) {
         if !teller.heed(up) {
             return;
         }
+        let before = socket.bytes();
         match socket.recv(TEND) {
             Ok(Some(report)) => {
+                teller.meter.add(socket.bytes() - before);
                 if !teller.tell(LinkEvent::Report(report)) {
                     return;
                 }

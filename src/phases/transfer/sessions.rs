@@ -17,7 +17,7 @@ use crate::model::status::{Role, State};
 use crate::monitor::StateChange;
 use crate::net::service::{Call, refusal};
 use crate::phases::init::source::{Declined, Doorkeeper};
-use crate::phases::transfer::link::Link;
+use crate::phases::transfer::link::{Link, Meter};
 use crate::phases::transfer::source::Engine;
 use crate::state::offered::Offered;
 use crate::state::unix_now;
@@ -41,6 +41,7 @@ struct Known {
     /// The data sockets are connected and the director knows.
     begun: bool,
     journal: Arc<Mutex<Offered>>,
+    meter: Meter,
     last_seen: Instant,
     last_seen_unix: u64,
     last_synchronised: Option<u64>,
@@ -167,8 +168,10 @@ impl Engine<'_, '_> {
             None => Arc::new(Mutex::new(self.open_journal(&key, &wish.root_id)?)),
         };
         let epoch = self.parts.epochs.next(wish.last_epoch)?;
-        let link =
-            Link::open(self.parts.scope, &self.parts.host, (id, key), epoch, &journal, &self.news)?;
+        let meter = before.and_then(|id| self.sessions.known.get(&id)).map(|k| k.meter.clone());
+        let meter = meter.unwrap_or_default();
+        let (scope, host) = (self.parts.scope, &self.parts.host);
+        let link = Link::open(scope, host, (id, key), epoch, &journal, &meter, &self.news)?;
         let grant = Registered {
             epoch,
             data_ports: link.data_ports,
@@ -196,6 +199,7 @@ impl Engine<'_, '_> {
             ending: wish.ending,
             begun: false,
             journal,
+            meter,
             last_seen: Instant::now(),
             last_seen_unix: unix_now(),
             last_synchronised,
@@ -289,7 +293,7 @@ impl Engine<'_, '_> {
     fn alive(&mut self, id: SinkId) -> Reply {
         let (sent, reports_seen) = self.director.last_numbers(id);
         let phase = self.phase(id);
-        let figures = self.director.figures(id).unwrap_or_default();
+        let figures = self.figures(id);
         let Some(known) = self.sessions.known.get(&id) else { return stale() };
         Reply::Alive(Alive {
             sent,
@@ -299,6 +303,17 @@ impl Engine<'_, '_> {
             please_unregister: known.please_unregister,
             finished: known.finished.clone(),
         })
+    }
+
+    /// The figures of a session, with what only the sockets know.
+    fn figures(&self, id: SinkId) -> Figures {
+        let figures = self.director.figures(id).unwrap_or_default();
+        self.metered(id, figures)
+    }
+
+    fn metered(&self, id: SinkId, figures: Figures) -> Figures {
+        let bytes_on_wire = self.sessions.known.get(&id).map_or(0, |known| known.meter.bytes());
+        Figures { bytes_on_wire, ..figures }
     }
 
     fn phase(&self, id: SinkId) -> PhaseTag {
@@ -344,7 +359,8 @@ impl Engine<'_, '_> {
         }
         let ids: Vec<SinkId> = self.sessions.known.keys().copied().collect();
         for id in ids {
-            if let Some(report) = self.director.outcome(id).cloned() {
+            if let Some(mut report) = self.director.outcome(id).cloned() {
+                report.figures = self.metered(id, report.figures);
                 let unfinished = report.outcome == Outcome::Unfinished;
                 let result = ResultObject::of(&Ok(Ended::Finished(report.clone())));
                 if let Some(known) = self.sessions.known.get_mut(&id) {
@@ -373,7 +389,7 @@ impl Engine<'_, '_> {
         let ids: Vec<SinkId> = self.sessions.known.keys().copied().collect();
         let mut worst: Option<Figures> = None;
         for id in ids {
-            let figures = self.director.figures(id).unwrap_or_default();
+            let figures = self.figures(id);
             let phase = self.phase(id);
             let state = State::of(self.links.contains_key(&id), &figures);
             let Some(known) = self.sessions.known.get_mut(&id) else { continue };
@@ -402,10 +418,13 @@ impl Engine<'_, '_> {
             ControlRequest::Status => ControlReply::Status(Box::new(self.status())),
             ControlRequest::Cutover { sink } => self.cutover(sink.as_deref()),
             ControlRequest::Set { name, .. } if name == "resume" => {
+                if self.director.halted().is_none() {
+                    return ControlReply::done("Removals are not halted");
+                }
                 let now = self.now();
                 self.director.unhalt(now);
                 self.act();
-                ControlReply::done("Removals go on")
+                ControlReply::done("Removals go on; how many they are counts again in an hour")
             }
             ControlRequest::Set { name, .. } => {
                 ControlReply::refused(format!("There is nothing called \"{name}\" to be set here"))
@@ -418,7 +437,7 @@ impl Engine<'_, '_> {
 
     fn status(&self) -> StatusObject {
         let sinks = self.sessions.known.iter().map(|(id, known)| {
-            let figures = self.director.figures(*id).unwrap_or_default();
+            let figures = self.figures(*id);
             let connected = self.links.contains_key(id);
             let key = known.key.to_string();
             let address = format!("{} ({})", known.address, known.host);

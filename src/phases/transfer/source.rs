@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
+use crate::config::MaxDelete;
 use crate::control::{ControlReply, ControlRequest, ResultObject};
 use crate::ended::Ended;
 use crate::error::Error;
@@ -71,6 +72,8 @@ pub struct Parts<'scope, 'env> {
     pub announce: Box<dyn Fn(ResultObject) + 'scope>,
     /// Whether the root's path still leads to it; told when that changes.
     pub root_stands: Receiver<bool>,
+    /// How many removals are too many.
+    pub max_delete: MaxDelete,
     /// What people see.
     pub monitor: &'env dyn Monitor,
     /// What people want.
@@ -112,7 +115,8 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         let (questions, asked) = bounded::<Question>(JOURNAL_QUEUE);
         let (answers, verdicts) = bounded(JOURNAL_QUEUE + COMMAND_QUEUE);
         parts.scope.spawn(move || answer_questions(&asked, &answers));
-        let director = Director::new(parts.looker.root_identity());
+        let mut director = Director::new(parts.looker.root_identity());
+        director.limit_removals(parts.max_delete);
         let (links, sessions) = (BTreeMap::new(), Sessions::default());
         Engine {
             parts,

@@ -90,6 +90,10 @@ impl Standing {
                     "The sink unregisters as soon as the source is there"
                 })
             }
+            ControlRequest::Set { name, .. } if name == "resume" => ControlReply::refused(
+                "Removals are halted by the source: say `osync set DIR resume` on its host, with \
+                 the source's directory",
+            ),
             ControlRequest::Set { name, .. } => ControlReply::refused(format!(
                 "There is nothing called \"{name}\" to be set at the sink: try it at the source"
             )),

@@ -44,8 +44,8 @@ fn halted(world: impl Fn(u64) -> World, history: &str, stays: &[&str]) {
     }
 }
 
-const MOUNTED: &str = "hold looks; mkdir m; mkdir d; small d/k; medium z; mount m; small m/x; mkdir m/p; \
-                       medium m/p/y; settle;";
+const MOUNTED: &str = "hold looks; mkdir m; mkdir d; small d/k; medium z; mount m; small m/x; \
+                       mkdir m/p; medium m/p/y; settle;";
 const ALL_MOUNTED: [&str; 5] = ["m/x", "m/p/y", "d", "d/k", "z"];
 
 #[test]
