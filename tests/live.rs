@@ -8,5 +8,6 @@ mod kills;
 mod migrate;
 mod once;
 mod refusals;
+mod registers;
 mod room;
 mod words;

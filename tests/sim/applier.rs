@@ -317,7 +317,7 @@ fn h17g_content_is_staged_without_a_lock_on_names() {
                 other.list(9, "p", &[("x", file("live", 7))]).failed.unwrap_or(Answer::Applied),
                 other.remove(10, "p/x"),
             ];
-            told.send(live).expect("the hook waits");
+            told.send(live).unwrap();
         });
         let live = heard.lock().unwrap().recv_timeout(SOON).expect("live waits for the content");
         assert!(live.iter().all(|answer| *answer == Answer::Applied), "{live:?}");

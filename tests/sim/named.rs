@@ -24,6 +24,7 @@
 //! | H17g | content is staged under the lock of its name | H17g of the applier, after a minute |
 //! | H28 | parts unanswered, or names wanted, have no bound | H28 (parts), H28 (needed) |
 //! | H28 | indexes beyond a part, or told twice, are believed | H28 (what was listed) |
+//! | H26 | a nonce known is granted anew | H26 of `tests/live/registers.rs` |
 
 mod directories;
 mod lanes;

@@ -40,7 +40,8 @@ fn halted(world: impl Fn(u64) -> World, history: &str, stays: &[&str]) {
             "seed {seed} of {history}: {why:?}"
         );
         play(&mut world, "find root; pause 1000; resume", 1);
-        world.check().unwrap_or_else(|wrong| panic!("seed {seed} of {history}: {wrong}"));
+        let ended = world.check();
+        assert_eq!(ended, Ok(()), "seed {seed} of {history}");
     }
 }
 
