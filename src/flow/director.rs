@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::flow::halves::Half;
 use crate::flow::map::{DirMap, NotMovable};
 use crate::flow::marks::Hint;
-use crate::flow::session::{Action, Adrift, Arming, Change, Session, Shared, Terms};
+use crate::flow::session::{Action, Adrift, Arming, Change, GIVEN_UP, Session, Shared, Terms};
 use crate::model::entry::Identity;
 use crate::model::event::{Event, Happening, Notice};
 use crate::model::limits::ARMS_MAX;
@@ -162,7 +162,8 @@ impl Director {
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
         let sessions = self.sessions.values().filter_map(Session::next_wake);
-        sessions.chain(self.shared.halves.next_expiry()).min()
+        let shared = [self.shared.halves.next_expiry(), self.shared.next_give_up()];
+        sessions.chain(shared.into_iter().flatten()).min()
     }
 
     /// Time has passed.
@@ -170,6 +171,10 @@ impl Director {
         self.shared.now = now;
         while let Some(half) = self.shared.halves.expire(now) {
             self.moved_out(&half);
+        }
+        while let Some(arming) = self.shared.give_up_arming() {
+            self.unwatched += 1;
+            self.armed(&arming, Seen::Unreadable(GIVEN_UP.to_owned()));
         }
         if self.unwatched > 0 && now >= self.next_sweep {
             self.next_sweep = now + SWEEP_PAUSE;
@@ -464,7 +469,7 @@ impl Director {
 
     /// A directory was armed, or could not be.
     fn armed(&mut self, arming: &Arming, seen: Seen) {
-        let Arming { key, ref path, fresh } = *arming;
+        let Arming { key, ref path, fresh, .. } = *arming;
         let place = self.shared.map.get(key).and_then(|dir| dir.place().cloned());
         let Seen::Armed(Armed { identity, watch, dirs, files, .. }) = seen else {
             if let (Some((parent, name)), Seen::Elsewhere) = (&place, &seen) {

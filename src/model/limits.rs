@@ -48,6 +48,11 @@ pub const LISTING_PARTS_MAX: usize = 32;
 pub const LISTINGS_OPEN_MAX: usize = 16;
 /// Transfers of large files at once for one sink.
 pub const TRANSFERS_MAX: usize = 4;
+/// A look at the source that is not over after this long is given up, and what it was for is a
+/// problem.
+pub const LOOK_MS: u64 = 30_000;
+/// The same for one that reads a whole file to tell its hash.
+pub const HASH_LOOK_MS: u64 = 60 * 60 * 1_000;
 /// Looks under way at once for one sink.
 pub const LOOKS_MAX: usize = 64;
 /// Directories being armed at once.

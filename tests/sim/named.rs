@@ -102,6 +102,8 @@ fn play_line(world: &mut World, line: &str, pace: usize) {
         ["catch", at] => catch(world, 0, &path(at)),
         ["unreadable", at] => world.source.set_unreadable(&path(at), true),
         ["readable", at] => world.source.set_unreadable(&path(at), false),
+        ["stuck", at] => world.stuck = Some(path(at)),
+        ["unstuck"] => world.stuck = None,
         ["mount", at] => world.source.mount(&path(at)).unwrap(),
         ["unmount", at] => world.source.unmount(&path(at)).unwrap(),
         ["lose", "root"] => world.source.lose_root(true),

@@ -78,6 +78,8 @@ pub struct World {
     pub director: Director,
     /// What is held back.
     pub holds: Holds,
+    /// No look at or through this path ever returns.
+    pub stuck: Option<RelPath>,
     /// Whether messages arrive twice now and then.
     pub doubles: bool,
     /// What happened, if a trace is wanted.
@@ -121,6 +123,7 @@ impl World {
             sinks: Vec::new(),
             director,
             holds: Holds::default(),
+            stuck: None,
             doubles: true,
             trace: std::env::var_os("OSYNC_SIM_TRACE").map(|_| String::new()),
             now: Duration::ZERO,
@@ -273,7 +276,8 @@ impl World {
         };
         let waits = !self.source.is_drained() || !self.notices.is_empty();
         offer(Step::Notice, 0, !holds.notices && waits);
-        offer(Step::Look, 1, !holds.looks && !self.jobs.is_empty());
+        let can_look = self.jobs.iter().any(|job| !self.is_stuck(job));
+        offer(Step::Look, 1, !holds.looks && can_look);
         offer(Step::Seen, 2, !holds.seen && !self.seen.is_empty());
         offer(Step::Answer, 3, !self.asked.is_empty());
         for (at, sink) in self.sinks.iter().enumerate() {
@@ -296,6 +300,20 @@ impl World {
             offer(Step::Link(at), 8, linked);
         }
         steps
+    }
+
+    /// Whether a look hangs: the disk does not answer.
+    fn is_stuck(&self, job: &LookJob) -> bool {
+        let Some(stuck) = &self.stuck else { return false };
+        let at = &job.dir.path;
+        at.is_at_or_below(stuck)
+            || match &job.task {
+                Task::Names(names) => names.iter().any(|(name, _)| at.join(name) == *stuck),
+                Task::Finish { name, .. } => at.join(name) == *stuck,
+                Task::List { .. } => stuck.parent().as_ref() == Some(at),
+                Task::Paths(paths) => paths.iter().any(|path| path.is_at_or_below(stuck)),
+                _ => false,
+            }
     }
 
     /// Does one thing that can be done; false if there is none.
@@ -330,7 +348,9 @@ impl World {
         match step {
             Step::Notice => self.step_notices(),
             Step::Look => {
-                let job = self.jobs.swap_remove(self.dice.below(self.jobs.len()));
+                let mut free: Vec<usize> = (0..self.jobs.len()).collect();
+                free.retain(|&at| !self.is_stuck(&self.jobs[at]));
+                let job = self.jobs.swap_remove(free[self.dice.below(free.len())]);
                 let done = self.source.run_look(&job);
                 self.note(|| {
                     format!(

@@ -27,6 +27,7 @@ impl Session {
             return;
         }
         self.pumped = shared.now;
+        self.give_up_looks(shared);
         self.size_up(shared);
         for lane in Lane::ALL {
             self.pump_ready(lane, shared);
@@ -53,12 +54,17 @@ impl Session {
         while self.looks_in(Lane::Live) < LIVE_LOOKS && self.lane_room(Lane::Live, 0) {
             let mut names: Vec<(Name, Hint)> = Vec::new();
             let mut dir = None;
-            while names.len() < LIVE_NAMES {
+            while names.len() < LIVE_NAMES && self.looks_in(Lane::Live) < LIVE_LOOKS {
                 let next = self.marks.take_ripe(shared.now, dir);
                 let Some((at, name, hint)) = next else { break };
                 if self.is_name_fenced(at, &name, shared) {
                     let later = shared.now + FENCED_DELAY;
                     self.marks.put_off(at, &name, Hint::META, later, false);
+                    continue;
+                }
+                if self.marks.get(at, &name).is_some_and(|mark| mark.failures > 0) {
+                    // It may hang: no other name is to hang with it.
+                    self.look_at_marks(at, vec![(name, hint)], shared);
                     continue;
                 }
                 dir = Some(at);
@@ -101,7 +107,8 @@ impl Session {
         self.busy(dir);
         let path = address.path.clone();
         let id = shared.look(Some(self.id), lane == Lane::Live, address, task);
-        self.pending.insert(id, Pending { lane, dir, path, purpose });
+        let began = shared.now;
+        self.pending.insert(id, Pending { lane, dir, path, purpose, began });
     }
 
     /// Own attributes of directories in which nothing is outstanding (H21).
@@ -293,7 +300,8 @@ impl Session {
         if !self.active || self.outcome.is_some() {
             return None;
         }
-        let due = [self.marks.next_ripe(self.pumped), self.full_until, self.recheck];
+        let looks = self.next_give_up();
+        let due = [self.marks.next_ripe(self.pumped), self.full_until, self.recheck, looks];
         // What was due at the last pump and is left waits for something else than time.
         due.into_iter().flatten().filter(|at| *at >= self.pumped).min()
     }

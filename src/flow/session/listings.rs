@@ -151,6 +151,7 @@ impl Session {
                 self.listings.remove(&id);
                 let doubt = self.doubt;
                 self.set_clear(dir, doubt);
+                self.walk_below(dir, shared);
                 self.idle(dir);
             }
             seen => {
@@ -280,18 +281,30 @@ impl Session {
         if doubt == 0 {
             self.recheck_at(shared.now + RELIST_DELAY);
         }
-        let children: Vec<(Name, DirKey)> =
-            shared.map.children(dir).map(|(name, key)| (name.clone(), key)).collect();
-        for (name, key) in children.into_iter().rev() {
-            if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
-                self.push_walk(key);
-            }
-            if !met.contains(&name) {
-                self.mark(dir, &name, Hint::META, shared.now, Duration::ZERO);
-            }
+        self.walk_below(dir, shared);
+        let unmet: Vec<Name> = shared
+            .map
+            .children(dir)
+            .map(|(name, _)| name)
+            .filter(|n| !met.contains(*n))
+            .cloned()
+            .collect();
+        for name in unmet.iter().rev() {
+            self.mark(dir, name, Hint::META, shared.now, Duration::ZERO);
         }
         let state = self.dirs.entry(dir).or_default();
         state.meta_due = true;
+    }
+
+    /// The directories known in one come next: those too that it did not tell of itself, for it
+    /// could not be listed.
+    fn walk_below(&mut self, dir: DirKey, shared: &Shared) {
+        let below: Vec<DirKey> = shared.map.children(dir).map(|(_, key)| key).collect();
+        for key in below.into_iter().rev() {
+            if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {
+                self.push_walk(key);
+            }
+        }
     }
 
     /// The directory left the map, or is at no place: its listing ends here.

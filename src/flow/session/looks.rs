@@ -25,6 +25,7 @@ pub(super) struct Pending {
     /// The directory's path when the look began: stamp and path are taken in one step (H14).
     pub(super) path: RelPath,
     pub(super) purpose: Purpose,
+    pub(super) began: Duration,
 }
 
 /// What a look is for.
@@ -117,7 +118,8 @@ impl Session {
             Seen::Unreadable(text) => {
                 for (name, hint) in names {
                     self.problem(path.join(&name), text.clone(), shared);
-                    self.marks.put_off(dir, &name, hint, shared.now + PROBLEM_DELAY, true);
+                    let later = shared.now + self.unseen_delay(dir, &name);
+                    self.marks.put_off(dir, &name, hint, later, true);
                 }
                 return;
             }

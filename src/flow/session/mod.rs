@@ -7,7 +7,8 @@
 //!
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
 //! backlog, `answers` what the sink says, `renames` the fences, `removals` the clearing of
-//! directories, `transfers` large files, `ending` the termination phase.
+//! directories, `transfers` large files, `patience` looks that never return, `ending` the
+//! termination phase.
 
 mod answers;
 mod changes;
@@ -17,6 +18,7 @@ mod flights;
 mod listings;
 mod looks;
 mod parked;
+mod patience;
 mod removals;
 mod renames;
 mod shared;
@@ -37,6 +39,7 @@ use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport};
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
 
 pub use self::changes::Change;
+pub use self::patience::GIVEN_UP;
 pub use self::shared::{Action, Adrift, Arming, Outgoing, Shared};
 
 use self::ending::Termination;

@@ -181,7 +181,8 @@ impl Session {
         let path = address.path.clone();
         let look = shared.look(Some(self.id), true, address, Task::Paths(paths));
         let purpose = Purpose::Removal { removal: id, stamp };
-        let pending = Pending { lane: Lane::Live, dir: DirKey::ROOT, path, purpose };
+        let began = shared.now;
+        let pending = Pending { lane: Lane::Live, dir: DirKey::ROOT, path, purpose, began };
         self.pending.insert(look, pending);
     }
 

@@ -253,7 +253,8 @@ impl Session {
         let task = Task::Names(vec![(to.1.clone(), Want::Hash)]);
         let id = shared.look(Some(self.id), true, address, task);
         let purpose = Purpose::RenameHash { stamp };
-        self.pending.insert(id, Pending { lane: Lane::Live, dir: to.0, path, purpose });
+        let began = shared.now;
+        self.pending.insert(id, Pending { lane: Lane::Live, dir: to.0, path, purpose, began });
     }
 
     pub(super) fn rename_hashed(&mut self, stamp: Stamp, seen: Seen, shared: &mut Shared) {

@@ -7,13 +7,16 @@ use crate::flow::halves::Halves;
 use crate::flow::map::DirMap;
 use crate::flow::session::changes::Change;
 use crate::model::entry::Identity;
-use crate::model::limits::FRESH_FILES_MAX;
+use crate::model::limits::{FRESH_FILES_MAX, LOOK_MS};
 use crate::model::look::{DirAddress, LookId, LookJob, Task, WatchState};
 use crate::model::message::Body;
 use crate::model::offer::Offer;
 use crate::model::path::{Name, RelPath};
 use crate::model::removal::MaxDelete;
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
+
+/// How long arming a directory may take.
+const LOOK_TIME: Duration = Duration::from_millis(LOOK_MS);
 
 /// A message on its way to a sink.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +102,8 @@ pub struct Arming {
     pub path: RelPath,
     /// Whether live work met it.
     pub fresh: bool,
+    /// When the look began.
+    pub began: Duration,
 }
 
 /// What all sessions share.
@@ -219,7 +224,7 @@ impl Shared {
             let files_max = if urgent { FRESH_FILES_MAX } else { 0 };
             let path = address.path.clone();
             let id = self.look(None, urgent, address, Task::Arm { files_max });
-            self.arming.insert(id, Arming { key, path, fresh: urgent });
+            self.arming.insert(id, Arming { key, path, fresh: urgent, began: self.now });
         }
     }
 
@@ -276,6 +281,20 @@ impl Shared {
     /// What that look armed.
     pub fn take_arming(&mut self, id: LookId) -> Option<Arming> {
         self.arming.remove(&id)
+    }
+
+    /// Gives up a directory that could not be armed in time, if there is one: as `take_arming`.
+    pub fn give_up_arming(&mut self) -> Option<Arming> {
+        let late = self.arming.iter().filter(|(_, arming)| arming.began + LOOK_TIME <= self.now);
+        let id = late.map(|(id, _)| *id).min()?;
+        self.forget_look(id);
+        self.take_arming(id)
+    }
+
+    /// When the next directory that is being armed is to be given up.
+    #[must_use]
+    pub fn next_give_up(&self) -> Option<Duration> {
+        self.arming.values().map(|arming| arming.began + LOOK_TIME).min()
     }
 
     /// Whether every directory known was armed.

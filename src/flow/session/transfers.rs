@@ -18,9 +18,6 @@ use crate::model::op::{Answer, Op};
 use crate::model::path::Name;
 use crate::model::stamp::{DirKey, Lane, Stamp};
 
-/// How long a large file waits that could not be read.
-const UNREAD_DELAY: Duration = Duration::from_secs(30);
-
 /// How long a large file waits whose directory is at no place.
 const ADRIFT_DELAY: Duration = Duration::from_millis(10);
 
@@ -99,7 +96,8 @@ impl Session {
         self.busy(dir);
         let look = shared.look(Some(self.id), false, address, task);
         let purpose = Purpose::Open { transfer: id, stamp };
-        self.pending.insert(look, Pending { lane: Lane::Backlog, dir, path, purpose });
+        let began = shared.now;
+        self.pending.insert(look, Pending { lane: Lane::Backlog, dir, path, purpose, began });
     }
 
     pub(super) fn transfer_opened(
@@ -112,6 +110,7 @@ impl Session {
     ) {
         let sight = match seen {
             Seen::Names { sights, .. } if !moved => sights.into_iter().next(),
+            Seen::Unreadable(text) => return self.unread(id, text, shared),
             _ => None,
         };
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
@@ -155,18 +154,19 @@ impl Session {
         };
         self.busy(dir);
         let look = shared.look(Some(self.id), false, address, task);
-        self.pending.insert(look, Pending { lane: Lane::Backlog, dir, path, purpose });
+        let began = shared.now;
+        self.pending.insert(look, Pending { lane: Lane::Backlog, dir, path, purpose, began });
     }
 
     pub(super) fn chunk_read(&mut self, id: u64, seen: Seen, shared: &mut Shared) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.looking = false;
         let Seen::Chunk(bytes) = seen else {
-            if let Seen::Unreadable(text) = seen {
-                let path = shared.map.path(transfer.dir).unwrap_or_default().join(&transfer.name);
-                self.problem(path, text, shared);
-            }
-            return self.give_up_transfer(id, UNREAD_DELAY, true, shared);
+            let text = match seen {
+                Seen::Unreadable(text) => text,
+                _ => "The file could not be read".to_owned(),
+            };
+            return self.unread(id, text, shared);
         };
         let offset = transfer.offset;
         transfer.offset += bytes.len() as u64;
@@ -204,6 +204,9 @@ impl Session {
         seen: Seen,
         shared: &mut Shared,
     ) {
+        if let Seen::Unreadable(text) = seen {
+            return self.unread(id, text, shared);
+        }
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.looking = false;
         let (dir, name) = (transfer.dir, transfer.name.clone());
@@ -230,6 +233,16 @@ impl Session {
         let op = Op::Commit { path: path.join(&name), transfer: id, size: bytes, meta, hash };
         let draft = Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark };
         self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
+    }
+
+    /// The file can't be read: a problem, and it is tried again later.
+    fn unread(&mut self, id: u64, text: String, shared: &mut Shared) {
+        let Some(transfer) = self.transfers.get(&id) else { return };
+        let (dir, name) = (transfer.dir, transfer.name.clone());
+        let path = shared.map.path(dir).unwrap_or_default().join(&name);
+        self.problem(path, text, shared);
+        let delay = self.unseen_delay(dir, &name);
+        self.give_up_transfer(id, delay, true, shared);
     }
 
     fn give_up_transfer(&mut self, id: u64, delay: Duration, failed: bool, shared: &mut Shared) {

@@ -10,7 +10,7 @@ use osync::model::session::{Credit, DeletePolicy};
 use osync::model::stamp::Lane;
 
 use super::super::history::{Change, Size, name, path};
-use super::super::tree::Bounds;
+use super::super::tree::{Bounds, ModelTree};
 use super::super::world::World;
 use super::{each_content_once, figures, has, over_schedules, play, sent, watch};
 
@@ -188,6 +188,48 @@ fn h17e_what_was_lost_last_is_sent_again() {
         play(&mut world, "cut; settle", 1);
     }
     over_schedules("small f; settle; write f; hold reports; pause 20; cut", |_| ());
+}
+
+/// A file, or a whole directory, that does not answer any more.
+const STUCK: [&str; 2] = ["bad/x", "bad"];
+
+#[test]
+fn h17f_a_look_that_never_returns_pins_nothing() {
+    for (seed, stuck) in (0..60).zip(STUCK.into_iter().cycle()) {
+        let mut world = World::new(seed);
+        world.draw_weights();
+        let tree = "mkdir bad; small bad/x; medium bad/y; mkdir good; small good/x; settle;";
+        let dirty = "write bad/x; write bad/y; write good/x; chmod bad 700; small good/new";
+        play(&mut world, &format!("{tree} stuck {stuck}; {dirty}; large good/large"), 6);
+        play(&mut world, "pause 400000; hold live; write good/x; pause 2000", 6);
+        assert!(has(&world, "good/new") && has(&world, "good/large"), "seed {seed}");
+        let last = world.sinks[0].lanes[Lane::Live.index()].back().unwrap();
+        let Body::Operations(operations) = &last.body else { panic!("{last:?}") };
+        let behind = operations[0].stamp.0 - last.watermark.0;
+        assert!(behind < 10, "seed {seed}: the watermark is {behind} stamps behind");
+        play(&mut world, "let live; pause 1000", 6);
+        let content = |tree: &ModelTree, at: &str| tree.stands(&path(at)).unwrap().content;
+        let equal = |at| content(&world.source, at) == content(&world.sinks[0].tree, at);
+        assert!(equal("good/x"), "seed {seed}");
+        assert_eq!(equal("bad/y"), stuck != "bad", "seed {seed}: it hangs with another");
+        assert!(figures(&world, 0).problems > 0, "seed {seed}");
+        play(&mut world, "unstuck", 1);
+        world.check().unwrap();
+    }
+}
+
+#[test]
+fn h17f_a_tree_with_a_part_that_never_answers_is_walked() {
+    for (seed, stuck) in (0..60).zip(STUCK.into_iter().cycle()) {
+        let mut world = World::new(seed);
+        world.draw_weights();
+        play(&mut world, "mkdir bad; small bad/x; small bad/y; mkdir good; small good/x", 1);
+        play(&mut world, &format!("stuck {stuck}; large good/f; pause 400000"), 1);
+        assert!(has(&world, "good/x") && has(&world, "good/f"), "seed {seed}");
+        assert!(figures(&world, 0).problems > 0, "seed {seed}");
+        play(&mut world, "unstuck; cut", 1);
+        world.check().unwrap();
+    }
 }
 
 #[test]
