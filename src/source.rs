@@ -24,7 +24,7 @@ use crate::control::{ControlReply, ControlRequest, ControlServer};
 use crate::ended::Ended;
 use crate::error::Error;
 use crate::model::event::Notice;
-use crate::model::limits::{COMMAND_QUEUE, NOTICE_QUEUE, REPLY_QUEUE};
+use crate::model::limits::{COMMAND_QUEUE, HUNG_MS, NOTICE_QUEUE, REPLY_QUEUE};
 use crate::model::status::Role;
 use crate::monitor::Monitor;
 use crate::net::ports::PortRange;
@@ -49,6 +49,8 @@ const ROOT_CHECK: Duration = Duration::from_secs(1);
 const CONTROL_PATIENCE: Duration = Duration::from_secs(20);
 /// Threads that look at the disk.
 const WORKERS: usize = 4;
+/// When one of them is taken to hang.
+const HUNG: Duration = Duration::from_millis(HUNG_MS);
 
 /// What a caller in the same process learns once the service is bound (`osync local`).
 pub struct Bound {
@@ -117,7 +119,8 @@ fn serve<'scope, 'env>(
     let _ends = EndsAll(closing.clone());
     let (notices, watcher) = watch(config.watch, monitor)?;
     let looker = Arc::new(Looker::open(&directory, watcher.clone())?);
-    let workers = Workers::start(scope, &looker, WORKERS);
+    let eyes = Arc::clone(&looker);
+    let workers = Workers::start(WORKERS, HUNG, move |job| eyes.run(job));
     let PreparedService { service, doorkeeper, gatekeeper, .. } = prepared;
     let (call, calls) = bounded::<Call>(COMMAND_QUEUE);
     let (answer, answers) = bounded(REPLY_QUEUE);

@@ -53,6 +53,10 @@ pub const TRANSFERS_MAX: usize = 4;
 pub const LOOK_MS: u64 = 30_000;
 /// The same for one that reads a whole file to tell its hash.
 pub const HASH_LOOK_MS: u64 = 60 * 60 * 1_000;
+/// A worker that is at one look for longer than this is taken to hang: another takes its place.
+pub const HUNG_MS: u64 = 10_000;
+/// Workers that hang and were replaced, at most.
+pub const HUNG_WORKERS_MAX: usize = 32;
 /// Looks under way at once for one sink.
 pub const LOOKS_MAX: usize = 64;
 /// Directories being armed at once.
@@ -163,6 +167,7 @@ const _: () = assert!((LIVE_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BACKLOG_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BATCH_BYTES_MAX as i64) < FRAME_BYTES_MAX);
 const _: () = assert!(RETRY_MS_MIN < RETRY_MS_MAX);
+const _: () = assert!(HUNG_MS < LOOK_MS);
 const _: () = assert!(HANDSHAKE_MS < SEND_MS);
 
 /// Jobs waiting for a worker, in each of the two queues: more than all sinks have under way.

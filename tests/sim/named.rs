@@ -21,6 +21,9 @@
 //! | H13b | a filesystem mounted over a directory halts nothing | H13b (no event) |
 //! | H13b, H13c | what is gone is removed during a halt (two checks) | all three of them |
 //! | H13b, H13c | a directory is cleared during a halt (two checks) | H13b (unmounted), H13c |
+//! | H17f | a look that hangs is not given up, or an arming one is not | H17f (pins), H17f (walked) |
+//! | H17f | names that failed are looked at together with others | H17f (pins) |
+//! | H17f | what could not be listed hides what is below it | H17f (walked) |
 //! | H17g | content is staged under the lock of its name | H17g of the applier, after a minute |
 //! | H28 | parts unanswered, or names wanted, have no bound | H28 (parts), H28 (needed) |
 //! | H28 | indexes beyond a part, or told twice, are believed | H28 (what was listed) |

@@ -155,6 +155,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
             self.mind_sessions();
             if now >= self.told + TELL {
                 self.told = now;
+                self.parts.workers.replace_hung();
                 self.tell_people();
             }
         }
