@@ -33,18 +33,26 @@ pub struct Hint {
     pub content: bool,
     /// The sink has the name, and no listing of the source had it.
     pub extra: bool,
+    /// Nothing is known to have changed: its last look came too soon after a change.
+    pub second: bool,
 }
 
 impl Hint {
     /// Content may have changed.
-    pub const CONTENT: Hint = Hint { content: true, extra: false };
+    pub const CONTENT: Hint = Hint { content: true, extra: false, second: false };
     /// Attributes alone changed.
-    pub const META: Hint = Hint { content: false, extra: false };
+    pub const META: Hint = Hint { content: false, extra: false, second: false };
     /// The sink has a name beyond what the source listed.
-    pub const EXTRA: Hint = Hint { content: true, extra: true };
+    pub const EXTRA: Hint = Hint { content: true, extra: true, second: false };
+    /// The content is to be read once more.
+    pub const SECOND: Hint = Hint { content: true, extra: false, second: true };
 
     fn join(self, other: Hint) -> Hint {
-        Hint { content: self.content || other.content, extra: self.extra || other.extra }
+        Hint {
+            content: self.content || other.content,
+            extra: self.extra || other.extra,
+            second: self.second && other.second,
+        }
     }
 }
 

@@ -133,4 +133,7 @@ pub struct Sighting {
     pub ctime: FileTime,
     /// Number of names.
     pub links: u64,
+    /// Its ctime lies within the last granule of the clock before the look, and not after it: a
+    /// change to come may bear the same times (H19).
+    pub is_young: bool,
 }

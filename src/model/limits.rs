@@ -48,6 +48,8 @@ pub const LISTING_PARTS_MAX: usize = 32;
 pub const LISTINGS_OPEN_MAX: usize = 16;
 /// Transfers of large files at once for one sink.
 pub const TRANSFERS_MAX: usize = 4;
+/// The clock of a filesystem may stand still for so long.
+pub const CLOCK_GRANULE_MS: u64 = 10;
 /// A look at the source that is not over after this long is given up, and what it was for is a
 /// problem.
 pub const LOOK_MS: u64 = 30_000;

@@ -2,11 +2,13 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Statx, StatxFlags};
 use rustix::io::Errno;
 
 use crate::model::entry::{Entry, FileTime, Identity, Meta, Sighting, SpecialKind};
+use crate::model::limits::CLOCK_GRANULE_MS;
 use crate::model::path::Name;
 
 /// Looks at a name without following it; a name of no bytes is the descriptor's own object.
@@ -81,12 +83,26 @@ fn entry(stat: &Statx) -> Entry {
 }
 
 fn sighting_with(stat: &Statx, entry: Entry) -> Sighting {
+    let ctime = FileTime { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec };
     Sighting {
         entry,
         identity: identity(stat),
-        ctime: FileTime { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec },
+        ctime,
         links: u64::from(stat.stx_nlink),
+        is_young: is_young(ctime, now()),
     }
+}
+
+/// The time of this host's clock, which its filesystems go by.
+fn now() -> FileTime {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    FileTime { seconds: i64::try_from(now.as_secs()).unwrap_or(0), nanos: now.subsec_nanos() }
+}
+
+/// Whether a ctime lies within the last granule before `now`; one in the future does not.
+fn is_young(ctime: FileTime, now: FileTime) -> bool {
+    let nanos = |time: FileTime| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);
+    (0..=i128::from(CLOCK_GRANULE_MS) * 1_000_000).contains(&(nanos(now) - nanos(ctime)))
 }
 
 /// The sighting of anything but a symlink.
@@ -117,4 +133,26 @@ pub(super) fn sighting_at(
 /// A sentence: what could not be done, and what the system says.
 pub(super) fn words(doing: &str, errno: Errno) -> String {
     format!("{doing}: {}", io::Error::from(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_young;
+    use crate::model::entry::FileTime;
+
+    #[test]
+    fn h19_young_is_what_changed_just_now_and_not_what_comes() {
+        let at = |seconds, nanos| FileTime { seconds, nanos };
+        let now = at(100, 5_000_000);
+        for (ctime, young) in [
+            (at(100, 5_000_000), true),
+            (at(99, 995_000_000), true),
+            (at(99, 994_999_999), false),
+            (at(100, 5_000_001), false),
+            (at(4_102_444_800, 0), false),
+            (at(-1, 0), false),
+        ] {
+            assert_eq!(is_young(ctime, now), young, "{ctime:?}");
+        }
+    }
 }

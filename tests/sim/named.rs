@@ -27,6 +27,8 @@
 //! | H17g | content is staged under the lock of its name | H17g of the applier, after a minute |
 //! | H28 | parts unanswered, or names wanted, have no bound | H28 (parts), H28 (needed) |
 //! | H28 | indexes beyond a part, or told twice, are believed | H28 (what was listed) |
+//! | H19 | a young file gets no second look | H19 |
+//! | H19 | a second look may call for a third | H19: it never ends |
 //! | H26 | a nonce known is granted anew | H26 of `tests/live/registers.rs` |
 
 mod directories;
@@ -105,6 +107,8 @@ fn play_line(world: &mut World, line: &str, pace: usize) {
         ["catch", at] => catch(world, 0, &path(at)),
         ["unreadable", at] => world.source.set_unreadable(&path(at), true),
         ["readable", at] => world.source.set_unreadable(&path(at), false),
+        ["freeze"] => world.source.freeze(true),
+        ["thaw"] => world.source.freeze(false),
         ["stuck", at] => world.stuck = Some(path(at)),
         ["unstuck"] => world.stuck = None,
         ["mount", at] => world.source.mount(&path(at)).unwrap(),

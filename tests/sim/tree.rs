@@ -102,6 +102,8 @@ struct Disk {
     devices: u64,
     /// Whether the path to the root leads elsewhere.
     root_lost: bool,
+    /// Whether the clock stands still.
+    frozen: bool,
 }
 
 /// What stands at a path: the entry with the content of a file.
@@ -140,6 +142,7 @@ impl ModelTree {
             covered: HashMap::new(),
             devices: 1,
             root_lost: false,
+            frozen: false,
         };
         disk.add_node(Inside::Dir(BTreeMap::new()), 0o755);
         disk.nodes[ROOT].links = 1;
@@ -154,6 +157,13 @@ impl ModelTree {
     /// Whether staging finds no room from now on.
     pub fn set_no_room(&self, no_room: bool) {
         self.disk().no_room = no_room;
+    }
+
+    /// Whether the clock stands still from now on: what changes bears one time.
+    pub fn freeze(&self, frozen: bool) {
+        let mut disk = self.disk();
+        disk.tick();
+        disk.frozen = frozen;
     }
 
     /// Whether looks at this path fail from now on.
@@ -221,6 +231,7 @@ impl Node {
             identity: self.identity,
             ctime: self.ctime,
             links: self.links,
+            is_young: false,
         }
     }
 }
@@ -228,7 +239,11 @@ impl Node {
 impl Disk {
     /// The time now, one tick later than before.
     fn tick(&mut self) -> FileTime {
-        self.ticks += 1;
+        self.ticks += u64::from(!self.frozen);
+        self.now()
+    }
+
+    fn now(&self) -> FileTime {
         FileTime { seconds: 1_000_000 + (self.ticks / 1_000) as i64, nanos: self.now_nanos() }
     }
 

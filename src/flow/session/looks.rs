@@ -8,6 +8,7 @@ use crate::flow::session::listings::Want;
 use crate::flow::session::parked::{Parked, ParkedWhat};
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, Sighting};
+use crate::model::limits::CLOCK_GRANULE_MS;
 use crate::model::look::{LookId, Seen, Sight};
 use crate::model::op::{Op, Version};
 use crate::model::path::{Name, RelPath};
@@ -15,6 +16,9 @@ use crate::model::stamp::{DirKey, Lane, Stamp};
 
 /// How long a name waits after its look failed.
 const PROBLEM_DELAY: Duration = Duration::from_secs(30);
+
+/// How long a second look waits: until the clock has gone on for certain.
+const SECOND_DELAY: Duration = Duration::from_millis(2 * CLOCK_GRANULE_MS);
 
 /// A look under way.
 #[derive(Debug)]
@@ -154,6 +158,9 @@ impl Session {
                     let op =
                         self.sighted(&at, hint, &sighting, read.map(|r| (r.bytes, r.hash)), shared);
                     let is_put = matches!(op, Some(Op::Put { .. }));
+                    if is_put {
+                        self.look_twice(&at, hint, &sighting, shared);
+                    }
                     drafts.extend(op.map(|op| self.draft(op, &at, Errand::Mark)));
                     is_put
                 }
@@ -345,6 +352,9 @@ impl Session {
             self.idle(dir);
             match op {
                 Some(op) => {
+                    if matches!(op, Op::Put { .. }) {
+                        self.look_twice(&at, Hint::CONTENT, &sighting, shared);
+                    }
                     let draft = self.draft(op, &at, Errand::Want(counted));
                     drafts.push(draft);
                 }
@@ -352,6 +362,15 @@ impl Session {
             }
         }
         self.post_ops(Lane::Backlog, drafts, kept.finish(), shared);
+    }
+
+    /// A file that changed just before it was read may have changed once more, and bear the same
+    /// times. Where no event would tell, it gets one second look (H19).
+    fn look_twice(&mut self, at: &Place<'_>, hint: Hint, sighting: &Sighting, shared: &Shared) {
+        let watched = shared.map.get(at.dir).is_some_and(|dir| dir.watched);
+        if sighting.is_young && !hint.second && !watched {
+            self.mark(at.dir, at.name, Hint::SECOND, shared.now, SECOND_DELAY);
+        }
     }
 
     /// A wanted name is not what it was: it is a mark from now on, and no backlog any more.

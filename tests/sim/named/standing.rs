@@ -232,6 +232,33 @@ fn h17f_a_tree_with_a_part_that_never_answers_is_walked() {
     }
 }
 
+/// Without events a change in the very moment of a look, under the same times, is found by one
+/// second look.
+#[test]
+fn h19_what_changed_just_now_gets_a_second_look() {
+    let blind = |seed| {
+        let bounds = Bounds { watches: 0, live_bytes: 6_000, ..Bounds::default() };
+        World::with(seed, bounds, DeletePolicy::Live)
+    };
+    for seed in 0..100 {
+        let mut world = blind(seed);
+        world.draw_weights();
+        play(&mut world, "mkdir d; freeze; small d/f; catch d/f; write d/f; thaw; open", 1);
+        world.check().unwrap();
+    }
+    // A clock that never goes on makes no end of second looks.
+    for when in ["freeze; small d/f", "small d/f; freeze; write d/f"] {
+        for seed in 0..40 {
+            let mut world = blind(seed);
+            world.doubles = false;
+            play(&mut world, &format!("mkdir d; {when}; pause 60000"), 4);
+            world.check().unwrap();
+            let most = world.sinks[0].puts.values().max().copied();
+            assert!(most <= Some(2), "seed {seed} of {when}: {most:?} looks");
+        }
+    }
+}
+
 #[test]
 fn h28_marks_of_one_directory_fold() {
     let bounds = Bounds { queue: 100_000, part_entries: 512, ..Bounds::default() };

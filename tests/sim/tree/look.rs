@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use osync::model::entry::{Entry, Hash};
+use osync::model::entry::{Entry, Hash, Sighting};
 use osync::model::look::{
     Armed, DirAddress, LookDone, LookJob, ReadContent, Seen, Sight, Task, Want, WatchState,
 };
@@ -168,8 +168,8 @@ impl Disk {
         if self.unreadable.contains(&path.join(name)) {
             return Sight::Problem("Permission denied".into());
         }
+        let sighting = self.sighting(id);
         let node = &self.nodes[id];
-        let sighting = node.sighting();
         let mut read = None;
         if let Inside::File(bytes) = &node.body {
             let small = bytes.len() as u64 <= self.bounds.live_bytes;
@@ -189,6 +189,13 @@ impl Disk {
             }
         }
         Sight::There { sighting, read }
+    }
+
+    /// What a look sees of a node; what changed since the clock stands still is young.
+    fn sighting(&self, id: NodeId) -> Sighting {
+        let node = &self.nodes[id];
+        let is_young = self.frozen && node.ctime == self.now();
+        Sighting { is_young, ..node.sighting() }
     }
 
     fn gone(&self, paths: &[RelPath]) -> Vec<(RelPath, bool)> {
