@@ -6,6 +6,7 @@
 //!   rename whose other half is still to come).
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::model::entry::Identity;
 use crate::model::look::DirAddress;
@@ -46,10 +47,30 @@ impl Dir {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotMovable;
 
+/// Hashes the keys of directories: numbers of our own making, so that nobody can choose them ill,
+/// asked for once for each directory on the way to every path.
+#[derive(Debug, Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // An odd multiplier spreads a count over all bits (Knuth's multiplicative hashing).
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_right(32);
+    }
+}
+
 /// All directories known.
 #[derive(Debug)]
 pub struct DirMap {
-    dirs: HashMap<DirKey, Dir>,
+    dirs: HashMap<DirKey, Dir, BuildHasherDefault<KeyHasher>>,
     by_identity: HashMap<Identity, DirKey>,
     next: u64,
 }
@@ -61,7 +82,7 @@ impl DirMap {
         let mut dir = Dir::new(None);
         dir.identity = Some(root);
         DirMap {
-            dirs: HashMap::from([(DirKey::ROOT, dir)]),
+            dirs: HashMap::from_iter([(DirKey::ROOT, dir)]),
             by_identity: HashMap::from([(root, DirKey::ROOT)]),
             next: 1,
         }

@@ -22,6 +22,8 @@ pub struct StampTable {
     marks: HashMap<Arc<[u8]>, Marks>,
     /// The same names by their last stamp, so that the oldest are forgotten cheaply.
     order: BTreeSet<(Stamp, Arc<[u8]>)>,
+    /// How many names are remembered with a kill: mostly none, and then nothing is to be searched.
+    kills: usize,
 }
 
 /// How far a recorded stamp holds.
@@ -46,6 +48,12 @@ struct Marks {
     children: Stamp,
 }
 
+impl Marks {
+    fn kills(&self) -> bool {
+        self.kill > Stamp(0)
+    }
+}
+
 impl StampTable {
     /// An empty table, for a new epoch.
     #[must_use]
@@ -57,8 +65,10 @@ impl StampTable {
     pub fn advance(&mut self, watermark: Stamp) {
         self.watermark = self.watermark.max(watermark);
         while self.order.first().is_some_and(|(stamp, _)| *stamp <= self.watermark) {
-            if let Some((_, name)) = self.order.pop_first() {
-                self.marks.remove(&name);
+            if let Some((_, name)) = self.order.pop_first()
+                && let Some(marks) = self.marks.remove(&name)
+            {
+                self.kills -= usize::from(marks.kills());
             }
         }
     }
@@ -85,6 +95,9 @@ impl StampTable {
     #[must_use]
     pub fn killed(&self, path: &RelPath) -> Stamp {
         let mut newest = Stamp(0);
+        if self.kills == 0 {
+            return newest;
+        }
         let mut at = path.as_bytes();
         while let Some(parent) = above(at) {
             newest = newest.max(self.marks.get(parent).map_or(Stamp(0), |marks| marks.kill));
@@ -137,6 +150,7 @@ impl StampTable {
     fn set(&mut self, path: &RelPath, marks: Marks) {
         let name = match self.marks.remove_entry(path.as_bytes()) {
             Some((name, old)) => {
+                self.kills -= usize::from(old.kills());
                 let key = (old.last, name);
                 self.order.remove(&key);
                 key.1
@@ -144,6 +158,7 @@ impl StampTable {
             None => Arc::from(path.as_bytes()),
         };
         if marks.last > self.watermark {
+            self.kills += usize::from(marks.kills());
             self.order.insert((marks.last, Arc::clone(&name)));
             self.marks.insert(name, marks);
         }
@@ -212,7 +227,7 @@ mod tests {
         for stamp in 1..=100 {
             table.record(&path(&format!("f{}", stamp % 10)), Stamp(stamp), Reach::Below);
         }
-        assert_eq!((table.len(), table.order.len()), (10, 10));
+        assert_eq!((table.len(), table.order.len(), table.kills), (10, 10, 10));
         table.advance(Stamp(95));
         assert_eq!((table.len(), table.order.len()), (5, 5));
         assert!(!table.admits(&path("new"), Stamp(95)), "at the watermark: refused");
@@ -221,7 +236,7 @@ mod tests {
         table.advance(Stamp(5));
         assert_eq!(table.watermark(), Stamp(95), "it never falls");
         table.advance(Stamp(100));
-        assert!(table.is_empty());
+        assert!(table.is_empty() && table.kills == 0);
     }
 
     #[test]
@@ -233,6 +248,6 @@ mod tests {
         assert_eq!((table.newest(&path("p")), table.killed(&path("p/x"))), (Stamp(4), Stamp(0)));
         let earlier = table.record(&path("new"), Stamp(9), Reach::Below);
         table.restore(&path("new"), earlier);
-        assert_eq!((table.len(), table.order.len()), (1, 1));
+        assert_eq!((table.len(), table.order.len(), table.kills), (1, 1, 0));
     }
 }

@@ -43,6 +43,10 @@ pub(super) fn may_be_stale(errno: Errno) -> bool {
     matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::STALE)
 }
 
+fn is_trusted(since: Instant) -> bool {
+    since.elapsed() < Duration::from_millis(DIR_TRUST_MS)
+}
+
 impl Ways {
     pub(super) fn new(root: Arc<OwnedFd>, device: u64) -> Ways {
         let kept = Kept { dirs: Recent::new(DIR_CACHE), changes: 0 };
@@ -61,10 +65,11 @@ impl Ways {
         }
         let kept = hold(&self.kept).dirs.get(path);
         match kept {
-            Some((fd, since)) if since.elapsed() < Duration::from_millis(DIR_TRUST_MS) => {
-                Ok(Dir { fd, kept: true })
-            }
-            _ => Ok(Dir { fd: self.fresh(path)?, kept: false }),
+            Some((fd, since)) if is_trusted(since) => Ok(Dir { fd, kept: true }),
+            _ => match self.beside_kept(path) {
+                Some(fd) => Ok(Dir { fd, kept: true }),
+                None => Ok(Dir { fd: self.fresh(path)?, kept: false }),
+            },
         }
     }
 
@@ -73,7 +78,7 @@ impl Ways {
         if path.is_root() {
             return Ok(Arc::clone(&self.root));
         }
-        let changes = hold(&self.kept).changes;
+        let (changes, now) = (hold(&self.kept).changes, Instant::now());
         let fd = Arc::new(self.open(path).map_err(|errno| match errno {
             Errno::NOENT => Obstacle::NoParent,
             Errno::NOTDIR | Errno::LOOP => Obstacle::NotDir,
@@ -82,10 +87,7 @@ impl Ways {
         let stat = stat::of_fd(fd.as_fd())
             .map_err(|errno| obstacle("Can't look at the directory above", errno))?;
         self.touch(stat::device(&stat), fd.as_fd())?;
-        let mut kept = hold(&self.kept);
-        if kept.changes == changes {
-            kept.dirs.insert(path.clone(), (Arc::clone(&fd), Instant::now()));
-        }
+        self.keep(path, &fd, now, changes);
         Ok(fd)
     }
 
@@ -95,7 +97,34 @@ impl Ways {
             (Obstacle::NoParent, Some(above)) if self.fresh(&above).is_ok() => Obstacle::Missing,
             (other, _) => other,
         };
-        self.fresh(path).map_err(missing)
+        match self.beside_kept(path) {
+            Some(fd) => Ok(fd),
+            None => self.fresh(path).map_err(missing),
+        }
+    }
+
+    /// The directory at a path by way of the one above it, if that is kept: what a tree is deep does
+    /// not count then. It is trusted no longer than the one above; nothing if it can't be opened.
+    fn beside_kept(&self, path: &RelPath) -> Option<Arc<OwnedFd>> {
+        let (above, name) = path.split_last()?;
+        let (changes, kept) = {
+            let mut kept = hold(&self.kept);
+            (kept.changes, kept.dirs.get(&above))
+        };
+        let (above, since) = kept.filter(|(_, since)| is_trusted(*since))?;
+        let fd = Arc::new(beneath::open_name(above.as_fd(), &name).ok()?);
+        let stat = stat::of_fd(fd.as_fd()).ok()?;
+        self.touch(stat::device(&stat), fd.as_fd()).ok()?;
+        self.keep(path, &fd, since, changes);
+        Some(fd)
+    }
+
+    /// Keeps a way, unless it may have become wrong since `changes` were counted.
+    fn keep(&self, path: &RelPath, fd: &Arc<OwnedFd>, since: Instant, changes: u64) {
+        let mut kept = hold(&self.kept);
+        if kept.changes == changes {
+            kept.dirs.insert(path.clone(), (Arc::clone(fd), since));
+        }
     }
 
     fn open(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
