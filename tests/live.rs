@@ -7,6 +7,7 @@ mod halts;
 mod kills;
 mod migrate;
 mod once;
+mod ordinary;
 mod refusals;
 mod registers;
 mod room;

@@ -199,6 +199,8 @@ pub const WATCH_READ_BYTES: usize = 256 * 1024;
 pub const DIR_TRUST_MS: u64 = 200;
 /// Filesystems below one sink's root.
 pub const FILESYSTEMS_MAX: usize = 256;
+/// Directories closed to their owner that a sink remembers to close again.
+pub const OPENED_MAX: usize = 10_000;
 /// Left-over staging directories that a sink remembers for removal.
 pub const STAGING_LEFT_MAX: usize = 256;
 /// Bytes held at once while the journal of offered names is made compact.

@@ -7,6 +7,7 @@
 //!   that it belongs to.
 
 mod attributes;
+mod closed;
 mod staging;
 mod transfers;
 mod verbs;
@@ -120,13 +121,15 @@ impl SinkRoot {
     }
 
     /// Removes the staging directories, with whatever is in them, and gives the directories that
-    /// held them their times again. Later staging makes them anew.
+    /// held them their times again; closes directories that were closed to their owner. Later staging makes them anew.
     ///
     /// # Errors
     /// The first obstacle met; the others are removed nevertheless.
     pub fn finish(&self) -> Result<(), Obstacle> {
         self.clear_transfers();
-        self.staging.finish(&self.ways)
+        let finished = self.staging.finish(&self.ways);
+        self.ways.opened.close(self.ways.root().as_fd());
+        finished
     }
 
     fn same(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {

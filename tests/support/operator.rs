@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -17,11 +18,17 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// Patience with a cutover or a whole run.
 pub(crate) const LONG: Duration = Duration::from_secs(180);
 
+/// The user that owns nothing.
+const NOBODY: u32 = 65_534;
+
 /// A temporary directory with a source and a sink, their state, and what they print.
 pub(crate) struct Pair {
     home: TempDir,
     port: Option<u16>,
     started: u32,
+    /// The binary that is run, and as whom if not as who runs the tests.
+    binary: PathBuf,
+    user: Option<u32>,
 }
 
 /// How a process ended, with all that it said.
@@ -151,7 +158,28 @@ impl Pair {
         for name in ["source", "sink", "run"] {
             fs::create_dir(home.path().join(name)).expect("A directory in it");
         }
-        Pair { home, port: None, started: 0 }
+        let binary = PathBuf::from(env!("CARGO_BIN_EXE_osync"));
+        Pair { home, port: None, started: 0, binary, user: None }
+    }
+
+    /// The same, run by an ordinary user: by nobody, if root runs the tests.
+    pub(crate) fn of_ordinary_user() -> Pair {
+        let mut pair = Pair::new();
+        if rustix::process::geteuid().is_root() {
+            // Where the binary lies may be closed to others.
+            let binary = pair.path("osync");
+            fs::copy(&pair.binary, &binary).expect("A copy of the binary");
+            (pair.binary, pair.user) = (binary, Some(NOBODY));
+            give(pair.home.path(), NOBODY);
+        }
+        pair
+    }
+
+    /// Gives the source's tree to the user who runs the operators.
+    pub(crate) fn give_source(&self) {
+        if let Some(user) = self.user {
+            give(&self.source_dir(), user);
+        }
     }
 
     /// A path in the temporary directory, beside both trees.
@@ -176,7 +204,10 @@ impl Pair {
 
     /// The binary, with an environment that touches nothing of the person who runs the tests.
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_osync"));
+        let mut command = Command::new(&self.binary);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
         command
             .env("HOME", self.home.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
@@ -297,6 +328,14 @@ impl Pair {
     /// An argument that is a path in the temporary directory.
     pub(crate) fn arg(&self, name: &str) -> String {
         self.path(name).into_os_string().into_string().expect("Temporary paths are UTF-8")
+    }
+}
+
+/// Gives a tree, with all in it, to a user.
+fn give(tree: &Path, user: u32) {
+    for entry in walkdir::WalkDir::new(tree) {
+        let entry = entry.expect("A tree of one's own");
+        std::os::unix::fs::lchown(entry.path(), Some(user), Some(user)).expect("Root may do that");
     }
 }
 

@@ -15,6 +15,7 @@ use crate::model::limits::STAGING_LEFT_MAX;
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::keeping_mtime;
+use crate::tree::sink_root::closed::opening_shortly;
 use crate::tree::sink_root::obstacle;
 use crate::tree::sink_root::ways::Ways;
 use crate::tree::{beneath, hold, stat};
@@ -197,7 +198,10 @@ impl Staging {
         };
         let make = || rustix::fs::mkdirat(holder, self.name.as_bytes(), Mode::RWXU);
         let opened = match open() {
-            Err(Errno::NOENT) => keeping_mtime(holder.as_fd(), make).and_then(|()| open()),
+            Err(Errno::NOENT) => {
+                let make = || keeping_mtime(holder.as_fd(), make);
+                opening_shortly(holder.as_fd(), make).and_then(|()| open())
+            }
             other => self.check_ours(other),
         };
         let dir = opened.map_err(|errno| match errno {
@@ -298,7 +302,8 @@ impl Home {
         empty(self.dir.as_fd())?;
         let flags = AtFlags::REMOVEDIR;
         let remove = || rustix::fs::unlinkat(&self.holder, name.as_bytes(), flags);
-        match keeping_mtime(self.holder.as_fd(), remove) {
+        let remove = || keeping_mtime(self.holder.as_fd(), remove);
+        match opening_shortly(self.holder.as_fd(), remove) {
             Err(Errno::NOENT) => Ok(()),
             other => other,
         }

@@ -1,6 +1,6 @@
 //! The verbs of [`Target`] over a real disk.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
@@ -109,6 +109,7 @@ impl Target for SinkRoot {
 
     fn set_meta(&self, path: &RelPath, meta: &Meta) -> Result<(), Obstacle> {
         if path.is_root() {
+            self.ways.opened.settle(path);
             return self.set_on(self.ways.root().as_fd(), meta);
         }
         let open = |dir: BorrowedFd<'_>, name: &Name| {
@@ -116,6 +117,7 @@ impl Target for SinkRoot {
             rustix::fs::openat(dir, name.as_bytes(), flags, Mode::empty())
         };
         let object = self.ways.at(path, open)?.map_err(cant_look)?;
+        self.ways.opened.settle(path);
         self.set_on(object.as_fd(), meta)
     }
 
@@ -129,8 +131,7 @@ impl Target for SinkRoot {
             _ => obstacle("Can't read the directory", errno),
         };
         let dir = self.ways.listed(path)?;
-        let reader = beneath::open_to_read(dir.as_fd()).and_then(rustix::fs::Dir::new);
-        let mut reader = reader.map_err(cant_read)?;
+        let mut reader = self.ways.reader(path, dir.as_fd()).map_err(cant_read)?;
         while let Some(entry) = reader.read() {
             let entry = entry.map_err(cant_read)?;
             let bytes = entry.file_name().to_bytes();
@@ -153,10 +154,11 @@ impl Target for SinkRoot {
         dir: &RelPath,
         names: &[&Name],
     ) -> Result<Vec<Result<Entry, Obstacle>>, Obstacle> {
-        let dir = self.ways.listed(dir)?;
-        let dir = dir.as_fd();
+        let listed = self.ways.listed(dir)?;
         let look = |name: &Name| {
-            let seen = stat::of_name(dir, name).and_then(|s| stat::sighting_at(dir, name, &s));
+            let fd = listed.as_fd();
+            let look = || stat::sighting_at(fd, name, &stat::of_name(fd, name)?);
+            let seen = self.ways.opened.opening(self.ways.root().as_fd(), &[dir], look);
             seen.map(|seen| seen.entry).map_err(cant_look)
         };
         Ok(names.iter().map(|name| look(name)).collect())
@@ -248,10 +250,18 @@ impl SinkRoot {
         changed();
         let (from_dir, to_dir) = (self.ways.dir(&from_above)?, self.ways.dir(&to_above)?);
         let (from_name, to_name) = (from_name.as_bytes(), to_name.as_bytes());
-        let mut done = rustix::fs::renameat_with(&from_dir.fd, from_name, &to_dir.fd, to_name, how);
+        // A directory that goes elsewhere is itself written to: its way up changes.
+        let ways: &[&RelPath] =
+            if how.contains(RenameFlags::EXCHANGE) { &[from, to] } else { &[from, &to_above] };
+        let rename = |from_dir: &OwnedFd, to_dir: &OwnedFd| {
+            self.ways.opened.opening(self.ways.root().as_fd(), ways, || {
+                rustix::fs::renameat_with(from_dir, from_name, to_dir, to_name, how)
+            })
+        };
+        let mut done = rename(&from_dir.fd, &to_dir.fd);
         if (from_dir.kept || to_dir.kept) && done.is_err_and(may_be_stale) {
             let (from_dir, to_dir) = (self.ways.fresh(&from_above)?, self.ways.fresh(&to_above)?);
-            done = rustix::fs::renameat_with(&from_dir, from_name, &to_dir, to_name, how);
+            done = rename(&from_dir, &to_dir);
         }
         changed();
         done.map_err(|errno| match errno {

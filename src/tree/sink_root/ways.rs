@@ -13,6 +13,7 @@ use crate::model::limits::{DIR_CACHE, DIR_TRUST_MS, FILESYSTEMS_MAX};
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::keeping::Recent;
+use crate::tree::sink_root::closed::Opened;
 use crate::tree::sink_root::{SinkRoot, obstacle};
 use crate::tree::{beneath, hold, stat};
 
@@ -20,6 +21,8 @@ use crate::tree::{beneath, hold, stat};
 pub(super) struct Ways {
     root: Arc<OwnedFd>,
     device: u64,
+    /// Directories that were closed to this user.
+    pub(super) opened: Opened,
     kept: Mutex<Kept>,
     /// Every filesystem touched, by device, the root's first; each opened at its first use.
     filesystems: Mutex<Vec<(u64, Arc<OwnedFd>)>>,
@@ -51,7 +54,7 @@ impl Ways {
     pub(super) fn new(root: Arc<OwnedFd>, device: u64) -> Ways {
         let kept = Kept { dirs: Recent::new(DIR_CACHE), changes: 0 };
         let filesystems = Mutex::new(vec![(device, Arc::clone(&root))]);
-        Ways { root, device, kept: Mutex::new(kept), filesystems }
+        Ways { root, device, opened: Opened::default(), kept: Mutex::new(kept), filesystems }
     }
 
     pub(super) fn root(&self) -> &Arc<OwnedFd> {
@@ -128,10 +131,12 @@ impl Ways {
     }
 
     fn open(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
-        match beneath::open(self.root.as_fd(), path, beneath::DIR_PATH) {
+        let open = || beneath::open(self.root.as_fd(), path, beneath::DIR_PATH);
+        let above = path.parent().unwrap_or_default();
+        match self.opened.opening(self.root.as_fd(), &[&above], open) {
             Err(Errno::MFILE | Errno::NFILE) => {
                 hold(&self.kept).dirs.shrink();
-                beneath::open(self.root.as_fd(), path, beneath::DIR_PATH)
+                open()
             }
             other => other,
         }
@@ -146,12 +151,23 @@ impl Ways {
     ) -> Result<Result<T, Errno>, Obstacle> {
         let (above, name) = SinkRoot::split(path)?;
         let dir = self.dir(&above)?;
-        match verb(dir.fd.as_fd(), &name) {
-            Err(errno) if dir.kept && may_be_stale(errno) => {
-                Ok(verb(self.fresh(&above)?.as_fd(), &name))
-            }
+        let run = |dir: &OwnedFd| {
+            self.opened.opening(self.root.as_fd(), &[&above], || verb(dir.as_fd(), &name))
+        };
+        match run(&dir.fd) {
+            Err(errno) if dir.kept && may_be_stale(errno) => Ok(run(&*self.fresh(&above)?)),
             done => Ok(done),
         }
+    }
+
+    /// Opens a directory that is held to read its names.
+    pub(super) fn reader(
+        &self,
+        path: &RelPath,
+        dir: BorrowedFd<'_>,
+    ) -> Result<rustix::fs::Dir, Errno> {
+        let open = || beneath::open_to_read(dir);
+        self.opened.opening(self.root.as_fd(), &[path], open).and_then(rustix::fs::Dir::new)
     }
 
     /// Drops the ways at and below a path. To be called before such a change and after it.

@@ -1,0 +1,122 @@
+//! Directories that are closed to their own owner (0500, say), which an ordinary user meets: such
+//! a user opens them for as long as something is done in them, as rsync does.
+//!
+//! - Only what this user owns is opened, through a descriptor of the very directory.
+//! - The mode comes back with the directory's own attributes, which the source sends once nothing
+//!   in it is outstanding (H21); at the end of a run what is left is closed again. Root needs none
+//!   of this.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode};
+use rustix::io::Errno;
+
+use crate::model::limits::OPENED_MAX;
+use crate::model::path::RelPath;
+use crate::tree::{beneath, hold, stat};
+
+/// What an owner needs of a directory to work in it.
+const OPEN: u16 = 0o700;
+
+/// The directories that were opened, with the modes that they had.
+#[derive(Default)]
+pub(super) struct Opened(Mutex<BTreeMap<RelPath, u16>>);
+
+impl Opened {
+    /// Runs an act that may need the directories on the way to some paths, the last ones included,
+    /// open to their owner; if it is not permitted, opens what can be opened and runs it once more.
+    pub(super) fn opening<T>(
+        &self,
+        root: BorrowedFd<'_>,
+        paths: &[&RelPath],
+        act: impl Fn() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        match act() {
+            Err(Errno::ACCESS) => {
+                let opened = paths.iter().filter(|path| self.open_way(root, path)).count();
+                if opened > 0 { act() } else { Err(Errno::ACCESS) }
+            }
+            done => done,
+        }
+    }
+
+    /// A directory has got its own attributes: its mode is what it should be.
+    pub(super) fn settle(&self, path: &RelPath) {
+        hold(&self.0).remove(path);
+    }
+
+    /// Closes again what is still open, from below; what has gone is left alone.
+    pub(super) fn close(&self, root: BorrowedFd<'_>) {
+        for (path, mode) in std::mem::take(&mut *hold(&self.0)).into_iter().rev() {
+            let closed = beneath::open(root, &path, beneath::DIR_PATH)
+                .and_then(|dir| set_mode(dir.as_fd(), mode));
+            if let Err(errno) = closed {
+                tracing::warn!("\"{path}\" stays open to its owner: {errno}");
+            }
+        }
+    }
+
+    /// Opens the directories on the way to a path, the last one included; true if one was closed.
+    fn open_way(&self, root: BorrowedFd<'_>, path: &RelPath) -> bool {
+        if rustix::process::geteuid().is_root() {
+            return false;
+        }
+        let mut opened = self.open_one(root, &RelPath::root());
+        let mut at: Option<OwnedFd> = None;
+        let mut so_far = RelPath::root();
+        for name in path.names() {
+            let above = at.as_ref().map_or(root, AsFd::as_fd);
+            let Ok(next) = beneath::open_name(above, &name) else { break };
+            so_far = so_far.join(&name);
+            opened |= self.open_one(next.as_fd(), &so_far);
+            at = Some(next);
+        }
+        opened
+    }
+
+    fn open_one(&self, dir: BorrowedFd<'_>, path: &RelPath) -> bool {
+        let Ok(Some(mode)) = open(dir) else { return false };
+        let mut opened = hold(&self.0);
+        if opened.len() < OPENED_MAX {
+            opened.entry(path.clone()).or_insert(mode);
+        }
+        true
+    }
+}
+
+/// Runs an act in a directory, opened to its owner for that time alone.
+pub(super) fn opening_shortly<T>(
+    dir: BorrowedFd<'_>,
+    act: impl Fn() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    match act() {
+        Err(Errno::ACCESS) => {
+            let Some(mode) = open(dir)? else { return Err(Errno::ACCESS) };
+            let done = act();
+            set_mode(dir, mode)?;
+            done
+        }
+        done => done,
+    }
+}
+
+/// Opens one directory to its owner; gives the mode that it had if it was closed.
+fn open(dir: BorrowedFd<'_>) -> Result<Option<u16>, Errno> {
+    let stat = stat::of_fd(dir)?;
+    let mode = stat::meta(&stat).mode;
+    let ours = stat.stx_uid == rustix::process::geteuid().as_raw();
+    let is_dir = stat::file_type(&stat) == FileType::Directory;
+    if !ours || !is_dir || mode & OPEN == OPEN {
+        return Ok(None);
+    }
+    set_mode(dir, mode | OPEN)?;
+    Ok(Some(mode))
+}
+
+fn set_mode(dir: BorrowedFd<'_>, mode: u16) -> Result<(), Errno> {
+    // A path-only descriptor takes no mode; this way leads to its object and no other.
+    let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
+    rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(u32::from(mode)), AtFlags::empty())
+}
