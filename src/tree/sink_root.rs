@@ -121,7 +121,8 @@ impl SinkRoot {
     }
 
     /// Removes the staging directories, with whatever is in them, and gives the directories that
-    /// held them their times again; closes directories that were closed to their owner. Later staging makes them anew.
+    /// held them their times again; closes again what was closed to its owner.
+    /// Later staging makes them anew.
     ///
     /// # Errors
     /// The first obstacle met; the others are removed nevertheless.
