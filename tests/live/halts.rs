@@ -113,3 +113,15 @@ fn too_many_removals_wait_for_resume() {
     source.end(SOON).assert_code(&[0]);
     assert_equal(&pair.source_dir(), &pair.sink_dir());
 }
+
+#[test]
+fn a_cutover_without_a_source_directory_comes_to_an_end() {
+    let mut pair = Pair::new();
+    zoo::pool(&pair.source_dir(), 30, 100);
+    let _source = pair.start_source(&[]);
+    let _sink = pair.start_sink(&[]);
+    pair.until_ready();
+    fs::remove_dir_all(pair.source_dir()).unwrap();
+    pair.until_status("removals are halted", SOON, is_halted);
+    pair.cutover().assert_code(&[5]);
+}

@@ -119,3 +119,18 @@ fn one_bad_path_does_not_stop_the_rest() {
     fs::File::open(pair.source_dir()).unwrap().set_modified(root_time).unwrap();
     assert_equal(&pair.source_dir(), &pair.sink_dir());
 }
+
+#[test]
+fn delete_never_keeps_and_counts_what_the_source_has_no_more() {
+    let mut pair = Pair::new();
+    let files = zoo::pool(&pair.source_dir(), 20, 100);
+    pair.start_local(&["--once"]).end(LONG).assert_code(&[0]);
+    fs::remove_file(&files[3]).unwrap();
+    fs::write(pair.sink_dir().join("foreign"), "mine").unwrap();
+    let report = pair.arg("report.json");
+    let args = ["--once", "--delete", "never", "--report", &report];
+    pair.start_local(&args).end(LONG).assert_code(&[0]);
+    let left = differences(&pair.source_dir(), &pair.sink_dir());
+    assert_eq!(left.lines().filter(|line| line.starts_with("*deleting")).count(), 2, "{left}");
+    assert_eq!(pair.report("report.json")["foreign"], 2);
+}

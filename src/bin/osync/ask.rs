@@ -9,6 +9,7 @@ use osync::control::{
     ControlReply, ControlRequest, FigureFields, Operator, StatusObject, find_operator,
 };
 use osync::error::Error;
+use osync::model::status::Role;
 
 use crate::cli::{SetArgs, StatusArgs};
 use crate::exit::Exit;
@@ -18,16 +19,22 @@ use crate::resolve;
 /// From one status of `--watch` to the next.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// What scripts read where no operator is.
+const NOBODY: &str = r#"{"phase":"none"}"#;
+
 /// `osync status`.
 pub fn status(args: &StatusArgs) -> Result<Exit, Error> {
     let Some(operator) = find_operator(&args.directory) else {
         return nobody(&args.directory, args.json);
     };
-    loop {
+    for beat in 0_u64.. {
         let status = match ask_status(&operator) {
             // It has ended since: the same as not being there.
-            Err(Error::Network(_)) if find_operator(&args.directory).is_none() => {
+            Err(Error::Network(_)) if find_operator(&args.directory).is_none() && beat == 0 => {
                 return nobody(&args.directory, args.json);
+            }
+            Err(Error::Network(_)) if find_operator(&args.directory).is_none() => {
+                return ended(operator.role, args.json);
             }
             other => other?,
         };
@@ -37,6 +44,16 @@ pub fn status(args: &StatusArgs) -> Result<Exit, Error> {
         }
         std::thread::sleep(BEAT);
     }
+    Ok(Exit::Done)
+}
+
+/// Says that an operator that was watched has ended.
+fn ended(role: Role, json: bool) -> Result<Exit, Error> {
+    if json {
+        told(print(NOBODY))?;
+    }
+    tell(&format!("The {role} has ended; its own output and report say how"));
+    Ok(Exit::Done)
 }
 
 /// `osync set`.
@@ -68,7 +85,7 @@ pub fn ask_status(operator: &Operator) -> Result<StatusObject, Error> {
 /// Says that no operator is there: exit 1.
 pub fn nobody(directory: &Path, json: bool) -> Result<Exit, Error> {
     if json {
-        told(print(r#"{"phase":"none"}"#))?;
+        told(print(NOBODY))?;
     }
     let directory = resolve::absolute(directory)?;
     let hint = if rustix::process::geteuid().is_root() {

@@ -16,11 +16,14 @@ use crate::flow::session::{Session, Shared};
 use crate::model::limits::SWEEPS_MAX;
 use crate::model::path::RelPath;
 use crate::model::session::{Ending, FinalReport, Outcome, REPORT_LINES_MAX};
+use crate::model::stamp::Sequence;
 
 /// How long a cutover waits for the source to be quiet once the backlog is empty.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long names that go on changing keep `Ending::Once` waiting.
 const HOT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a termination phase waits under a halt in which nothing moves.
+const HALTED_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often names that wait only for their cooling time are hurried.
 const HURRY: Duration = Duration::from_millis(100);
 
@@ -37,6 +40,8 @@ pub(super) struct Termination {
     hurried: Duration,
     sweeps: u32,
     differences: u64,
+    /// What was last sent in each lane, and since when nothing more was.
+    sent: ([Sequence; 2], Duration),
 }
 
 /// A sweep that has seen every directory.
@@ -73,6 +78,7 @@ impl Session {
             hurried: Duration::ZERO,
             sweeps: 0,
             differences: 0,
+            sent: (self.sent, shared.now),
         });
     }
 
@@ -116,7 +122,14 @@ impl Session {
         let quiet_watch = shared.halves.is_empty() && shared.is_armed();
         let walked = self.walked() && quiet_watch;
         let Some(termination) = &mut self.termination else { return };
+        if termination.sent.0 != self.sent {
+            termination.sent = (self.sent, shared.now);
+        }
         if !walked {
+            // A root that is gone is never walked to its end.
+            if shared.halted.is_some() && shared.now > termination.sent.1 + HALTED_TIMEOUT {
+                self.finish(Outcome::Unfinished, shared);
+            }
             return;
         }
         let emptied = *termination.emptied.get_or_insert(shared.now);

@@ -127,6 +127,10 @@ impl Session {
             }
             _ => {
                 for name in sure {
+                    if let Some(path) = self.sink_path(dir, shared) {
+                        // Nothing is removed there: from now on it is the sink's alone.
+                        self.foreign.add(path.join(&name));
+                    }
                     self.marks.settle(dir, &name, shared.now);
                 }
                 self.stamps.release(stamp);
