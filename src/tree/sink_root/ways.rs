@@ -106,8 +106,8 @@ impl Ways {
         }
     }
 
-    /// The directory at a path by way of the one above it, if that is kept: how deep it lies does not
-    /// count then. It is trusted no longer than the one above; nothing if it can't be opened.
+    /// The directory at a path by way of the one above it, if that is kept: how deep it lies does
+    /// not count then. It is trusted no longer than the one above; nothing if it can't be opened.
     fn beside_kept(&self, path: &RelPath) -> Option<Arc<OwnedFd>> {
         let (above, name) = path.split_last()?;
         let (changes, kept) = {
