@@ -61,6 +61,11 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     let control =
         ControlServer::start(&directory, Role::Sink, move |request| answering.answer(request))?;
     let invite = invite(&config, &state, &directory, monitor)?;
+    if stop.is_asked() {
+        // At the prompt: nothing has begun that could be brought to an end.
+        clear_staging(&root);
+        return Ok(Ended::Interrupted);
+    }
     let registrar = Registrar {
         context: Context::new()?,
         state,
@@ -73,14 +78,18 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     };
     let sink = Sink { config, monitor, stop, root, standing, control, began: Instant::now() };
     let end = sink.run(&registrar);
-    if !matches!(end, Ok(Ended::Finished(_)))
-        && let Err(obstacle) = sink.root.finish()
-    {
-        // The next run empties it.
-        tracing::warn!(?obstacle, "the staging directory stays");
+    if !matches!(end, Ok(Ended::Finished(_))) {
+        clear_staging(&sink.root);
     }
     sink.control.announce(ResultObject::of(&end));
     end
+}
+
+/// Removes the staging directory of a run that did not finish; what stays the next run empties.
+fn clear_staging(root: &SinkRoot) {
+    if let Err(obstacle) = root.finish() {
+        tracing::warn!(?obstacle, "the staging directory stays");
+    }
 }
 
 /// A sink that has its directory, and is to find its source.
@@ -256,8 +265,51 @@ fn host_name() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{staging_name, take_directory};
+    use std::time::Duration;
+
+    use super::{run, staging_name, take_directory};
+    use crate::config::{Address, SinkConfig};
+    use crate::ended::Ended;
     use crate::error::Error;
+    use crate::model::session::{DeletePolicy, Figures};
+    use crate::monitor::{Monitor, StateChange};
+    use crate::stop::{Stop, StopLevel};
+
+    /// Presses Ctrl-C at the prompt.
+    struct Leaving(Stop);
+
+    impl Monitor for Leaving {
+        fn state(&self, _change: &StateChange) {}
+        fn figures(&self, _figures: &Figures) {}
+        fn problem(&self, _path: &[u8], _text: &str) {}
+        fn note(&self, _text: &str) {}
+        fn service(&self, _port: u16) {}
+        fn invite(&self, _invite: &str) {}
+
+        fn ask_invite(&self, _source: &str) -> Option<String> {
+            self.0.raise(StopLevel::Terminate);
+            None
+        }
+    }
+
+    #[test]
+    fn whoever_leaves_the_prompt_is_not_refused() {
+        let base = tempfile::tempdir().unwrap();
+        let config = SinkConfig {
+            source: Address { host: "127.0.0.1".into(), port: 9 },
+            directory: base.path().join("sink"),
+            state: base.path().join("state"),
+            invite: None,
+            delete: DeletePolicy::Live,
+            once: false,
+            timeout: None,
+            connect_timeout: Duration::from_secs(1),
+        };
+        let stop = Stop::new();
+        let end = run(config, &Leaving(stop.clone()), &stop);
+        assert!(matches!(end, Ok(Ended::Interrupted)), "{end:?}");
+        assert_eq!(std::fs::read_dir(base.path().join("sink")).unwrap().count(), 0);
+    }
 
     #[test]
     fn a_staging_name_is_known_again() {
