@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use osync::flow::director::Director;
 use osync::flow::session::{Action, Terms};
+use osync::model::entry::Identity;
 use osync::model::event::Notice;
 use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
 use osync::model::look::{LookDone, LookJob, Task};
 use osync::model::path::RelPath;
+use osync::model::removal::MaxDelete;
 use osync::model::session::{Credit, DeletePolicy, Ending, Outcome};
 use osync::model::stamp::{Epoch, Lane, SinkId};
 
@@ -105,6 +107,13 @@ pub struct World {
     vain: usize,
 }
 
+/// A director that lets a pool lose all its names: histories are small, and many of them empty it.
+fn unlimited(root: Identity) -> Director {
+    let mut director = Director::new(root);
+    director.limit_removals(MaxDelete::Percent(100));
+    director
+}
+
 impl World {
     /// A world with an empty source and one sink with an empty tree.
     pub fn new(seed: u64) -> World {
@@ -117,7 +126,7 @@ impl World {
         let is_blind = bounds.watches < 1_000;
         let source = ModelTree::bounded(dice.draw(), bounds);
         let root = source.identity(&RelPath::root()).unwrap();
-        let director = Director::new(root);
+        let director = unlimited(root);
         let mut world = World {
             source,
             sinks: Vec::new(),
@@ -229,7 +238,7 @@ impl World {
         self.notices.clear();
         self.asked.clear();
         let root = self.source.identity(&RelPath::root()).unwrap();
-        self.director = Director::new(root);
+        self.director = unlimited(root);
     }
 
     fn terms(&mut self, sink: usize) -> Terms {
