@@ -49,6 +49,8 @@ pub struct SinkConfig {
     pub invite: Option<String>,
     /// What may be removed here.
     pub delete: DeletePolicy,
+    /// What is brought to the disk, and when.
+    pub fsync: Fsync,
     /// End by itself when all that changed until the backlog emptied is settled.
     pub once: bool,
     /// End unfinished after this long in all.
@@ -103,6 +105,18 @@ pub struct PortRange {
     pub first: u16,
     /// The last, not below the first.
     pub last: u16,
+}
+
+/// What the sink brings to its disk, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Fsync {
+    /// Nothing: whatever the system does of itself; nothing is ever called durable.
+    None,
+    /// All filesystems touched, at barriers: after so many operations, bytes or seconds.
+    #[default]
+    Batch,
+    /// Each file before it gets its name as well.
+    File,
 }
 
 /// How changes are watched.

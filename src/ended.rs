@@ -58,6 +58,7 @@ impl EndKind {
         match error {
             Error::Usage(_) => EndKind::Usage,
             Error::Refused(_) | Error::Version { .. } => EndKind::Refused,
+            Error::Halted(_) => EndKind::Unfinished,
             Error::Disk { .. } | Error::Network(_) | Error::Protocol(_) | Error::TimedOut(_) => {
                 EndKind::Failed
             }

@@ -41,6 +41,9 @@ pub enum Error {
     /// A message that breaks the protocol.
     #[error("{0}")]
     Protocol(String),
+    /// Going on might do harm: a person has to look; the pair can go on then.
+    #[error("{0}")]
+    Halted(String),
     /// Time ran out; the text says what was waited for.
     #[error("{0}")]
     TimedOut(String),

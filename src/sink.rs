@@ -7,9 +7,10 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::config::SinkConfig;
+use crate::config::{Fsync, SinkConfig};
 use crate::control::{ControlServer, ResultObject, find_operator};
 use crate::ended::Ended;
 use crate::error::Error;
@@ -17,6 +18,7 @@ use crate::flow::applier::Rules;
 use crate::model::limits::{
     BACKLOG_CREDIT_BYTES, BACKLOG_CREDIT_MESSAGES, LIVE_CREDIT_BYTES, LIVE_CREDIT_MESSAGES,
 };
+use crate::model::marker::MarkerId;
 use crate::model::session::{Credit, Ending};
 use crate::model::stamp::Epoch;
 use crate::model::status::Role;
@@ -24,13 +26,15 @@ use crate::monitor::Monitor;
 use crate::net::Context;
 use crate::phases::init::own_keys;
 use crate::phases::init::sink::{Registrar, Session};
-use crate::phases::transfer::conduct::{Conductor, Course, Wish};
+use crate::phases::transfer::conduct::{Conductor, Course, Wish, check_place};
+use crate::phases::transfer::durability::Durability;
 use crate::phases::transfer::pulse::Pulse;
 use crate::phases::transfer::sink as epoch;
 use crate::phases::transfer::standing::Standing;
 use crate::state::dir::StateDir;
 use crate::state::invite::Invite;
 use crate::state::keys::KeyRole;
+use crate::state::marker::Found;
 use crate::stop::{Stop, StopLevel};
 use crate::tree::lock::{DirLock, lock_directory};
 use crate::tree::nesting::refuse_nested;
@@ -55,7 +59,10 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     let state = StateDir::open(Some(&config.state))?;
     let keys = own_keys(&state, KeyRole::Sink)?;
     let staging_name = staging_name(keys.public.as_bytes());
-    let root = Arc::new(SinkRoot::open(&directory, &staging_name)?);
+    let fsync = fsync_here(config.fsync, monitor);
+    let root = Arc::new(SinkRoot::open(&directory, &staging_name, fsync == Fsync::File)?);
+    let durability = Durability::open(Arc::clone(&root), fsync, root_id(&root))?;
+    tell_found(durability.found(), monitor);
     let standing = Arc::new(Standing::default());
     let answering = Arc::clone(&standing);
     let control =
@@ -76,11 +83,17 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
         invite,
         connect_timeout: config.connect_timeout,
     };
-    let sink = Sink { config, monitor, stop, root, standing, control, began: Instant::now() };
-    let end = sink.run(&registrar);
-    if !matches!(end, Ok(Ended::Finished(_))) {
-        clear_staging(&sink.root);
-    }
+    let began = Instant::now();
+    let met = AtomicBool::new(false);
+    let sink = Sink { config, monitor, stop, root, durability, standing, control, began, met };
+    let over = AtomicBool::new(false);
+    let end = std::thread::scope(|scope| {
+        scope.spawn(|| sink.durability.inspect(&|| over.load(Ordering::Acquire)));
+        let end = sink.run(&registrar);
+        over.store(true, Ordering::Release);
+        end
+    });
+    sink.leave(&end);
     sink.control.announce(ResultObject::of(&end));
     end
 }
@@ -98,9 +111,12 @@ struct Sink<'a> {
     monitor: &'a dyn Monitor,
     stop: &'a Stop,
     root: Arc<SinkRoot>,
+    durability: Durability,
     standing: Arc<Standing>,
     control: ControlServer,
     began: Instant,
+    /// Whether a transfer phase was reached in this run.
+    met: AtomicBool,
 }
 
 impl Sink<'_> {
@@ -108,11 +124,14 @@ impl Sink<'_> {
     fn run(&self, registrar: &Registrar) -> Result<Ended, Error> {
         let once = Wish { ending: Ending::Once, of_process: true };
         let mut wish = self.config.once.then_some(once);
-        let (mut met, mut pause) = (false, PAUSE_MIN);
+        let mut pause = PAUSE_MIN;
         let mut warned = Vec::new();
         loop {
+            check_place(&self.root, &registrar.directory)?;
+            let met = self.met.load(Ordering::Acquire);
             let halt = || self.stop.is_now() || self.is_late() || (!met && self.stop.is_asked());
             let registration = self.registration(registrar, wish);
+            let shown = registration.marker.id;
             let Some(mut session) = registrar.register(registration, !met, &halt)? else {
                 return Ok(self.stopped());
             };
@@ -124,17 +143,17 @@ impl Sink<'_> {
                 }
             }
             let started = Instant::now();
-            let mut ready = false;
-            let why = match self.epoch(&mut session, &mut wish, &mut ready)? {
+            let why = match self.epoch(&mut session, &mut wish, registrar, shown)? {
                 Course::Finished(report) => return Ok(Ended::Finished(*report)),
                 Course::Stopped => return Ok(self.stopped()),
                 Course::Failed(error) => return Err(error),
                 Course::Lost(why) => why,
             };
-            met |= ready;
             tracing::warn!(epoch = session.registered.epoch.0, why, "the epoch is over");
             self.standing.alone(&why, self.monitor);
-            if !met && self.began.elapsed() >= self.config.connect_timeout {
+            if !self.met.load(Ordering::Acquire)
+                && self.began.elapsed() >= self.config.connect_timeout
+            {
                 return Err(Error::TimedOut(why));
             }
             drop(session);
@@ -149,7 +168,8 @@ impl Sink<'_> {
         &self,
         session: &mut Session,
         wish: &mut Option<Wish>,
-        ready: &mut bool,
+        registrar: &Registrar,
+        shown: MarkerId,
     ) -> Result<Course, Error> {
         let pulse = Pulse::new(session.registered.epoch);
         let late = || self.is_late();
@@ -157,6 +177,8 @@ impl Sink<'_> {
         let announce = |result| self.control.announce(result);
         let conductor = Conductor {
             root: &self.root,
+            directory: &registrar.directory,
+            durability: &self.durability,
             pulse: &pulse,
             standing: &self.standing,
             monitor: self.monitor,
@@ -166,8 +188,9 @@ impl Sink<'_> {
         };
         let rules =
             Rules { delete: self.config.delete, staging: Some(self.root.staging_name().clone()) };
-        epoch::run(&self.root, rules, session, &pulse, &halt, |session| {
-            *ready = true;
+        let durability = (&self.durability, shown);
+        epoch::run(&self.root, durability, rules, session, &pulse, &halt, |session| {
+            self.met.store(true, Ordering::Release);
             conductor.run(&mut session.client, wish)
         })
     }
@@ -181,6 +204,7 @@ impl Sink<'_> {
             host: host_name(),
             directory: registrar.directory.as_os_str().as_encoded_bytes().to_vec(),
             root_id: root_id(&self.root),
+            marker: self.durability.marker(),
             credit: [
                 Credit { bytes: LIVE_CREDIT_BYTES, messages: LIVE_CREDIT_MESSAGES },
                 Credit { bytes: BACKLOG_CREDIT_BYTES, messages: BACKLOG_CREDIT_MESSAGES },
@@ -191,6 +215,25 @@ impl Sink<'_> {
                 staging_name: self.root.staging_name().to_string(),
             },
             ending: wish.map(|wish| wish.ending),
+        }
+    }
+
+    /// Leaves the tree as the end of the run wants it: a session that goes on another day keeps
+    /// its marker, one that never began leaves nothing.
+    fn leave(&self, end: &Result<Ended, Error>) {
+        self.root.clear_transfers();
+        let finished = matches!(end, Ok(Ended::Finished(_)));
+        let began = self.met.load(Ordering::Acquire) || self.durability.found() != Found::Nothing;
+        if finished {
+            return;
+        }
+        if began {
+            return self.durability.close();
+        }
+        self.durability.retire();
+        if let Err(obstacle) = self.root.finish() {
+            // The next run empties it.
+            tracing::warn!(?obstacle, "the staging directory stays");
         }
     }
 
@@ -207,6 +250,33 @@ impl Sink<'_> {
         Ended::TimedOut(format!(
             "Not finished after {seconds} seconds; the same command goes on from here"
         ))
+    }
+}
+
+/// What can be brought to the disk here: before Linux 5.8 `syncfs` hides what went wrong (H29).
+fn fsync_here(wish: Fsync, monitor: &dyn Monitor) -> Fsync {
+    let system = rustix::system::uname();
+    if wish != Fsync::Batch || !is_before_5_8(&system.release().to_string_lossy()) {
+        return wish;
+    }
+    monitor.note("Before Linux 5.8 errors of the disk are only seen file by file: --fsync file");
+    Fsync::File
+}
+
+fn is_before_5_8(release: &str) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) < (5, 8),
+        _ => false,
+    }
+}
+
+fn tell_found(found: Found, monitor: &dyn Monitor) {
+    if found == Found::PowerCut {
+        monitor.note(
+            "The last run ended without warning, maybe by a power cut: what was written here in \
+             its last seconds is asked for again",
+        );
     }
 }
 
@@ -267,8 +337,8 @@ fn host_name() -> String {
 mod tests {
     use std::time::Duration;
 
-    use super::{run, staging_name, take_directory};
-    use crate::config::{Address, SinkConfig};
+    use super::{is_before_5_8, run, staging_name, take_directory};
+    use crate::config::{Address, Fsync, SinkConfig};
     use crate::ended::Ended;
     use crate::error::Error;
     use crate::model::session::{DeletePolicy, Figures};
@@ -301,6 +371,7 @@ mod tests {
             state: base.path().join("state"),
             invite: None,
             delete: DeletePolicy::Live,
+            fsync: Fsync::Batch,
             once: false,
             timeout: None,
             connect_timeout: Duration::from_secs(1),
@@ -317,6 +388,19 @@ mod tests {
         assert_eq!(name, staging_name(&[7; 32]));
         assert_ne!(name, staging_name(&[8; 32]));
         assert_eq!(name.len(), ".osync-staging-".len() + 16);
+    }
+
+    #[test]
+    fn old_kernels_are_known() {
+        for (release, old) in [
+            ("5.7.19-generic", true),
+            ("4.18.0-553.el8", true),
+            ("5.8.0", false),
+            ("6.1", false),
+            ("strange", false),
+        ] {
+            assert_eq!(is_before_5_8(release), old, "{release}");
+        }
     }
 
     #[test]

@@ -212,6 +212,15 @@ pub const JOURNAL_BLOCK_MAX: usize = 64 * 1024 * 1024;
 const _: () = assert!(APPLY_QUEUE >= LIVE_CREDIT_MESSAGES as usize);
 const _: () = assert!(APPLY_QUEUE >= BACKLOG_CREDIT_MESSAGES as usize);
 const _: () = assert!(REPORT_BYTES_MAX + 4 * ANSWER_BYTES_MAX < FRAME_BYTES_MAX as usize);
+/// Windows of doubt that a marker holds; beyond it the two oldest become one.
+pub const DOUBT_WINDOWS_MAX: usize = 16;
+/// Bytes of a marker: more is no marker.
+pub const MARKER_BYTES_MAX: usize = 64 * 1024;
+/// Directories changed by another's hand that a sink remembers; beyond it the whole tree is in
+/// doubt.
+pub const DISTURBED_MAX: usize = 16 * 1024;
+/// Of these in one report.
+pub const DISTURBED_PER_REPORT_MAX: usize = 64;
 /// Operations after which a durable barrier is due.
 pub const BARRIER_OPS: u64 = 50_000;
 /// Bytes of content after which a durable barrier is due.

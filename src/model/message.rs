@@ -61,8 +61,14 @@ pub struct Report {
     pub answers: Vec<MessageAnswer>,
     /// All that was answered `applied` in reports up to this number is on disk; 0 for none.
     pub durable_through: u64,
-    /// The number of the durable barrier that this speaks of.
+    /// The number of the last durable barrier, as it stands in the sink's marker.
     pub barrier: u64,
+    /// Directories that another's hand has changed at the sink, or that hold what may not have
+    /// reached its disk: each is to be listed again. At most `DISTURBED_PER_REPORT_MAX`.
+    pub disturbed: Vec<RelPath>,
+    /// The sink has looked over its whole tree since it started: all that it found stands in this
+    /// report or in an earlier one of this epoch.
+    pub inspected: bool,
 }
 
 /// The answer to one message. What is not named was applied.

@@ -8,6 +8,7 @@ pub mod event;
 pub mod key;
 pub mod limits;
 pub mod look;
+pub mod marker;
 pub mod message;
 pub mod offer;
 pub mod op;

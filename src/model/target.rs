@@ -87,6 +87,12 @@ pub trait Target {
         Ok(self.look(path, true)?.hash.as_ref() == Some(expected))
     }
 
+    /// Whether the file at a name may hold other content than its size and time tell: it was
+    /// changed shortly before a power cut, or before the disk failed (law 11).
+    fn is_doubtful(&self, _path: &RelPath) -> bool {
+        false
+    }
+
     /// Makes a directory, mode 0700.
     ///
     /// # Errors

@@ -4,11 +4,13 @@
 
 use crate::model::session::{FinalReport, Outcome, ProblemLine};
 use crate::model::target::Obstacle;
+use crate::phases::transfer::durability::Durability;
 use crate::tree::sink_root::SinkRoot;
 
 /// Removes the staging directories and makes the tree durable; what fails is a problem of the
 /// report. Nothing may be under way.
-pub fn settle(root: &SinkRoot, mut report: FinalReport) -> FinalReport {
+pub fn settle(root: &SinkRoot, durability: &Durability, mut report: FinalReport) -> FinalReport {
+    durability.retire();
     let left = root.finish().err().map(|obstacle| {
         let why = match obstacle {
             Obstacle::Other(text) => text,

@@ -1,4 +1,5 @@
-//! What an operator remembers between runs: its keys, its peers, invites, epochs.
+//! What an operator remembers between runs: its keys, its peers, invites, epochs; and what the
+//! marker says that stands in the sink's own tree.
 //!
 //! - All of it lies in one private directory, in files that people can read; secrets lie in files
 //!   that nobody else may read, and are refused if somebody may.
@@ -11,6 +12,7 @@ pub mod epochs;
 pub mod invite;
 pub mod keys;
 mod lines;
+pub mod marker;
 pub mod offered;
 pub mod peers;
 

@@ -8,12 +8,14 @@
 
 mod attributes;
 mod closed;
+mod inspection;
+mod marker;
 mod staging;
 mod transfers;
 mod verbs;
 mod ways;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +25,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::model::entry::{Identity, Meta};
 use crate::model::limits::TRANSFERS_KEPT;
+use crate::model::marker::Window;
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::keeping::Shelf;
@@ -41,16 +44,21 @@ pub struct SinkRoot {
     staging: Staging,
     keeps: Keeps,
     transfers: Mutex<Shelf<Mutex<Incoming>>>,
+    /// When a file that was changed then may hold other content than it seems to.
+    doubt: Mutex<Vec<Window>>,
+    /// Whether each file is brought to the disk before it gets its name.
+    sync_files: bool,
 }
 
 impl SinkRoot {
     /// Opens the root, which is made if only its last name is missing; empties the staging
-    /// directory that an earlier run may have left, and tries what this filesystem keeps.
+    /// directory that an earlier run may have left, but for its marker, and tries what this
+    /// filesystem keeps. With `sync_files` each file is on disk before it gets its name.
     ///
     /// # Errors
     /// `Usage` if the staging name is no name; `Disk` if the root can't be made or opened;
     /// `Refused` if nothing can be staged in it.
-    pub fn open(root: &Path, staging_name: &str) -> Result<SinkRoot, Error> {
+    pub fn open(root: &Path, staging_name: &str, sync_files: bool) -> Result<SinkRoot, Error> {
         let name = Name::new(staging_name.as_bytes())
             .map_err(|error| Error::Usage(format!("The staging name can't be used: {error}")))?;
         match rustix::fs::mkdir(root, Mode::RWXU) {
@@ -73,7 +81,8 @@ impl SinkRoot {
             Error::Refused(format!("Can't prepare files below \"{root}\": {why}"))
         })?;
         let transfers = Mutex::new(Shelf::new(TRANSFERS_KEPT));
-        Ok(SinkRoot { identity, ways, staging, keeps, transfers })
+        let doubt = Mutex::default();
+        Ok(SinkRoot { identity, ways, staging, keeps, transfers, doubt, sync_files })
     }
 
     /// What the root is.
@@ -131,6 +140,14 @@ impl SinkRoot {
         let finished = self.staging.finish(&self.ways);
         self.ways.opened.close(self.ways.root().as_fd());
         finished
+    }
+
+    /// Brings a staged file to the disk, if that is wanted for each.
+    fn sync_file(&self, file: BorrowedFd<'_>) -> Result<(), Obstacle> {
+        if !self.sync_files {
+            return Ok(());
+        }
+        rustix::fs::fsync(file).map_err(|errno| obstacle("Can't make the file durable", errno))
     }
 
     fn same(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {

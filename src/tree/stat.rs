@@ -55,6 +55,11 @@ pub(super) fn modified(stat: &Statx) -> FileTime {
     FileTime { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
 }
 
+/// When anything of the object changed last, by the clock of its filesystem.
+pub(super) fn changed(stat: &Statx) -> FileTime {
+    FileTime { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec }
+}
+
 /// The attributes.
 pub(super) fn meta(stat: &Statx) -> Meta {
     Meta {

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::marker::Marker;
 use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport, PhaseTag};
 use crate::model::stamp::{Epoch, Sequence};
 
@@ -79,6 +80,8 @@ pub struct Registration {
     pub directory: Vec<u8>,
     /// Identity of the sink's root: another root means another set of names offered.
     pub root_id: String,
+    /// The marker at the sink's root: whether what was once durable there still is (H2).
+    pub marker: Marker,
     /// The greatest epoch that this sink remembers; 0 for none.
     pub last_epoch: Epoch,
     /// Credit that the sink grants, by lane index.

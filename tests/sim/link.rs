@@ -345,6 +345,8 @@ impl SinkEnd {
             answers,
             durable_through: 0,
             barrier: 0,
+            disturbed: Vec::new(),
+            inspected: true,
         };
         self.reports.push_back(report);
     }

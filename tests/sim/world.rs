@@ -13,6 +13,7 @@ use osync::model::entry::Identity;
 use osync::model::event::Notice;
 use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
 use osync::model::look::{LookDone, LookJob, Task};
+use osync::model::marker::{Marker, MarkerId};
 use osync::model::path::RelPath;
 use osync::model::removal::MaxDelete;
 use osync::model::session::{Credit, DeletePolicy, Ending, Outcome};
@@ -250,6 +251,7 @@ impl World {
             delete: end.policy,
             same_root: std::mem::replace(&mut end.same_root, true),
             staging_name: None,
+            marker: Marker { id: MarkerId([0; 16]), barrier: 0, clean: true },
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use osync::model::entry::{Entry, FileTime, Hash, Meta, SpecialKind};
+use osync::model::marker::{Marker, MarkerId};
 use osync::model::message::{Body, ListingAnswer, MessageAnswer, Picked, Report};
 use osync::model::op::{
     Answer, Failure, Listed, ListingEnd, ListingPart, Need, Op, Operation, Version,
@@ -243,8 +244,15 @@ pub fn reports() -> Named<Report> {
         made: vec![path(), raw_path()],
         listing,
     };
-    let report =
-        |answers| Report { epoch: Epoch(3), number: 4, answers, durable_through: 2, barrier: 1 };
+    let report = |answers| Report {
+        epoch: Epoch(3),
+        number: 4,
+        answers,
+        durable_through: 2,
+        barrier: 1,
+        disturbed: vec![raw_path()],
+        inspected: true,
+    };
     let mut reports = vec![("empty".to_string(), report(vec![]))];
     for (name, answer) in answers() {
         let failed = ListingAnswer { failed: Some(answer.clone()), ..ListingAnswer::equal(5, 6) };
@@ -324,6 +332,7 @@ fn registration(delete: DeletePolicy, ending: Option<Ending>) -> Registration {
         host: "new".into(),
         directory: b"/backup/\xff".to_vec(),
         root_id: "1-2-3".into(),
+        marker: Marker { id: MarkerId([7; 16]), barrier: 5, clean: true },
         last_epoch: Epoch(2),
         credit: [Credit { bytes: 1, messages: 2 }, Credit { bytes: 3, messages: 4 }],
         delete,

@@ -163,6 +163,9 @@ pub struct SinkOptions {
     /// foreign names too
     #[arg(long, value_name = "WHAT", default_value = "live")]
     pub delete: Delete,
+    /// Bring to the disk: nothing, what was written every few seconds, or each file at once
+    #[arg(long, value_name = "WHAT", default_value = "batch")]
+    pub fsync: FsyncWord,
     /// End by itself when all that changed until the backlog emptied is settled
     #[arg(long)]
     pub once: bool,
@@ -181,6 +184,15 @@ pub enum Delete {
     Never,
     Live,
     All,
+}
+
+/// What is brought to the disk.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum FsyncWord {
+    // No doc comments: clap would print them as a list of their own.
+    None,
+    Batch,
+    File,
 }
 
 /// `osync local`.

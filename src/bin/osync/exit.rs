@@ -66,6 +66,7 @@ mod tests {
         assert_eq!(code(&Err(Error::Version { ours: 1, theirs: 2 })), 4);
         assert_eq!(code(&Err(Error::Network(String::new()))), 1);
         assert_eq!(code(&Err(Error::TimedOut(String::new()))), 1);
+        assert_eq!(code(&Err(Error::Halted(String::new()))), 5);
         assert_eq!(Exit::from(EndKind::Equal).code(), 0);
         assert_eq!(Exit::from(EndKind::Problems).code(), 3);
         assert_eq!(Exit::from(EndKind::Unfinished).code(), 5);

@@ -5,13 +5,15 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use osync::config::{Address, LocalConfig, PORT_DEFAULT, SinkConfig, SourceConfig};
+use osync::config::{Address, Fsync, LocalConfig, PORT_DEFAULT, SinkConfig, SourceConfig};
 use osync::error::Error;
 use osync::model::limits::INVITE_BYTES_MAX;
 use osync::model::session::DeletePolicy;
 
 use crate::cli::SourceOptions;
-use crate::cli::{CommonArgs, Delete, LocalArgs, LogArgs, SinkArgs, SinkOptions, SourceArgs};
+use crate::cli::{
+    CommonArgs, Delete, FsyncWord, LocalArgs, LogArgs, SinkArgs, SinkOptions, SourceArgs,
+};
 
 /// What the command line and the surroundings say of a source.
 pub fn source(args: &SourceArgs, log: &LogArgs) -> Result<SourceConfig, Error> {
@@ -120,6 +122,11 @@ fn sink_config(
             Delete::Never => DeletePolicy::Never,
             Delete::Live => DeletePolicy::Live,
             Delete::All => DeletePolicy::All,
+        },
+        fsync: match options.fsync {
+            FsyncWord::None => Fsync::None,
+            FsyncWord::Batch => Fsync::Batch,
+            FsyncWord::File => Fsync::File,
         },
         once: options.once,
         timeout: options.timeout,

@@ -205,7 +205,11 @@ impl<T: Target> Applier<T> {
         if self.is_staging(path) {
             return Verdict::Needed;
         }
-        let verdict = found.map_or(Verdict::Needed, |ours| self.compare_entry(theirs, ours));
+        let mut verdict = found.map_or(Verdict::Needed, |ours| self.compare_entry(theirs, ours));
+        let is_file = matches!(theirs, Entry::File { .. });
+        if is_file && verdict != Verdict::Needed && self.target.is_doubtful(path) {
+            verdict = Verdict::Needed;
+        }
         let mut stamps = self.stamps();
         if stamps.newest(path) > stamp {
             return Verdict::Superseded;

@@ -52,6 +52,10 @@ impl<T: Target> Applier<T> {
             let mut dirs = 0;
             for path in [a, b] {
                 match self.target.look(path, false) {
+                    // A move would make it look younger than the doubt.
+                    Ok(_) if self.target.is_doubtful(path) => {
+                        return Answer::Needed(Need::Content);
+                    }
                     Ok(standing) => dirs += u32::from(standing.entry.is_dir()),
                     Err(Obstacle::Missing | Obstacle::NoParent | Obstacle::NotDir) => {
                         return Answer::Needed(Need::Content);

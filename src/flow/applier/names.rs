@@ -258,13 +258,18 @@ impl<T: Target> Applier<T> {
             Err(Obstacle::NotDir) => return Err(self.blocked(path, stamp)),
             Err(other) => return Err(failed(other)),
         };
+        let vouched = match presumes {
+            // The hash was compared before.
+            Version::File { hash: None, .. } => !self.target.is_doubtful(path),
+            _ => true,
+        };
         let same_time = match presumes {
             Version::Dir => true,
             Version::File { mtime, .. } | Version::Symlink { mtime } => {
                 self.same_time(*mtime, &standing)
             }
         };
-        if same_time && is_version(&standing, presumes) {
+        if vouched && same_time && is_version(&standing, presumes) {
             Ok(())
         } else {
             Err(Answer::Needed(Need::Content))

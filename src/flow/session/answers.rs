@@ -33,6 +33,25 @@ impl Session {
         for answer in report.answers {
             self.message_answered(answer, shared);
         }
+        for dir in &report.disturbed {
+            self.disturbed(dir, shared);
+        }
+        self.inspected |= report.inspected;
+    }
+
+    /// Another's hand has changed a directory at the sink: what was believed of it is in doubt. If
+    /// the source has no such directory, the deepest one that it has will tell.
+    fn disturbed(&mut self, path: &RelPath, shared: &Shared) {
+        let mut at = DirKey::ROOT;
+        for name in path.names() {
+            match shared.map.child(at, &name) {
+                Some(key) => at = key,
+                None => break,
+            }
+        }
+        self.count_differences(1);
+        self.unclear(at);
+        self.owe_meta(at);
     }
 
     fn message_answered(&mut self, answer: MessageAnswer, shared: &mut Shared) {

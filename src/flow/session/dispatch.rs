@@ -282,9 +282,11 @@ impl Session {
         }
     }
 
-    /// Whether every directory known is clear and nothing that a listing brought is left.
+    /// Whether every directory known is clear, the sink knows its own tree, and nothing that a
+    /// listing brought is left.
     pub(super) fn walked(&self) -> bool {
         self.active
+            && self.inspected
             && self.walk.is_empty()
             && self.fresh.is_empty()
             && self.recheck.is_none()

@@ -34,6 +34,7 @@ use crate::flow::marks::{Hint, Marked, Marks};
 use crate::flow::problems::{Foreign, Problems};
 use crate::flow::watermark::Stamps;
 use crate::model::look::LookId;
+use crate::model::marker::Marker;
 use crate::model::path::{Name, RelPath};
 use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport};
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
@@ -91,6 +92,8 @@ pub struct Terms {
     pub same_root: bool,
     /// Name of the sink's staging directory: a source entry of that name can't be carried.
     pub staging_name: Option<Name>,
+    /// The marker that the sink showed.
+    pub marker: Marker,
 }
 
 /// One sink's session.
@@ -101,6 +104,8 @@ pub struct Session {
     active: bool,
     sent: [Sequence; 2],
     reports: u64,
+    /// Whether the sink has looked over its own tree.
+    inspected: bool,
     credit: [LaneCredit; 2],
     stamps: Stamps,
     marks: Marks,
@@ -167,6 +172,7 @@ impl Session {
             active: false,
             sent: [0; 2],
             reports: 0,
+            inspected: false,
             credit,
             stamps: Stamps::default(),
             marks: Marks::default(),
@@ -219,6 +225,7 @@ impl Session {
         self.active = true;
         self.sent = [0; 2];
         self.reports = 0;
+        self.inspected = false;
         self.stamps = Stamps::default();
         self.doubt += 1;
         self.clear_count = 0;

@@ -342,6 +342,8 @@ mod tests {
             answers: Vec::new(),
             durable_through: 0,
             barrier: 0,
+            disturbed: Vec::new(),
+            inspected: false,
         };
         sender.send(&report).unwrap();
         assert_eq!(receiver.recv(LONG).unwrap(), Some(report.clone()));

@@ -312,6 +312,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::model::marker::{Marker, MarkerId};
     use crate::model::session::{Credit, DeletePolicy};
     use crate::net::service::{Call, refusal};
     use crate::phases::init::own_keys;
@@ -411,6 +412,7 @@ mod tests {
             host: host.into(),
             directory: b"/backup".to_vec(),
             root_id: "root".into(),
+            marker: Marker { id: MarkerId([7; 16]), barrier: 0, clean: true },
             last_epoch: Epoch(0),
             credit: [credit, credit],
             delete: DeletePolicy::Live,

@@ -275,6 +275,7 @@ fn refuse(code: Refusal, text: &str) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::marker::{Marker, MarkerId};
     use crate::model::session::{Credit, DeletePolicy};
     use crate::model::stamp::Epoch;
     use crate::wire::command::Abilities;
@@ -287,6 +288,7 @@ mod tests {
             host: "new\n".into(),
             directory: b"/backup".to_vec(),
             root_id: "root".into(),
+            marker: Marker { id: MarkerId([7; 16]), barrier: 0, clean: true },
             last_epoch: Epoch(0),
             credit: [credit, credit],
             delete: DeletePolicy::Live,

@@ -6,17 +6,21 @@
 //! | a person wants the end, here or at the source | `Unregister`, once |
 //! | the final report is there after that | staging goes, `Leave`, finished |
 //! | unfinished, and the end was wanted by a cutover | back to the transfer phase |
+//! | the sink's directory is not at its place any more | halts: a person has to look |
 //! | anything is lost, or stays unseen too long | the epoch is over: register again |
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::control::ResultObject;
 use crate::ended::Ended;
 use crate::error::Error;
 use crate::model::session::{Ending, FinalReport, Outcome};
+use crate::model::status::State;
 use crate::monitor::Monitor;
 use crate::net::client::{CallError, CommandClient};
 use crate::phases::termination::settle;
+use crate::phases::transfer::durability::Durability;
 use crate::phases::transfer::pulse::Pulse;
 use crate::phases::transfer::standing::Standing;
 use crate::stop::Stop;
@@ -65,6 +69,10 @@ pub enum Course {
 pub struct Conductor<'a> {
     /// The tree.
     pub root: &'a SinkRoot,
+    /// Where it is to be.
+    pub directory: &'a Path,
+    /// What of it is on disk, and what is in doubt.
+    pub durability: &'a Durability,
     /// What the other threads of the epoch share.
     pub pulse: &'a Pulse,
     /// How it stands, for people.
@@ -93,6 +101,9 @@ impl Conductor<'_> {
         let mut memory =
             Memory { heard: Instant::now(), unregistered: wish.is_some(), unseen: [None; 3] };
         loop {
+            if let Err(error) = check_place(self.root, self.directory) {
+                return Course::Failed(error);
+            }
             let step = self.beat(client, wish, &mut memory);
             let end = match step {
                 Ok(Some(report)) => self.finish(client, &mut memory, wish, report),
@@ -176,6 +187,9 @@ impl Conductor<'_> {
             Ok(Reply::Alive(alive)) => {
                 memory.heard = Instant::now();
                 self.standing.heard(alive.phase, &alive.figures, self.monitor);
+                if State::of(true, &alive.figures) == State::Ready {
+                    self.durability.settled();
+                }
                 Ok(Some(alive))
             }
             Ok(Reply::Refused { code: Refusal::Stale | Refusal::Busy, text }) => {
@@ -253,8 +267,8 @@ impl Conductor<'_> {
         report: FinalReport,
     ) -> FinalReport {
         std::thread::scope(|scope| {
-            let (root, given) = (self.root, report.clone());
-            let settling = scope.spawn(move || settle(root, given));
+            let (root, durability, given) = (self.root, self.durability, report.clone());
+            let settling = scope.spawn(move || settle(root, durability, given));
             let mut beaten = Instant::now();
             while !settling.is_finished() {
                 std::thread::sleep(LOOK);
@@ -267,4 +281,20 @@ impl Conductor<'_> {
             settling.join().unwrap_or(report)
         })
     }
+}
+
+/// Halts a sink whose directory was removed, replaced or unmounted: what it still holds open is not
+/// what people see at that place.
+///
+/// # Errors
+/// `Halted`, if that is so.
+pub fn check_place(root: &SinkRoot, directory: &Path) -> Result<(), Error> {
+    if root.is_at(directory) {
+        return Ok(());
+    }
+    Err(Error::Halted(format!(
+        "The sink's directory \"{}\" was removed, replaced or unmounted: nothing more is written. \
+         Put it back, or see that the right one is there, and start the sink again",
+        directory.display()
+    )))
 }

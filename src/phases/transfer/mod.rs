@@ -8,6 +8,7 @@
 
 pub mod applying;
 pub mod conduct;
+pub mod durability;
 pub mod link;
 pub mod pulse;
 pub mod reporting;

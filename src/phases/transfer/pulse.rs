@@ -1,6 +1,6 @@
 //! What the threads of one epoch at the sink share: how far each has come, and whether it is over.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ pub struct Pulse {
     /// Which epoch.
     pub epoch: Epoch,
     closing: Stop,
+    ready: AtomicBool,
     lost: Mutex<Option<String>>,
     seen: [AtomicU64; 2],
     reports_sent: AtomicU64,
@@ -37,7 +38,7 @@ pub struct Unsaved {
 pub struct Durable {
     /// All that was answered `applied` in reports up to this one is on disk.
     pub through: u64,
-    /// Its number.
+    /// Its number, as the marker has it.
     pub barrier: u64,
 }
 
@@ -48,6 +49,7 @@ impl Pulse {
         Pulse {
             epoch,
             closing: Stop::new(),
+            ready: AtomicBool::new(false),
             lost: Mutex::default(),
             seen: Default::default(),
             reports_sent: AtomicU64::new(0),
@@ -60,6 +62,17 @@ impl Pulse {
     /// Ends the epoch: all its threads are to end.
     pub fn close(&self) {
         self.closing.raise(StopLevel::Now);
+    }
+
+    /// Both sides are ready: the source takes reports from now on.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Whether both sides are ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
     }
 
     /// Whether the epoch is over.
@@ -126,10 +139,9 @@ impl Pulse {
         self.reports_sent()
     }
 
-    /// A barrier has succeeded.
-    pub fn made_durable(&self, through: u64) {
-        let mut durable = locked(&self.durable);
-        *durable = Durable { through, barrier: durable.barrier + 1 };
+    /// The barrier of that number has succeeded.
+    pub fn made_durable(&self, through: u64, barrier: u64) {
+        *locked(&self.durable) = Durable { through, barrier };
     }
 
     /// The last barrier.
@@ -178,8 +190,8 @@ mod tests {
         pulse.reported(1, Unsaved { operations: 3, bytes: 5 });
         let through = pulse.begin_barrier();
         pulse.reported(2, Unsaved { operations: 1, bytes: 0 });
-        pulse.made_durable(through);
-        assert_eq!(pulse.durable(), Durable { through: 1, barrier: 1 });
+        pulse.made_durable(through, 7);
+        assert_eq!(pulse.durable(), Durable { through: 1, barrier: 7 });
         assert_eq!(pulse.unsaved(), Unsaved { operations: 1, bytes: 0 }, "of report 2");
     }
 

@@ -187,6 +187,7 @@ impl Engine<'_, '_> {
             delete: wish.delete,
             same_root,
             staging_name: Some(staging_name),
+            marker: wish.marker,
         };
         let last_synchronised =
             self.sessions.known.get(&id).and_then(|known| known.last_synchronised);

@@ -20,10 +20,12 @@ use crossbeam_channel::bounded;
 use crate::error::Error;
 use crate::flow::applier::{Applier, Rules};
 use crate::model::limits::{ANSWER_QUEUE, APPLY_QUEUE};
+use crate::model::marker::MarkerId;
 use crate::model::stamp::Lane;
 use crate::phases::init::sink::Session;
 use crate::phases::transfer::applying::{Duty, Inlet, Queues, apply, receive, take_chunks};
 use crate::phases::transfer::conduct::Course;
+use crate::phases::transfer::durability::Durability;
 use crate::phases::transfer::pulse::Pulse;
 use crate::phases::transfer::reporting::{keep_durable, report};
 use crate::tree::sink_root::SinkRoot;
@@ -32,12 +34,13 @@ use crate::tree::sink_root::SinkRoot;
 const READINESS: Duration = Duration::from_secs(20);
 
 /// Runs one epoch: connects its sockets, makes sure that both sides are ready, and lets `conduct`
-/// say how it ends. `ready` is called in between.
+/// say how it ends. `shown` is the marker that the source was shown.
 ///
 /// # Errors
 /// When the system has no room for sockets.
 pub fn run(
     root: &Arc<SinkRoot>,
+    (durability, shown): (&Durability, MarkerId),
     rules: Rules,
     session: &mut Session,
     pulse: &Pulse,
@@ -69,10 +72,13 @@ pub fn run(
         drop(queues);
         let root: &SinkRoot = root;
         scope.spawn(move || take_chunks(&chunks, root, &answer, pulse));
-        scope.spawn(move || report(reports, &answers, pulse));
-        scope.spawn(move || keep_durable(root, pulse));
+        scope.spawn(move || report(reports, &answers, durability, pulse));
+        scope.spawn(move || keep_durable(durability, shown, pulse));
         let course = match session.ensure_readiness(READINESS, &|| stop() || pulse.is_over()) {
-            Ok(true) => conduct(session),
+            Ok(true) => {
+                pulse.set_ready();
+                conduct(session)
+            }
             Ok(false) if stop() => Course::Stopped,
             Ok(false) => Course::Lost(pulse.lost().unwrap_or_default()),
             // A lane that could not be connected says more than a source that waits for it.

@@ -4,7 +4,9 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Statx, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
+};
 use rustix::io::Errno;
 
 use crate::model::entry::{FileTime, Meta};
@@ -117,6 +119,13 @@ impl Keeps {
 /// Sets the times of what a path-only descriptor holds.
 fn set_times(object: BorrowedFd<'_>, times: &Timestamps) -> Result<(), Errno> {
     rustix::fs::utimensat(object, c"", times, AtFlags::EMPTY_PATH)
+}
+
+/// Sets the modification time of an open directory to the present, by the filesystem's own clock.
+pub(super) fn touch(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+    rustix::fs::futimens(dir, &Timestamps { last_access: omit, last_modification: now })
 }
 
 /// Makes a change in a directory that its modification time is not to show.

@@ -16,6 +16,7 @@ use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::keeping_mtime;
 use crate::tree::sink_root::closed::opening_shortly;
+use crate::tree::sink_root::marker::MARKER;
 use crate::tree::sink_root::obstacle;
 use crate::tree::sink_root::ways::Ways;
 use crate::tree::{beneath, hold, stat};
@@ -178,6 +179,17 @@ impl Staging {
         done
     }
 
+    /// The root's staging directory, which is made anew if it has gone.
+    pub(super) fn root_home(&self, ways: &Ways) -> Result<Arc<Home>, Obstacle> {
+        let home = self.home_in(ways.root())?;
+        let stands = stat::of_fd(home.dir.as_fd()).is_ok_and(|stat| stat.stx_nlink > 0);
+        if stands {
+            return Ok(home);
+        }
+        self.lose(&home);
+        self.home_in(ways.root())
+    }
+
     /// The staging directory in a directory that is the highest on its filesystem.
     fn home_in(&self, holder: &Arc<OwnedFd>) -> Result<Arc<Home>, Obstacle> {
         let stat = stat::of_fd(holder.as_fd()).map_err(cant_stage)?;
@@ -211,7 +223,7 @@ impl Staging {
             )),
             _ => cant_stage(errno),
         })?;
-        empty(dir.as_fd()).map_err(cant_stage)?;
+        empty(dir.as_fd(), Some(MARKER)).map_err(cant_stage)?;
         let stat = stat::of_fd(holder.as_fd()).map_err(cant_stage)?;
         let holder_is = (stat::device(&stat), stat.stx_ino);
         Ok(Home { dir, holder: Arc::clone(holder), held_in: Filesystem::of(&stat), holder_is })
@@ -299,7 +311,7 @@ impl Staging {
 impl Home {
     /// Empties and removes it; one that has gone already will do.
     fn remove(&self, name: &Name) -> Result<(), Errno> {
-        empty(self.dir.as_fd())?;
+        empty(self.dir.as_fd(), None)?;
         let flags = AtFlags::REMOVEDIR;
         let remove = || rustix::fs::unlinkat(&self.holder, name.as_bytes(), flags);
         let remove = || keeping_mtime(self.holder.as_fd(), remove);
@@ -316,13 +328,14 @@ pub(super) fn new_file(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno
     rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
-/// Removes the names in a staging directory: flat, and all our own.
-fn empty(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Removes the names in a staging directory, but for one: flat, and all our own.
+fn empty(dir: BorrowedFd<'_>, kept: Option<&str>) -> Result<(), Errno> {
     let mut reader = rustix::fs::Dir::new(beneath::open_to_read(dir)?)?;
     while let Some(entry) = reader.read() {
         let entry = entry?;
         let name = entry.file_name();
-        if name.to_bytes() == b"." || name.to_bytes() == b".." {
+        let is_kept = kept.is_some_and(|kept| kept.as_bytes() == name.to_bytes());
+        if is_kept || name.to_bytes() == b"." || name.to_bytes() == b".." {
             continue;
         }
         match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {

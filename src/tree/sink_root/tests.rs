@@ -41,7 +41,7 @@ fn meta(mode: u16) -> Meta {
 impl Sink {
     fn new() -> Sink {
         let dir = tempfile::tempdir().unwrap();
-        let root = SinkRoot::open(&dir.path().join("root"), STAGING).unwrap();
+        let root = SinkRoot::open(&dir.path().join("root"), STAGING, false).unwrap();
         Sink { dir, root }
     }
 
@@ -273,7 +273,7 @@ fn what_a_crash_left_is_removed_and_the_root_keeps_its_time() {
     fs::create_dir(at("sub").join(STAGING)).unwrap();
     fs::write(at("sub").join(STAGING).join("18"), b"half").unwrap();
     fs::File::open(dir.path()).unwrap().set_modified(long_ago).unwrap();
-    let root = SinkRoot::open(dir.path(), STAGING).unwrap();
+    let root = SinkRoot::open(dir.path(), STAGING, false).unwrap();
     assert_eq!(fs::read_dir(at(STAGING)).unwrap().count(), 0);
     assert!(root.is_empty(&path("sub")).unwrap(), "by its exact name it is left out");
     root.stage_file(b"x", &meta(0o600)).unwrap();
@@ -290,7 +290,7 @@ fn what_a_crash_left_is_removed_and_the_root_keeps_its_time() {
     root.remove_dir(&path("sub")).unwrap();
     assert!(!at("sub").exists());
     symlink("/tmp", at(STAGING)).unwrap();
-    let refused = SinkRoot::open(dir.path(), STAGING);
+    let refused = SinkRoot::open(dir.path(), STAGING, false);
     assert!(matches!(refused, Err(Error::Refused(text)) if text.contains("is in the way")));
 }
 
@@ -444,10 +444,13 @@ fn no_room_is_told_apart() {
 #[test]
 fn a_missing_root_is_made_but_not_its_parents() {
     let dir = tempfile::tempdir().unwrap();
-    let root = SinkRoot::open(&dir.path().join("new"), STAGING).unwrap();
+    let root = SinkRoot::open(&dir.path().join("new"), STAGING, false).unwrap();
     let mode = fs::metadata(dir.path().join("new")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o700);
     assert_eq!(root.staging_name().to_string(), STAGING);
-    assert!(matches!(SinkRoot::open(&dir.path().join("no/new"), STAGING), Err(Error::Disk { .. })));
-    assert!(matches!(SinkRoot::open(dir.path(), "a/b"), Err(Error::Usage(_))));
+    assert!(matches!(
+        SinkRoot::open(&dir.path().join("no/new"), STAGING, false),
+        Err(Error::Disk { .. })
+    ));
+    assert!(matches!(SinkRoot::open(dir.path(), "a/b", false), Err(Error::Usage(_))));
 }

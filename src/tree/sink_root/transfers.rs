@@ -79,6 +79,7 @@ impl SinkRoot {
             return Err(Obstacle::Missing);
         }
         self.keeps.set_on_file(incoming.file.as_fd(), meta)?;
+        self.sync_file(incoming.file.as_fd())?;
         incoming.staged.take().ok_or(Obstacle::Missing)
     }
 }

@@ -22,6 +22,7 @@ impl Target for SinkRoot {
         content::write_at(file.as_fd(), content, 0)
             .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
         self.keeps.set_on_file(file.as_fd(), meta)?;
+        self.sync_file(file.as_fd())?;
         Ok(staged)
     }
 
@@ -61,6 +62,10 @@ impl Target for SinkRoot {
             Ok(Standing { entry, hash: None })
         };
         self.ways.at(path, look)?.map_err(cant_look)
+    }
+
+    fn is_doubtful(&self, path: &RelPath) -> bool {
+        self.is_in_doubt(path)
     }
 
     fn make_dir(&self, path: &RelPath) -> Result<(), Obstacle> {
@@ -223,6 +228,7 @@ impl SinkRoot {
         let (file, copy) = self.staging.stage_in(home, staging::new_file).map_err(failed)?;
         content::copy(original.as_fd(), file.as_fd()).map_err(failed)?;
         self.keeps.set_on_file(file.as_fd(), &meta)?;
+        self.sync_file(file.as_fd())?;
         Ok(copy)
     }
 
