@@ -3,6 +3,7 @@
 //! Each test has its own directories, state and ports. Those that take long or need root are
 //! ignored by `cargo test` and run by `scripts/soak.sh`.
 
+mod faults;
 mod halts;
 mod kills;
 mod migrate;

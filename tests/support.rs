@@ -5,9 +5,11 @@
 //! that the bound is reached. A test that lacks something it needs fails and says so.
 
 pub(crate) mod churn;
+pub(crate) mod disk;
 pub(crate) mod mount;
 pub(crate) mod operator;
 pub(crate) mod oracle;
+pub(crate) mod proxy;
 pub(crate) mod zoo;
 
 use std::time::{Duration, Instant};

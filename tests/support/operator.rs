@@ -20,11 +20,17 @@ pub(crate) const LONG: Duration = Duration::from_secs(180);
 
 /// The user that owns nothing.
 const NOBODY: u32 = 65_534;
+/// Where Debian puts the library.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// A temporary directory with a source and a sink, their state, and what they print.
 pub(crate) struct Pair {
     home: TempDir,
     port: Option<u16>,
+    /// Where sinks find the source.
+    host: String,
+    /// How far the wall clock of what is started is off, as `faketime` takes it.
+    clock: Option<&'static str>,
     started: u32,
     /// The binary that is run, and as whom if not as who runs the tests.
     binary: PathBuf,
@@ -94,6 +100,23 @@ impl Operator {
         self.send(Signal::TERM);
     }
 
+    /// SIGTERM, and waits for the end that it asks for.
+    #[track_caller]
+    pub(crate) fn terminate_and_end(self) {
+        self.terminate();
+        self.end(SOON).assert_code(&[130]);
+    }
+
+    /// SIGSTOP: it stands still, and nobody is told.
+    pub(crate) fn freeze(&self) {
+        self.send(Signal::STOP);
+    }
+
+    /// SIGCONT: it goes on.
+    pub(crate) fn thaw(&self) {
+        self.send(Signal::CONT);
+    }
+
     /// `kill -9`, and waits for the end.
     pub(crate) fn kill(mut self) {
         self.send(Signal::KILL);
@@ -159,7 +182,15 @@ impl Pair {
             fs::create_dir(home.path().join(name)).expect("A directory in it");
         }
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_osync"));
-        Pair { home, port: None, started: 0, binary, user: None }
+        Pair {
+            home,
+            port: None,
+            host: "127.0.0.1".to_owned(),
+            clock: None,
+            started: 0,
+            binary,
+            user: None,
+        }
     }
 
     /// The same, run by an ordinary user: by nobody, if root runs the tests.
@@ -180,6 +211,16 @@ impl Pair {
         if let Some(user) = self.user {
             give(&self.source_dir(), user);
         }
+    }
+
+    /// From now on sinks look for the source at another address.
+    pub(crate) fn through(&mut self, host: std::net::Ipv4Addr) {
+        self.host = host.to_string();
+    }
+
+    /// From now on what is started has another wall clock.
+    pub(crate) fn set_clock(&mut self, step: &'static str) {
+        self.clock = Some(step);
     }
 
     /// A path in the temporary directory, beside both trees.
@@ -214,6 +255,12 @@ impl Pair {
             .env("XDG_STATE_HOME", self.path("xdg-state"))
             .env_remove("OSYNC_INVITE")
             .current_dir(self.home.path());
+        if let Some(step) = self.clock {
+            // Only the wall clock: the network library waits by the other one.
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME", step);
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("FAKETIME_DONT_RESET", "1");
+            assert!(Path::new(FAKETIME).exists(), "Install the package faketime");
+        }
         command
     }
 
@@ -260,7 +307,7 @@ impl Pair {
     /// Starts a sink for the source.
     pub(crate) fn start_sink(&mut self, more: &[&str]) -> Operator {
         let mut command = self.command();
-        command.arg("sink").arg(format!("127.0.0.1:{}", self.port())).arg(self.sink_dir());
+        command.arg("sink").arg(format!("{}:{}", self.host, self.port())).arg(self.sink_dir());
         command.arg("--state").arg(self.path("sink-state"));
         command.arg("--invite-file").arg(self.path("invite")).args(more);
         self.spawn(command, "sink")
