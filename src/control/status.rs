@@ -228,6 +228,7 @@ impl SinkStatus {
 fn reason(role: Role, state: State, figures: &Figures) -> Option<String> {
     match (state, role) {
         (State::Halted, _) => figures.halted.clone(),
+        (State::Synching, _) => figures.stalled.clone(),
         (State::Waiting, Role::Source) => Some("no sink is connected".into()),
         (State::Waiting, Role::Sink) => Some("not connected to the source".into()),
         _ => None,

@@ -225,6 +225,13 @@ impl Director {
         self.pump();
     }
 
+    /// A sink has told which messages it has seen.
+    pub fn heard(&mut self, sink: SinkId, seen: [Sequence; 2]) {
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.heard(seen);
+        }
+    }
+
     /// Takes the journal's answer to [`Action::AskOffered`].
     pub fn offered(&mut self, sink: SinkId, query: u64, offered: &[bool], now: Duration) {
         self.shared.now = now;

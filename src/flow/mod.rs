@@ -13,5 +13,6 @@ pub mod map;
 pub mod marks;
 pub mod problems;
 pub mod session;
+pub mod stall;
 pub mod stamps;
 pub mod watermark;

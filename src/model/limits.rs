@@ -79,6 +79,8 @@ pub const REMOVALS_MAX: usize = 64;
 pub const WANTS_MAX: usize = 16 * 1024;
 /// Names of files that the arming of a fresh directory brings at once, so that they go live.
 pub const FRESH_FILES_MAX: usize = 256;
+/// Milliseconds after which a session that has work and does not move is said to stand still.
+pub const STALL_MS: u64 = 10_000;
 /// Sweeps after which a termination phase gives up: the source goes on changing.
 pub const SWEEPS_MAX: u32 = 10;
 /// Handshakes that must be cut short one after the other before the key is blamed: a source that

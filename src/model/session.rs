@@ -86,6 +86,8 @@ pub struct Figures {
     pub foreign: u64,
     /// Sweeps over the whole tree that have ended.
     pub sweeps: u64,
+    /// What the session waits for, if it has work and nothing moves.
+    pub stalled: Option<String>,
 }
 
 /// What a session ended with.

@@ -15,6 +15,7 @@
 //! | disk full and freed again | sink | first copy | `live::room` |
 //! | read-only for a while | sink | live | `disks` |
 //! | disk fails at a barrier (EIO) | sink | first copy | `disks` |
+//! | disk stands still | sink | live | `disks` |
 //! | one file can't be read (EIO) | source | first copy | `disks` |
 //! | one file can't be replaced (EPERM) | sink | live | `disks` |
 //! | power cut, on ext4, xfs and btrfs | sink | first copy | `disks` |

@@ -469,5 +469,6 @@ fn figures() -> Figures {
         overflows: 15,
         foreign: 16,
         sweeps: u64::MAX,
+        stalled: Some("the sink's disk".into()),
     }
 }

@@ -44,6 +44,7 @@ impl Session {
         self.pump_wants(shared);
         self.pump_listings(shared);
         self.pump_ending(shared);
+        self.watch_stall(shared);
     }
 
     fn looks_in(&self, lane: Lane) -> usize {

@@ -50,6 +50,7 @@ impl Session {
     /// Takes what a look brought.
     pub fn look_done(&mut self, id: LookId, seen: Seen, shared: &mut Shared) {
         let Some(Pending { dir, path, purpose, .. }) = self.pending.remove(&id) else { return };
+        self.looked += 1;
         let moved = shared.map.path(dir).as_ref() != Some(&path);
         match purpose {
             Purpose::Marks { names, stamp } => {

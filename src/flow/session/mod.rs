@@ -32,6 +32,7 @@ use crate::flow::credit::LaneCredit;
 use crate::flow::latency::Latencies;
 use crate::flow::marks::{Hint, Marked, Marks};
 use crate::flow::problems::{Foreign, Problems};
+use crate::flow::stall::{Outstanding, Progress, StallWatch};
 use crate::flow::watermark::Stamps;
 use crate::model::look::LookId;
 use crate::model::marker::Marker;
@@ -106,6 +107,11 @@ pub struct Session {
     reports: u64,
     /// Whether the sink has looked over its own tree.
     inspected: bool,
+    /// Last message that the sink has seen, by lane index.
+    seen: [Sequence; 2],
+    /// Looks that came back.
+    looked: u64,
+    stall: StallWatch,
     credit: [LaneCredit; 2],
     stamps: Stamps,
     marks: Marks,
@@ -173,6 +179,9 @@ impl Session {
             sent: [0; 2],
             reports: 0,
             inspected: false,
+            seen: [0; 2],
+            looked: 0,
+            stall: StallWatch::default(),
             credit,
             stamps: Stamps::default(),
             marks: Marks::default(),
@@ -226,6 +235,8 @@ impl Session {
         self.sent = [0; 2];
         self.reports = 0;
         self.inspected = false;
+        self.seen = [0; 2];
+        self.stall = StallWatch::default();
         self.stamps = Stamps::default();
         self.doubt += 1;
         self.clear_count = 0;
@@ -314,6 +325,34 @@ impl Session {
     #[must_use]
     pub fn terminating(&self) -> Option<Ending> {
         self.termination.as_ref().map(|termination| termination.ending)
+    }
+
+    /// The sink has told which messages it has seen.
+    pub fn heard(&mut self, seen: [Sequence; 2]) {
+        self.seen = seen;
+    }
+
+    /// Notes whether anything moves, and says so when nothing does.
+    pub(super) fn watch_stall(&mut self, shared: &mut Shared) {
+        let progress = Progress {
+            sent: self.sent,
+            seen: self.seen,
+            reports: self.reports,
+            looks: self.looked,
+        };
+        // A full disk is told apart; names that wait for their time are not work.
+        let full = self.full_until.is_some();
+        let outstanding = Outstanding {
+            messages: [0, 1].map(|lane: usize| self.flights[lane].len()),
+            questions: self.queries.len(),
+            looks: self.pending.len(),
+            held: if full { 0 } else { self.ready.iter().map(VecDeque::len).sum() },
+        };
+        if self.stall.watch(&progress, &outstanding, shared.now).is_some()
+            && let Some(words) = self.stall.words(shared.now)
+        {
+            shared.actions.push_back(Action::Note(words));
+        }
     }
 
     /// Notes that events were lost: everything is in doubt again.
@@ -480,6 +519,7 @@ impl Session {
             latency_p99_us: micros(99),
             problems: self.problems.count(),
             foreign: self.foreign.count(),
+            stalled: self.stall.words(shared.now),
             ..self.tally.clone()
         }
     }

@@ -258,6 +258,7 @@ impl Engine<'_, '_> {
     }
 
     fn heartbeat(&mut self, id: SinkId, beat: &Heartbeat) -> Reply {
+        self.director.heard(id, beat.seen);
         let (sent, _) = self.director.last_numbers(id);
         let Some(known) = self.sessions.known.get_mut(&id) else { return stale() };
         let mut lost = false;

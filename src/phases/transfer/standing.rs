@@ -38,9 +38,13 @@ impl Standing {
     pub fn heard(&self, phase: PhaseTag, figures: &Figures, monitor: &dyn Monitor) {
         let mut board = self.board();
         (board.phase, board.connected) = (phase, true);
+        let stalled = figures.stalled.as_ref().filter(|_| board.figures.stalled.is_none());
         board.figures = figures.clone();
         tell(&mut board, None, monitor);
         drop(board);
+        if let Some(text) = stalled {
+            monitor.note(text);
+        }
         monitor.figures(figures);
     }
 

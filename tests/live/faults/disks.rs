@@ -181,6 +181,28 @@ fn needs_loop_a_sink_that_is_read_only_for_a_while() {
     disk.unmount();
 }
 
+#[test]
+#[ignore = "needs root and loop devices: scripts/check.sh runs it where it can"]
+fn needs_loop_a_disk_that_stands_still_is_named() {
+    let store = Store::new();
+    let mut pair = Pair::new();
+    let disk = store.disk("frozen.img", "ext4", &pair.sink_dir());
+    zoo::pool(&pair.source_dir(), 100, 2_000);
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    pair.until_ready();
+    let at_sink = pair.sink_dir();
+    run("fsfreeze", &["--freeze", at_sink.to_str().unwrap()]);
+    fs::write(pair.source_dir().join("late"), "late").unwrap();
+    let named = |said: String| said.contains("waiting for the sink's disk");
+    until_true("both name it", SOON, || named(source.stderr()) && named(sink.stderr()));
+    let dir = pair.source_dir();
+    assert!(pair.status(&dir)["reason"].as_str().is_some_and(|why| why.contains("sink's disk")));
+    run("fsfreeze", &["--unfreeze", at_sink.to_str().unwrap()]);
+    cut_over(&mut pair, source, sink);
+    disk.unmount();
+}
+
 /// Where some bytes lie in an image.
 fn find(image: &Path, bytes: &[u8]) -> u64 {
     let file = File::open(image).unwrap();
