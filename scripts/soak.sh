@@ -1,12 +1,34 @@
 #!/bin/bash
-# The long tests: everything that `cargo test` leaves out, in release, again and again.
-# usage: scripts/soak.sh [ROUNDS] [NAME]   NAME chooses tests by a part of their name
+# Kills both sides at random under churn, in release, and has rsync judge: nothing lost, nothing
+# that was durable sent again.
+#
+# usage: scripts/soak.sh [--kills N] [--seed S] [--rounds R] [--files N] [--faults]
+#   --kills   kills in a round (100)       --seed    of the first round (1), then one more each
+#   --rounds  how many rounds (1)          --files   in the pool (10,000)
+#   --faults  the whole matrix of faults as well, with what needs root
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=${1:-1}
-name=${2:-}
-for round in $(seq "$rounds"); do
-    echo "== round $round of $rounds" >&2
-    cargo test --locked --release -- --include-ignored --nocapture ${name:+"$name"}
+kills=100 seed=1 rounds=1 files=10000 faults=
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --kills) kills=$2; shift 2 ;;
+        --seed) seed=$2; shift 2 ;;
+        --rounds) rounds=$2; shift 2 ;;
+        --files) files=$2; shift 2 ;;
+        --faults) faults=1; shift ;;
+        *) sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    esac
 done
+
+for round in $(seq "$rounds"); do
+    echo "== round $round of $rounds, seed $seed, $kills kills" >&2
+    OSYNC_SOAK_KILLS=$kills OSYNC_SOAK_SEED=$seed OSYNC_SOAK_FILES=$files \
+        cargo test --locked --release --test runner -- --ignored --nocapture soak_ |
+        grep -v '^osync '
+    seed=$((seed + 1))
+done
+if [ -n "$faults" ]; then
+    OSYNC_FAULTS=all cargo test --locked --release --test runner -- \
+        --include-ignored --test-threads 2 live::faults
+fi

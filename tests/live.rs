@@ -1,7 +1,7 @@
 //! Real binaries over CURVE on loopback: whole migrations, losses, refusals, judged by rsync.
 //!
 //! Each test has its own directories, state and ports. Those that take long or need root are
-//! ignored by `cargo test` and run by `scripts/soak.sh`.
+//! ignored by `cargo test` and run by `scripts/check.sh` or `scripts/soak.sh`.
 
 mod faults;
 mod halts;
