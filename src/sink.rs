@@ -205,6 +205,7 @@ impl Sink<'_> {
             directory: registrar.directory.as_os_str().as_encoded_bytes().to_vec(),
             root_id: root_id(&self.root),
             marker: self.durability.marker(),
+            partials: self.root.partials().unwrap_or_default(),
             credit: [
                 Credit { bytes: LIVE_CREDIT_BYTES, messages: LIVE_CREDIT_MESSAGES },
                 Credit { bytes: BACKLOG_CREDIT_BYTES, messages: BACKLOG_CREDIT_MESSAGES },
@@ -221,7 +222,6 @@ impl Sink<'_> {
     /// Leaves the tree as the end of the run wants it: a session that goes on another day keeps
     /// its marker, one that never began leaves nothing.
     fn leave(&self, end: &Result<Ended, Error>) {
-        self.root.clear_transfers();
         let finished = matches!(end, Ok(Ended::Finished(_)));
         let began = self.met.load(Ordering::Acquire) || self.durability.found() != Found::Nothing;
         if finished {

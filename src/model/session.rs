@@ -22,6 +22,15 @@ pub struct Credit {
     pub messages: u32,
 }
 
+/// What a sink has of a transfer that an earlier epoch has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Partial {
+    /// Names the transfer.
+    pub transfer: u64,
+    /// Its first bytes, so many of them.
+    pub bytes: u64,
+}
+
 /// What may be removed at the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeletePolicy {

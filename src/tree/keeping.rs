@@ -98,8 +98,8 @@ impl<T> Shelf<T> {
     }
 
     /// Takes all off.
-    pub(super) fn clear(&mut self) {
-        self.kept.clear();
+    pub(super) fn take_all(&mut self) -> Vec<Arc<T>> {
+        self.kept.drain().map(|(_, (thing, _))| thing).collect()
     }
 }
 

@@ -113,12 +113,15 @@ impl SinkRoot {
 
     /// Gives a transfer up and removes what it staged.
     pub fn drop_transfer(&self, transfer: u64) {
-        hold(&self.transfers).take(transfer);
+        if hold(&self.transfers).take(transfer).is_none() {
+            // It may be of an earlier epoch: dropped, it is removed.
+            let _ = self.staging.transfer(&self.ways, transfer, false);
+        }
     }
 
     /// Gives all transfers up.
     pub fn clear_transfers(&self) {
-        hold(&self.transfers).clear();
+        drop(hold(&self.transfers).take_all());
     }
 
     /// Makes all that was done before this call durable, on every filesystem that was touched.

@@ -5,7 +5,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::marker::Marker;
-use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport, PhaseTag};
+use crate::model::session::{
+    Credit, DeletePolicy, Ending, Figures, FinalReport, Partial, PhaseTag,
+};
 use crate::model::stamp::{Epoch, Sequence};
 
 /// Opens every request and reply, so that a stranger is told apart at once.
@@ -82,6 +84,8 @@ pub struct Registration {
     pub root_id: String,
     /// The marker at the sink's root: whether what was once durable there still is (H2).
     pub marker: Marker,
+    /// Transfers that an earlier epoch has begun: those go on from there.
+    pub partials: Vec<Partial>,
     /// The greatest epoch that this sink remembers; 0 for none.
     pub last_epoch: Epoch,
     /// Credit that the sink grants, by lane index.

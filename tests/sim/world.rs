@@ -3,7 +3,7 @@
 //! What happens next is drawn from a seed; a scripted history holds some things back instead. Time
 //! is virtual, and jumps to the director's next wake when nothing else can happen.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -252,6 +252,7 @@ impl World {
             same_root: std::mem::replace(&mut end.same_root, true),
             staging_name: None,
             marker: Marker { id: MarkerId([0; 16]), barrier: 0, clean: true },
+            partials: BTreeMap::new(),
         }
     }
 

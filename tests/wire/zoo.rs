@@ -11,7 +11,7 @@ use osync::model::op::{
 };
 use osync::model::path::{Name, RelPath};
 use osync::model::session::{
-    Credit, DeletePolicy, Ending, Figures, FinalReport, Outcome, PhaseTag, ProblemLine,
+    Credit, DeletePolicy, Ending, Figures, FinalReport, Outcome, Partial, PhaseTag, ProblemLine,
 };
 use osync::model::stamp::{Epoch, Lane, Stamp};
 use osync::wire::command::{
@@ -333,6 +333,7 @@ fn registration(delete: DeletePolicy, ending: Option<Ending>) -> Registration {
         directory: b"/backup/\xff".to_vec(),
         root_id: "1-2-3".into(),
         marker: Marker { id: MarkerId([7; 16]), barrier: 5, clean: true },
+        partials: vec![Partial { transfer: u64::MAX, bytes: 7 }],
         last_epoch: Epoch(2),
         credit: [Credit { bytes: 1, messages: 2 }, Credit { bytes: 3, messages: 4 }],
         delete,

@@ -183,7 +183,7 @@ impl Session {
     /// Sends bytes of a large file.
     pub(super) fn post_chunk(
         &mut self,
-        transfer: u64,
+        (transfer, wire): (u64, u64),
         offset: u64,
         content: Vec<u8>,
         shared: &mut Shared,
@@ -191,7 +191,7 @@ impl Session {
         let bytes = MESSAGE_BYTES + content.len() as u64;
         let ready = Ready {
             flight: Flight { bytes, cargo: Cargo::Chunk { transfer } },
-            body: Body::Chunk { transfer, offset },
+            body: Body::Chunk { transfer: wire, offset },
             content: Some(content),
             offers: Vec::new(),
         };

@@ -95,6 +95,8 @@ pub struct Terms {
     pub staging_name: Option<Name>,
     /// The marker that the sink showed.
     pub marker: Marker,
+    /// Bytes that the sink has of transfers which an earlier epoch has begun, by their names.
+    pub partials: BTreeMap<u64, u64>,
 }
 
 /// One sink's session.

@@ -3,6 +3,10 @@
 //! Chunks bear no stamp and hold no watermark; only the commit is an operation, with a look of its
 //! own. A change meanwhile does not stop the transfer: it is committed as a version of its own,
 //! and the name, marked again, is looked at later.
+//!
+//! At the sink a transfer is named by the version of the file that it began with. What the sink
+//! has of one from an earlier epoch is read here for the hash, and not sent again; should it not be
+//! what it seems, the hash in the commit tells.
 
 use std::time::Duration;
 
@@ -28,6 +32,10 @@ pub(super) struct Transfer {
     name: Name,
     opened: Option<(FileVersion, Meta)>,
     offset: u64,
+    /// Its name at the sink.
+    wire: u64,
+    /// The sink has as many bytes from an earlier epoch.
+    have: u64,
     /// A look of this transfer is under way.
     looking: bool,
     /// Chunks sent and not answered.
@@ -86,6 +94,8 @@ impl Session {
             name,
             opened: None,
             offset: 0,
+            wire: 0,
+            have: 0,
             looking: true,
             unanswered: 0,
             ended: false,
@@ -113,16 +123,34 @@ impl Session {
             Seen::Unreadable(text) => return self.unread(id, text, shared),
             _ => None,
         };
+        let named = match &sight {
+            Some((_, Sight::There { sighting, .. })) => self.name_transfer(id, sighting),
+            _ => (0, 0),
+        };
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.looking = false;
         if let Some((_, Sight::There { sighting, .. })) = sight
             && let Some(version) = version_of(&sighting)
         {
+            (transfer.wire, transfer.have) = named;
             transfer.opened = Some((version, *sighting.entry.meta()));
             self.next_chunk(id, shared);
         } else {
             self.give_up_transfer(id, Duration::ZERO, false, shared);
         }
+    }
+
+    /// The name of a transfer at the sink, and how many bytes of it are there already. What is left
+    /// of an earlier epoch is relied on once.
+    fn name_transfer(&mut self, id: u64, sighting: &Sighting) -> (u64, u64) {
+        let Some(version) = version_of(sighting) else { return (0, 0) };
+        let wire = wire_name(&version, None);
+        if self.transfers.values().any(|other| other.opened.is_some() && other.wire == wire) {
+            // Another name of the same file is on its way.
+            return (wire_name(&version, Some((self.terms.epoch.0, id))), 0);
+        }
+        let have = self.terms.partials.remove(&wire).unwrap_or(0).min(version.size);
+        (wire, have - have % CHUNK_BYTES)
     }
 
     fn next_chunk(&mut self, id: u64, shared: &mut Shared) {
@@ -171,9 +199,11 @@ impl Session {
         let offset = transfer.offset;
         transfer.offset += bytes.len() as u64;
         transfer.ended = (bytes.len() as u64) < CHUNK_BYTES;
-        if !bytes.is_empty() {
+        let is_there = transfer.offset <= transfer.have;
+        if !bytes.is_empty() && !is_there {
             transfer.unanswered += 1;
-            self.post_chunk(id, offset, bytes, shared);
+            let wire = transfer.wire;
+            self.post_chunk((id, wire), offset, bytes, shared);
         }
         self.next_chunk(id, shared);
     }
@@ -210,7 +240,7 @@ impl Session {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.looking = false;
         let (dir, name) = (transfer.dir, transfer.name.clone());
-        let opened = transfer.opened;
+        let (opened, wire) = (transfer.opened, transfer.wire);
         if self.is_name_fenced(dir, &name, shared) {
             return;
         }
@@ -230,7 +260,7 @@ impl Session {
         self.transfers.remove(&id);
         shared.close_transfer(id, dir);
         self.stamps.hold(stamp);
-        let op = Op::Commit { path: path.join(&name), transfer: id, size: bytes, meta, hash };
+        let op = Op::Commit { path: path.join(&name), transfer: wire, size: bytes, meta, hash };
         let draft = Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark };
         self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
     }
@@ -248,10 +278,32 @@ impl Session {
     fn give_up_transfer(&mut self, id: u64, delay: Duration, failed: bool, shared: &mut Shared) {
         let Some(transfer) = self.transfers.remove(&id) else { return };
         shared.close_transfer(id, transfer.dir);
-        self.post_drop(id, shared);
+        if transfer.opened.is_some() {
+            self.post_drop(transfer.wire, shared);
+        }
         let at = shared.now + delay;
         self.marks.put_off(transfer.dir, &transfer.name, Hint::CONTENT, at, failed);
     }
+}
+
+/// Names a transfer by what is transferred, so that a later epoch knows it again; `own` makes the
+/// name one that no other transfer has.
+fn wire_name(version: &FileVersion, own: Option<(u64, u64)>) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    let identity = version.identity;
+    let (mtime, ctime) = (version.mtime, version.ctime);
+    let (epoch, id) = own.unwrap_or_default();
+    for number in [identity.device, identity.inode, version.size, epoch, id] {
+        hasher.update(&number.to_le_bytes());
+    }
+    hasher.update(&identity.birth.to_le_bytes());
+    for time in [mtime, ctime] {
+        hasher.update(&time.seconds.to_le_bytes());
+        hasher.update(&time.nanos.to_le_bytes());
+    }
+    let mut name = [0; 8];
+    name.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    u64::from_le_bytes(name)
 }
 
 fn version_of(sighting: &Sighting) -> Option<FileVersion> {

@@ -413,6 +413,7 @@ mod tests {
             directory: b"/backup".to_vec(),
             root_id: "root".into(),
             marker: Marker { id: MarkerId([7; 16]), barrier: 0, clean: true },
+            partials: Vec::new(),
             last_epoch: Epoch(0),
             credit: [credit, credit],
             delete: DeletePolicy::Live,

@@ -33,6 +33,8 @@ struct Keeping {
     memory: Memory,
     /// The session is over, and the marker has gone with it.
     retired: bool,
+    /// What was left of transfers of earlier epochs was removed.
+    tidied: bool,
 }
 
 #[derive(Default)]
@@ -72,7 +74,7 @@ impl Durability {
             fsync,
             found,
             here,
-            keeping: Mutex::new(Keeping { memory, retired: false }),
+            keeping: Mutex::new(Keeping { memory, retired: false, tidied: false }),
             inspection: Mutex::new(inspection),
         })
     }
@@ -83,9 +85,10 @@ impl Durability {
         self.found
     }
 
-    /// What the source is shown.
+    /// What the source is shown; an epoch is about to begin.
     #[must_use]
     pub fn marker(&self) -> Marker {
+        self.keeping().tidied = false;
         let marker = self.keeping().memory.marker();
         let clean = matches!(self.found, Found::CleanStop | Found::DeadProcess);
         Marker { clean, ..marker }
@@ -162,6 +165,9 @@ impl Durability {
         let mut inspection = self.inspection();
         if inspection.done {
             inspection.disturbed = Vec::new();
+        }
+        if !std::mem::replace(&mut keeping.tidied, true) {
+            self.root.drop_partials();
         }
         if !keeping.memory.doubt().is_empty() {
             keeping.memory.drop_doubt();

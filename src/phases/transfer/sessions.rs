@@ -188,6 +188,7 @@ impl Engine<'_, '_> {
             same_root,
             staging_name: Some(staging_name),
             marker: wish.marker,
+            partials: wish.partials.iter().map(|one| (one.transfer, one.bytes)).collect(),
         };
         let last_synchronised =
             self.sessions.known.get(&id).and_then(|known| known.last_synchronised);

@@ -87,7 +87,7 @@ pub fn run(
         pulse.close();
         course
     });
-    root.clear_transfers();
+    root.keep_transfers();
     Ok(course)
 }
 

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{AtFlags, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
-use crate::model::limits::STAGING_LEFT_MAX;
+use crate::model::limits::{STAGING_LEFT_MAX, TRANSFERS_KEPT};
 use crate::model::path::{Name, RelPath};
+use crate::model::session::Partial;
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::keeping_mtime;
 use crate::tree::sink_root::closed::opening_shortly;
@@ -70,6 +71,9 @@ pub(super) struct Staging {
     passing: Mutex<()>,
 }
 
+/// How the name of a transfer's staged object begins; other names are numbers.
+const TRANSFER: &str = "transfer-";
+
 fn cant_stage(errno: Errno) -> Obstacle {
     obstacle("Can't prepare it in the staging directory", errno)
 }
@@ -88,6 +92,44 @@ impl Staging {
     /// Stages an empty file, mode 0600.
     pub(super) fn file(&self, ways: &Ways) -> Result<(OwnedFd, Staged), Obstacle> {
         self.stage(ways, new_file)
+    }
+
+    /// The staged object of a transfer, mode 0600: the one that is there or, if wished, a new one.
+    pub(super) fn transfer(
+        &self,
+        ways: &Ways,
+        number: u64,
+        begin: bool,
+    ) -> Result<Option<(OwnedFd, Staged)>, Obstacle> {
+        let home = self.root_home(ways)?;
+        let name = name_of(number);
+        let create = if begin { OFlags::CREATE } else { OFlags::empty() };
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | create;
+        match rustix::fs::openat(&home.dir, &*name, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(Some((file, Staged { home, name, placed: false }))),
+            Err(Errno::NOENT) if !begin => Ok(None),
+            Err(errno) => Err(cant_stage(errno)),
+        }
+    }
+
+    /// What is left of transfers, the longest ones if there are too many.
+    pub(super) fn partials(&self, ways: &Ways) -> Result<Vec<Partial>, Obstacle> {
+        let home = self.root_home(ways)?;
+        let reader = beneath::open_to_read(home.dir.as_fd()).and_then(rustix::fs::Dir::new);
+        let mut reader = reader.map_err(cant_stage)?;
+        let mut partials = Vec::new();
+        while let Some(entry) = reader.read() {
+            let entry = entry.map_err(cant_stage)?;
+            let Some(transfer) = transfer_of(entry.file_name().to_bytes()) else { continue };
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            let Ok(stat) = rustix::fs::statat(&home.dir, entry.file_name(), flags) else {
+                continue;
+            };
+            partials.push(Partial { transfer, bytes: stat.st_size.unsigned_abs() });
+        }
+        partials.sort_unstable_by_key(|partial| std::cmp::Reverse(partial.bytes));
+        partials.truncate(TRANSFERS_KEPT);
+        Ok(partials)
     }
 
     /// Stages a symlink.
@@ -223,7 +265,7 @@ impl Staging {
             )),
             _ => cant_stage(errno),
         })?;
-        empty(dir.as_fd(), Some(MARKER)).map_err(cant_stage)?;
+        empty(dir.as_fd(), &outlasts).map_err(cant_stage)?;
         let stat = stat::of_fd(holder.as_fd()).map_err(cant_stage)?;
         let holder_is = (stat::device(&stat), stat.stx_ino);
         Ok(Home { dir, holder: Arc::clone(holder), held_in: Filesystem::of(&stat), holder_is })
@@ -311,7 +353,7 @@ impl Staging {
 impl Home {
     /// Empties and removes it; one that has gone already will do.
     fn remove(&self, name: &Name) -> Result<(), Errno> {
-        empty(self.dir.as_fd(), None)?;
+        empty(self.dir.as_fd(), &|_| false)?;
         let flags = AtFlags::REMOVEDIR;
         let remove = || rustix::fs::unlinkat(&self.holder, name.as_bytes(), flags);
         let remove = || keeping_mtime(self.holder.as_fd(), remove);
@@ -328,14 +370,29 @@ pub(super) fn new_file(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno
     rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
-/// Removes the names in a staging directory, but for one: flat, and all our own.
-fn empty(dir: BorrowedFd<'_>, kept: Option<&str>) -> Result<(), Errno> {
+/// Whether a name in a staging directory is there to stay from one run to the next.
+fn outlasts(name: &[u8]) -> bool {
+    name == MARKER.as_bytes() || transfer_of(name).is_some()
+}
+
+/// The name of the staged object of a transfer.
+fn name_of(transfer: u64) -> String {
+    format!("{TRANSFER}{transfer:016x}")
+}
+
+/// The transfer whose staged object has that name.
+fn transfer_of(name: &[u8]) -> Option<u64> {
+    let digits = name.strip_prefix(TRANSFER.as_bytes())?;
+    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Removes the names in a staging directory, but for some: flat, and all our own.
+fn empty(dir: BorrowedFd<'_>, kept: &dyn Fn(&[u8]) -> bool) -> Result<(), Errno> {
     let mut reader = rustix::fs::Dir::new(beneath::open_to_read(dir)?)?;
     while let Some(entry) = reader.read() {
         let entry = entry?;
         let name = entry.file_name();
-        let is_kept = kept.is_some_and(|kept| kept.as_bytes() == name.to_bytes());
-        if is_kept || name.to_bytes() == b"." || name.to_bytes() == b".." {
+        if kept(name.to_bytes()) || name.to_bytes() == b"." || name.to_bytes() == b".." {
             continue;
         }
         match rustix::fs::unlinkat(dir, name, AtFlags::empty()) {

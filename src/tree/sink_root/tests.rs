@@ -454,3 +454,33 @@ fn a_missing_root_is_made_but_not_its_parents() {
     ));
     assert!(matches!(SinkRoot::open(dir.path(), "a/b", false), Err(Error::Usage(_))));
 }
+
+#[test]
+fn a_transfer_goes_on_in_a_later_run_and_its_hash_tells() {
+    let sink = Sink::new();
+    let whole = b"first half, second half";
+    let (first, second) = whole.split_at(10);
+    for transfer in [7, 8] {
+        sink.root.write_chunk(transfer, 0, first).unwrap();
+    }
+    sink.root.keep_transfers();
+    let again = SinkRoot::open(&sink.at(""), STAGING, false).unwrap();
+    let mut known: Vec<u64> = again.partials().unwrap().iter().map(|one| one.transfer).collect();
+    known.sort_unstable();
+    assert_eq!(known, [7, 8]);
+    fs::write(sink.at(STAGING).join("transfer-0000000000000008"), [0; 10]).unwrap();
+    let size = whole.len() as u64;
+    let take = |transfer| {
+        again.write_chunk(transfer, 10, second).unwrap();
+        again.take_transfer(transfer, size, &hash(whole), &meta(0o640))
+    };
+    let mut staged = take(7).unwrap();
+    again.place(&mut staged, &path("whole")).unwrap();
+    assert_eq!(fs::read(sink.at("whole")).unwrap(), whole);
+    assert!(matches!(take(8), Err(Obstacle::Missing)), "zeros are not what was sent");
+    assert_eq!(again.partials().unwrap(), [], "what is wrong is thrown away");
+    again.write_chunk(9, 0, first).unwrap();
+    again.keep_transfers();
+    again.drop_partials();
+    assert_eq!(again.partials().unwrap(), []);
+}

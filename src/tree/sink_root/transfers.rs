@@ -1,9 +1,14 @@
 //! Transfers: large files that arrive in chunks, each in a staged object of its own.
+//!
+//! The object is named after the transfer, so that a later epoch, or a later run, can go on with
+//! it. Whether it is what it seems the hash in the commit tells: what was not hashed in order as it
+//! was written is read again for that.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::entry::{Hash, Meta};
+use crate::model::session::Partial;
 use crate::model::target::Obstacle;
 use crate::tree::content;
 use crate::tree::sink_root::staging::Staged;
@@ -24,25 +29,7 @@ pub(super) struct Incoming {
 
 impl SinkRoot {
     pub(super) fn take_in(&self, number: u64, offset: u64, bytes: &[u8]) -> Result<(), Obstacle> {
-        let known = hold(&self.transfers).get(number);
-        let incoming = match known {
-            Some(incoming) => incoming,
-            None => {
-                let (file, staged) = self.staging.file(&self.ways)?;
-                let incoming = Incoming {
-                    file,
-                    staged: Some(staged),
-                    hasher: blake3::Hasher::new(),
-                    hashed: 0,
-                    in_order: true,
-                };
-                let mut transfers = hold(&self.transfers);
-                match transfers.get(number) {
-                    Some(other) => other,
-                    None => transfers.put(number, Mutex::new(incoming)),
-                }
-            }
-        };
+        let incoming = self.incoming(number, true)?.ok_or(Obstacle::Missing)?;
         let mut incoming = incoming.lock().unwrap_or_else(PoisonError::into_inner);
         content::write_at(incoming.file.as_fd(), bytes, offset)
             .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
@@ -55,6 +42,50 @@ impl SinkRoot {
         Ok(())
     }
 
+    /// A transfer under way, taken up from an earlier epoch or, if wished, begun.
+    fn incoming(&self, number: u64, begin: bool) -> Result<Option<Arc<Mutex<Incoming>>>, Obstacle> {
+        if let Some(known) = hold(&self.transfers).get(number) {
+            return Ok(Some(known));
+        }
+        let Some((file, staged)) = self.staging.transfer(&self.ways, number, begin)? else {
+            return Ok(None);
+        };
+        let size = stat::of_fd(file.as_fd()).map(|stat| stat.stx_size);
+        let in_order = size == Ok(0);
+        let hasher = blake3::Hasher::new();
+        let incoming = Incoming { file, staged: Some(staged), hasher, hashed: 0, in_order };
+        Ok(Some(hold(&self.transfers).put(number, Mutex::new(incoming))))
+    }
+
+    /// What is left of transfers that earlier epochs have begun.
+    ///
+    /// # Errors
+    /// When the staging directory can't be read.
+    pub fn partials(&self) -> Result<Vec<Partial>, Obstacle> {
+        self.staging.partials(&self.ways)
+    }
+
+    /// Lets go of all transfers, and leaves on the disk what has come of them.
+    pub fn keep_transfers(&self) {
+        for incoming in hold(&self.transfers).take_all() {
+            let mut incoming = incoming.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(staged) = &mut incoming.staged {
+                // It keeps its name in the staging directory.
+                staged.placed = true;
+            }
+        }
+    }
+
+    /// Removes what is left of transfers that nobody goes on with.
+    pub fn drop_partials(&self) {
+        for Partial { transfer, .. } in self.partials().unwrap_or_default() {
+            if hold(&self.transfers).get(transfer).is_none() {
+                // Dropped, it is removed.
+                let _ = self.staging.transfer(&self.ways, transfer, false);
+            }
+        }
+    }
+
     pub(super) fn take_whole(
         &self,
         number: u64,
@@ -62,7 +93,8 @@ impl SinkRoot {
         hash: &Hash,
         meta: &Meta,
     ) -> Result<Staged, Obstacle> {
-        let incoming = hold(&self.transfers).take(number).ok_or(Obstacle::Missing)?;
+        let incoming = self.incoming(number, false)?.ok_or(Obstacle::Missing)?;
+        hold(&self.transfers).take(number);
         let mut incoming = incoming.lock().unwrap_or_else(PoisonError::into_inner);
         let stat = stat::of_fd(incoming.file.as_fd())
             .map_err(|errno| obstacle("Can't look at the staged file", errno))?;

@@ -1,8 +1,13 @@
 //! Connections that end, break in the middle of a message, or are dead without a word.
 
+use std::fs;
+use std::path::Path;
+
 use super::rig::{MOMENTS, Moment, Rig, wants_all};
-use crate::support::operator::{LONG, SOON};
-use crate::support::until_true;
+use crate::support::operator::{LONG, Pair, SOON};
+use crate::support::oracle::assert_equal;
+use crate::support::proxy::Proxy;
+use crate::support::{until_true, zoo};
 
 #[test]
 fn connections_are_cut_at_each_moment() {
@@ -48,4 +53,54 @@ fn a_half_open_connection_is_given_up() {
         rig.proxy.cut();
         rig.finish();
     }
+}
+
+/// Bytes of a large file that the sink has staged.
+fn staged(sink: &Path) -> u64 {
+    let files = walkdir::WalkDir::new(sink).into_iter().flatten();
+    let parts = files.filter(|file| file.file_name().to_string_lossy().starts_with("transfer-"));
+    parts.filter_map(|file| Some(file.metadata().ok()?.len())).sum()
+}
+
+/// A large file whose way is cut in every manner goes on where it was.
+#[test]
+fn a_large_file_goes_on_where_it_was_cut_short() {
+    const BYTES: usize = 80 * 1024 * 1024;
+    const STEP: u64 = 12 * 1024 * 1024;
+    let (mut pair, mut proxy) = (Pair::new(), Proxy::start());
+    fs::write(pair.source_dir().join("large"), zoo::content(1, BYTES)).unwrap();
+    pair.through(proxy.address);
+    let ports = format!("{}-{}", proxy.data_ports.0, proxy.data_ports.1);
+    let ports = ["--data-ports", &ports];
+    let mut source = pair.start_source(&ports);
+    proxy.forward(pair.port());
+    let mut sink = pair.start_sink(&[]);
+    for cut in 0..4 {
+        let dir = pair.sink_dir();
+        until_true("some more has come", LONG, || staged(&dir) > STEP * (cut + 1));
+        match cut {
+            0 => proxy.cut(),
+            1 => {
+                sink.kill();
+                sink = pair.start_sink(&[]);
+            }
+            2 => {
+                source.kill();
+                source = pair.start_source(&ports);
+            }
+            _ => {
+                sink.terminate_and_end();
+                sink = pair.start_sink(&[]);
+            }
+        }
+    }
+    pair.until_ready();
+    pair.cutover().assert_code(&[0]);
+    sink.end(LONG).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert_equal(&pair.source_dir(), &pair.sink_dir());
+    let (sent, whole) = (proxy.bytes(), BYTES as u64);
+    eprintln!("{sent} bytes on the wire for a file of {whole}, cut short four times");
+    // What was under way at each cut: no more than the credit, and it was sent once more.
+    assert!(sent < whole + whole / 2, "{sent} bytes for a file of {whole}");
 }
