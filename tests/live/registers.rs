@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
+use osync::model::marker::{Marker, MarkerId};
 use osync::model::session::{Credit, DeletePolicy};
 use osync::model::stamp::{Epoch, Lane};
 use osync::net::Context;
@@ -76,6 +77,8 @@ fn registration(nonce: u64, last_epoch: Epoch) -> Registration {
         host: "test".into(),
         directory: b"/backup".to_vec(),
         root_id: "root".into(),
+        marker: Marker { id: MarkerId([1; 16]), barrier: 0, clean: false },
+        partials: Vec::new(),
         last_epoch,
         credit: [credit, credit],
         delete: DeletePolicy::Live,
