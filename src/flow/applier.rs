@@ -321,6 +321,7 @@ fn locked<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
 fn failed(obstacle: Obstacle) -> Answer {
     Answer::Failed(match obstacle {
         Obstacle::NoRoom => Failure::NoRoom,
+        Obstacle::ReadOnly => Failure::ReadOnly,
         Obstacle::Other(text) => Failure::Other(text),
         Obstacle::Missing | Obstacle::NoParent => {
             Failure::Other("the name went away at the sink by another's hand".into())

@@ -209,6 +209,8 @@ pub enum Need {
 pub enum Failure {
     /// No room on the sink's filesystem, or no inode: let go and tried again later.
     NoRoom,
+    /// The sink's filesystem is read-only: let go and tried again later.
+    ReadOnly,
     /// The policy forbids it (`--delete never`, a staging name).
     Forbidden(String),
     /// Any other error, in words.

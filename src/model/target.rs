@@ -24,6 +24,8 @@ pub enum Obstacle {
     Exists,
     /// No room, or no inode, on the filesystem.
     NoRoom,
+    /// The filesystem is read-only.
+    ReadOnly,
     /// Anything else, in words, without the path.
     Other(String),
 }

@@ -76,6 +76,7 @@ impl SinkRoot {
             let why = match obstacle {
                 Obstacle::Other(text) => text,
                 Obstacle::NoRoom => "no room is left".into(),
+                Obstacle::ReadOnly => "the filesystem is read-only".into(),
                 other => format!("{other:?}"),
             };
             Error::Refused(format!("Can't prepare files below \"{root}\": {why}"))
@@ -167,6 +168,7 @@ impl SinkRoot {
 fn obstacle(doing: &str, errno: Errno) -> Obstacle {
     match errno {
         Errno::NOSPC | Errno::DQUOT => Obstacle::NoRoom,
+        Errno::ROFS => Obstacle::ReadOnly,
         Errno::XDEV => Obstacle::Other(format!("{doing}: it is on another filesystem")),
         Errno::BUSY => Obstacle::Other(format!("{doing}: a filesystem is mounted there")),
         _ => Obstacle::Other(stat::words(doing, errno)),

@@ -44,17 +44,15 @@ fn barrier(sink: &Path) -> u64 {
 /// Kills one of the two again and again, restarts it each time, then cuts over.
 fn soak(soak: &Soak) {
     let &Soak { seed, kills, files } = soak;
-    let (mut pair, mut proxy, mut dice) = (Pair::new(), Proxy::start(), Dice::new(seed));
-    let ports = format!("{}-{}", proxy.data_ports.0, proxy.data_ports.1);
-    let ports = ["--data-ports", &ports];
-    pair.through(proxy.address);
+    let (mut pair, proxy, mut dice) = (Pair::new(), Proxy::start(), Dice::new(seed));
+    pair.through(&proxy);
+    let ports = proxy.data_ports.each_ref().map(String::as_str);
     let (still, moving) = (pair.source_dir().join("still"), pair.source_dir().join("moving"));
     fs::create_dir(&still).unwrap();
     fs::create_dir(&moving).unwrap();
     zoo::pool(&still, files / 2, 9_000);
     let pool = zoo::pool(&moving, files / 2, 900);
     let mut source = pair.start_source(&ports);
-    proxy.forward(pair.port());
     let mut sink = pair.start_sink(&[]);
     pair.until_ready();
     let ready = barrier(&pair.sink_dir());

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::proxy::Proxy;
 use super::until;
 
 /// Patience with whatever should take a second on an idle machine.
@@ -213,9 +214,10 @@ impl Pair {
         }
     }
 
-    /// From now on sinks look for the source at another address.
-    pub(crate) fn through(&mut self, host: std::net::Ipv4Addr) {
-        self.host = host.to_string();
+    /// From now on sinks look for the source behind a proxy, which lays down its port.
+    pub(crate) fn through(&mut self, proxy: &Proxy) {
+        self.host = proxy.address.to_string();
+        self.port = Some(proxy.port);
     }
 
     /// From now on what is started has another wall clock.

@@ -14,15 +14,17 @@ use rustix::net::sockopt::set_socket_linger;
 const LOOK: Duration = Duration::from_millis(10);
 /// Bytes forwarded at once.
 const CHUNK: usize = 32 * 1024;
-/// Ports for data that a source may use: more than the epochs of a test, so that none is in doubt.
+/// Ports that a source may use, the first for commands: more than the epochs of a test, so that none is in doubt.
 const DATA_PORTS: u16 = 30;
 
 /// The proxy. Dropped, all its connections end.
 pub(crate) struct Proxy {
     /// Where it listens: on the same ports as the source behind it.
     pub(crate) address: Ipv4Addr,
-    /// First and last port for data, as `--data-ports` takes them.
-    pub(crate) data_ports: (u16, u16),
+    /// The port for the source's command service.
+    pub(crate) port: u16,
+    /// What the source is to be told of its ports for data.
+    pub(crate) data_ports: [String; 2],
     net: Arc<Net>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -57,7 +59,7 @@ impl Connection {
 }
 
 impl Proxy {
-    /// A proxy that forwards the data ports of a source yet to be started.
+    /// A proxy that forwards the ports of a source yet to be started.
     pub(crate) fn start() -> Proxy {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         let own = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -68,16 +70,17 @@ impl Proxy {
         let first = (0..).map(|n| base + (own + n) % 30 * DATA_PORTS).find(|first| free(*first));
         let first = first.expect("Free ports");
         let net = Arc::new(Net { fuse: AtomicI64::new(-1), ..Net::default() });
-        let data_ports = (first, first + DATA_PORTS - 1);
-        let mut proxy = Proxy { address, data_ports, net, threads: Vec::new() };
-        for port in data_ports.0..=data_ports.1 {
+        let last = first + DATA_PORTS - 1;
+        let data_ports = ["--data-ports".to_owned(), format!("{}-{last}", first + 1)];
+        let mut proxy = Proxy { address, port: first, data_ports, net, threads: Vec::new() };
+        for port in first..=last {
             proxy.forward(port);
         }
         proxy
     }
 
-    /// Forwards one more port.
-    pub(crate) fn forward(&mut self, port: u16) {
+    /// Forwards one port.
+    fn forward(&mut self, port: u16) {
         let listener = TcpListener::bind((self.address, port)).expect("A port on loopback");
         listener.set_nonblocking(true).expect("A socket that does not block");
         let net = Arc::clone(&self.net);

@@ -193,6 +193,7 @@ fn answers() -> Named<Answer> {
         Answer::Needed(Need::Remains { dir: raw_path(), names }),
         Answer::Needed(Need::Transfer),
         Answer::Failed(Failure::NoRoom),
+        Answer::Failed(Failure::ReadOnly),
         Answer::Failed(Failure::Forbidden("not here".into())),
         Answer::Failed(Failure::Other("Input/output error".into())),
     ];
@@ -205,6 +206,7 @@ fn answers() -> Named<Answer> {
             Answer::Needed(Need::Remains { .. }) => "remains",
             Answer::Needed(Need::Transfer) => "transfer",
             Answer::Failed(Failure::NoRoom) => "no-room",
+            Answer::Failed(Failure::ReadOnly) => "read-only",
             Answer::Failed(Failure::Forbidden(_)) => "forbidden",
             Answer::Failed(Failure::Other(_)) => "other",
         };
@@ -216,6 +218,7 @@ fn answers() -> Named<Answer> {
             "remains",
             "transfer",
             "no-room",
+            "read-only",
             "forbidden",
             "other",
         ];

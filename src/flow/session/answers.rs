@@ -252,13 +252,22 @@ impl Session {
         }
     }
 
-    /// Notes a failure as a problem, or, if it is want of room, pauses content.
+    /// Why the sink takes no content, when it does not.
+    pub(super) fn why_full(&self) -> &'static str {
+        if self.read_only {
+            "The sink's filesystem is read-only: see to it, osync goes on by itself"
+        } else {
+            "The sink's filesystem is full: make room there, osync goes on by itself"
+        }
+    }
+
+    /// Notes a failure as a problem or, if the sink takes nothing now, pauses content.
     pub(super) fn failed_at(&mut self, path: RelPath, failure: &Failure, shared: &mut Shared) {
         let text = match failure {
-            Failure::NoRoom => {
+            Failure::NoRoom | Failure::ReadOnly => {
+                self.read_only = *failure == Failure::ReadOnly;
                 if self.full_until.is_none() {
-                    let note = "The sink's filesystem is full: content waits until there is room";
-                    shared.actions.push_back(Action::Note(note.to_owned()));
+                    shared.actions.push_back(Action::Note(self.why_full().to_owned()));
                 }
                 self.full_until = Some(shared.now + FULL_DELAY);
                 return;
@@ -287,7 +296,7 @@ impl Session {
             }
             Answer::Failed(failure) => {
                 let path = shared.map.path(dir).unwrap_or_default();
-                if failure == Failure::NoRoom {
+                if matches!(failure, Failure::NoRoom | Failure::ReadOnly) {
                     self.owe_meta(dir);
                 }
                 self.failed_at(path, &failure, shared);

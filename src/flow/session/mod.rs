@@ -159,6 +159,8 @@ pub struct Session {
     gathered: Vec<Draft>,
     /// No content leaves before this time: the sink has no room.
     full_until: Option<Duration>,
+    /// Or no leave to write, as it was said last.
+    read_only: bool,
     /// When all the work there was room for was last started.
     pumped: Duration,
     problems: Problems,
@@ -216,6 +218,7 @@ impl Session {
             ready: [VecDeque::new(), VecDeque::new()],
             gathered: Vec::new(),
             full_until: None,
+            read_only: false,
             pumped: Duration::ZERO,
             problems: Problems::default(),
             foreign: Foreign::default(),
@@ -505,11 +508,10 @@ impl Session {
         let micros = |share| self.latencies.percentile(share).as_micros() as u64;
         let directories = shared.map.len() as u64;
         Figures {
-            halted: shared.halted.clone().or_else(|| {
-                let full =
-                    "The sink's filesystem is full: make room there, osync goes on by itself";
-                self.full_until.map(|_| full.to_owned())
-            }),
+            halted: shared
+                .halted
+                .clone()
+                .or_else(|| self.full_until.map(|_| self.why_full().to_owned())),
             backlog_files: self.tally.files_known.saturating_sub(self.tally.files_done),
             backlog_bytes: self.tally.bytes_known.saturating_sub(self.tally.bytes_done),
             backlog_known: self.walked() && shared.is_armed(),

@@ -24,6 +24,7 @@ use crate::wire::data::Header;
 const TEND: Duration = Duration::from_millis(50);
 const NO_ROOM: &str =
     "The sink's filesystem is full: make room there; content waits, removals go on";
+const READ_ONLY: &str = "The sink's filesystem is read-only: see to it; everything waits";
 
 /// A message that has arrived.
 pub struct Arrived {
@@ -160,8 +161,8 @@ pub fn apply(
         let place = (header.lane, header.sequence);
         let answer = applier.execute(place, header.watermark, &header.body, content);
         let Some(answer) = answer else { continue };
-        if is_without_room(&answer) {
-            pulse.note_trouble(NO_ROOM);
+        if let Some(text) = trouble(&answer) {
+            pulse.note_trouble(text);
         }
         let applied = Unsaved { operations: tried(&header.body), bytes: content.len() as u64 };
         put(answers, Answered { answer, applied }, pulse);
@@ -193,8 +194,8 @@ pub fn take_chunks(
         }
         let (lane, sequence) = (header.lane, header.sequence);
         let answer = MessageAnswer { lane, sequence, exceptions, made: vec![], listing: None };
-        if is_without_room(&answer) {
-            pulse.note_trouble(NO_ROOM);
+        if let Some(text) = trouble(&answer) {
+            pulse.note_trouble(text);
         }
         let applied = Unsaved { operations: 0, bytes: content.len() as u64 };
         put(answers, Answered { answer, applied }, pulse);
@@ -204,15 +205,21 @@ pub fn take_chunks(
 fn failure(obstacle: Obstacle) -> Failure {
     match obstacle {
         Obstacle::NoRoom => Failure::NoRoom,
+        Obstacle::ReadOnly => Failure::ReadOnly,
         Obstacle::Other(text) => Failure::Other(text),
         other => Failure::Other(format!("Can't write to the staged file: {other:?}")),
     }
 }
 
-fn is_without_room(answer: &MessageAnswer) -> bool {
-    let full = |answer: &Answer| *answer == Answer::Failed(Failure::NoRoom);
-    answer.exceptions.iter().any(|(_, answer)| full(answer))
-        || answer.listing.as_ref().is_some_and(|listing| listing.failed.iter().any(full))
+/// What a person should know of an answer: that the filesystem takes nothing.
+fn trouble(answer: &MessageAnswer) -> Option<&'static str> {
+    let words = |answer: &Answer| match answer {
+        Answer::Failed(Failure::NoRoom) => Some(NO_ROOM),
+        Answer::Failed(Failure::ReadOnly) => Some(READ_ONLY),
+        _ => None,
+    };
+    let of_listing = answer.listing.as_ref().and_then(|listing| listing.failed.as_ref());
+    answer.exceptions.iter().map(|(_, answer)| answer).chain(of_listing).find_map(words)
 }
 
 fn tried(body: &Body) -> u64 {

@@ -85,6 +85,12 @@ impl Durability {
         self.found
     }
 
+    /// Whose marker stands at the root now.
+    #[must_use]
+    pub fn id(&self) -> MarkerId {
+        self.keeping().memory.marker().id
+    }
+
     /// What the source is shown; an epoch is about to begin.
     #[must_use]
     pub fn marker(&self) -> Marker {
@@ -162,6 +168,9 @@ impl Durability {
     /// The source has compared everything: no doubt is left, and nothing needs to be named again.
     pub fn settled(&self) {
         let mut keeping = self.keeping();
+        if keeping.retired {
+            return;
+        }
         let mut inspection = self.inspection();
         if inspection.done {
             inspection.disturbed = Vec::new();
@@ -256,6 +265,7 @@ fn words(obstacle: Obstacle) -> String {
     match obstacle {
         Obstacle::Other(text) => text,
         Obstacle::NoRoom => "no room is left".into(),
+        Obstacle::ReadOnly => "the filesystem is read-only".into(),
         other => format!("{other:?}"),
     }
 }

@@ -122,7 +122,7 @@ pub fn keep_durable(durability: &Durability, shown: MarkerId, pulse: &Pulse) {
     let _guarded = Guarded(pulse);
     let mut last = Instant::now();
     while !pulse.wait(TEND) {
-        if durability.marker().id != shown {
+        if durability.id() != shown {
             return pulse.lose(TOUCHED.into());
         }
         let unsaved = pulse.unsaved();

@@ -101,7 +101,8 @@ impl Staging {
         number: u64,
         begin: bool,
     ) -> Result<Option<(OwnedFd, Staged)>, Obstacle> {
-        let home = self.root_home(ways)?;
+        let home = if begin { Some(self.root_home(ways)?) } else { self.known_home(ways) };
+        let Some(home) = home else { return Ok(None) };
         let name = name_of(number);
         let create = if begin { OFlags::CREATE } else { OFlags::empty() };
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | create;
@@ -114,7 +115,7 @@ impl Staging {
 
     /// What is left of transfers, the longest ones if there are too many.
     pub(super) fn partials(&self, ways: &Ways) -> Result<Vec<Partial>, Obstacle> {
-        let home = self.root_home(ways)?;
+        let Some(home) = self.known_home(ways) else { return Ok(Vec::new()) };
         let reader = beneath::open_to_read(home.dir.as_fd()).and_then(rustix::fs::Dir::new);
         let mut reader = reader.map_err(cant_stage)?;
         let mut partials = Vec::new();
@@ -219,6 +220,12 @@ impl Staging {
             self.remember_left(above);
         }
         done
+    }
+
+    /// The root's staging directory, if it is there.
+    fn known_home(&self, ways: &Ways) -> Option<Arc<Home>> {
+        let stat = stat::of_fd(ways.root().as_fd()).ok()?;
+        hold(&self.homes).get(&Filesystem::of(&stat)).map(Arc::clone)
     }
 
     /// The root's staging directory, which is made anew if it has gone.

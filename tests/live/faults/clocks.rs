@@ -12,7 +12,7 @@ use crate::support::{until_true, zoo};
 
 #[test]
 #[ignore = "needs the library faketime: scripts/check.sh runs it when it is there"]
-fn needs_faketime_clocks_step_over_restarts() {
+fn needs_faketime_h10_clocks_step_over_restarts() {
     let mut pair = Pair::new();
     zoo::pool(&pair.source_dir(), 1_000, 2_000);
     pair.set_clock("+0");

@@ -108,7 +108,7 @@ fn lose_power(store: &Store, kind: &str, seed: u64) -> usize {
 
 #[test]
 #[ignore = "needs root and loop devices: scripts/check.sh runs it where it can"]
-fn needs_loop_a_power_cut_costs_the_last_seconds() {
+fn needs_loop_h3_a_power_cut_costs_the_last_seconds() {
     let store = Store::new();
     let rounds = if super::rig::wants_all() { 10 } else { 1 };
     for seed in 0..rounds {
@@ -119,7 +119,7 @@ fn needs_loop_a_power_cut_costs_the_last_seconds() {
 
 #[test]
 #[ignore = "needs root and loop devices: scripts/check.sh runs it where it can"]
-fn needs_loop_a_disk_that_fails_at_a_barrier_is_told_and_mended() {
+fn needs_loop_h29_a_disk_that_fails_at_a_barrier_is_told_and_mended() {
     let store = Store::new();
     let mut pair = Pair::new();
     // The image has more room than what it lies on: writes fail when they reach the disk, long
@@ -172,10 +172,15 @@ fn needs_loop_a_sink_that_is_read_only_for_a_while() {
         fs::write(pair.source_dir().join(format!("new-{number}")), "new").unwrap();
     }
     fs::remove_file(pair.source_dir().join("pool-000/file-000003")).unwrap();
-    until_true("the sink says so", SOON, || {
-        let said = sink.stderr().to_lowercase();
-        said.contains("read-only") || said.contains("read only")
-    });
+    let dir = pair.source_dir();
+    for dir in [dir, pair.sink_dir()] {
+        until_true("both say so", SOON, || {
+            let status = pair.status(&dir);
+            let reason = status["reason"].as_str().unwrap_or_default();
+            status["state"] == "HALTED" && reason.contains("read-only")
+        });
+    }
+    assert!(sink.stderr().contains("read-only"));
     disk.remount("rw");
     cut_over(&mut pair, source, sink);
     disk.unmount();
@@ -183,7 +188,7 @@ fn needs_loop_a_sink_that_is_read_only_for_a_while() {
 
 #[test]
 #[ignore = "needs root and loop devices: scripts/check.sh runs it where it can"]
-fn needs_loop_a_disk_that_stands_still_is_named() {
+fn needs_loop_h17_a_disk_that_stands_still_is_named() {
     let store = Store::new();
     let mut pair = Pair::new();
     let disk = store.disk("frozen.img", "ext4", &pair.sink_dir());

@@ -67,13 +67,11 @@ fn staged(sink: &Path) -> u64 {
 fn a_large_file_goes_on_where_it_was_cut_short() {
     const BYTES: usize = 80 * 1024 * 1024;
     const STEP: u64 = 12 * 1024 * 1024;
-    let (mut pair, mut proxy) = (Pair::new(), Proxy::start());
+    let (mut pair, proxy) = (Pair::new(), Proxy::start());
     fs::write(pair.source_dir().join("large"), zoo::content(1, BYTES)).unwrap();
-    pair.through(proxy.address);
-    let ports = format!("{}-{}", proxy.data_ports.0, proxy.data_ports.1);
-    let ports = ["--data-ports", &ports];
+    pair.through(&proxy);
+    let ports = proxy.data_ports.each_ref().map(String::as_str);
     let mut source = pair.start_source(&ports);
-    proxy.forward(pair.port());
     let mut sink = pair.start_sink(&[]);
     for cut in 0..4 {
         let dir = pair.sink_dir();

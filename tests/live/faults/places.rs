@@ -70,7 +70,7 @@ fn a_sink_whose_directory_is_removed_halts_and_all_is_sent_again() {
 }
 
 #[test]
-fn a_marker_that_goes_makes_the_sink_compare_everything() {
+fn h2_a_marker_that_goes_makes_the_sink_compare_everything() {
     let (mut pair, source, sink) = settled();
     let staging = staging(&pair.sink_dir()).expect("A staging directory");
     fs::remove_dir_all(pair.sink_dir().join("pool-000")).unwrap();
@@ -98,7 +98,7 @@ fn edit(sink: &Path) {
 }
 
 #[test]
-fn what_was_edited_while_the_sink_was_down_is_mended() {
+fn h2_what_was_edited_while_the_sink_was_down_is_mended() {
     let (mut pair, source, sink) = settled();
     sink.terminate_and_end();
     edit(&pair.sink_dir());
@@ -107,7 +107,7 @@ fn what_was_edited_while_the_sink_was_down_is_mended() {
 }
 
 #[test]
-fn a_sink_that_was_emptied_is_filled_again() {
+fn h2_a_sink_that_was_emptied_is_filled_again() {
     let (mut pair, source, sink) = settled();
     sink.kill();
     for entry in fs::read_dir(pair.sink_dir()).unwrap().flatten() {
@@ -127,7 +127,7 @@ fn a_sink_that_was_emptied_is_filled_again() {
 }
 
 #[test]
-fn an_old_copy_put_back_is_brought_up_to_date() {
+fn h2_an_old_copy_put_back_is_brought_up_to_date() {
     let (mut pair, source, sink) = settled();
     sink.terminate_and_end();
     copy(&pair.sink_dir(), &pair.path("old"));
@@ -148,7 +148,7 @@ fn an_old_copy_put_back_is_brought_up_to_date() {
 }
 
 #[test]
-fn a_directory_that_becomes_a_symlink_leads_nowhere() {
+fn h30_a_directory_that_becomes_a_symlink_leads_nowhere() {
     let mut pair = Pair::new();
     zoo::pool(&pair.source_dir(), 3_000, 2_000);
     let outside = pair.path("outside");

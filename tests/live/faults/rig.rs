@@ -41,16 +41,14 @@ pub(super) struct Rig {
 impl Rig {
     /// A pair with a pool of small files and two large ones, started and left to itself.
     pub(super) fn start() -> Rig {
-        let (mut pair, mut proxy) = (Pair::new(), Proxy::start());
+        let (mut pair, proxy) = (Pair::new(), Proxy::start());
         zoo::pool(&pair.source_dir(), 800, 3_000);
         for name in ["large", "larger"] {
             let bytes = zoo::content(name.len() as u64, 700_000 * name.len());
             std::fs::write(pair.source_dir().join(name), bytes).expect("A large file");
         }
-        pair.through(proxy.address);
-        let ports = format!("{}-{}", proxy.data_ports.0, proxy.data_ports.1);
-        let source = pair.start_source(&["--data-ports", &ports]);
-        proxy.forward(pair.port());
+        pair.through(&proxy);
+        let source = pair.start_source(&proxy.data_ports.each_ref().map(String::as_str));
         let sink = pair.start_sink(&[]);
         let (source, sink) = (Some(source), Some(sink));
         Rig { pair, proxy, source, sink, churn: None, cutover: None }
@@ -58,8 +56,8 @@ impl Rig {
 
     /// Starts the source again.
     pub(super) fn start_source(&mut self) {
-        let ports = format!("{}-{}", self.proxy.data_ports.0, self.proxy.data_ports.1);
-        self.source = Some(self.pair.start_source(&["--data-ports", &ports]));
+        let ports = self.proxy.data_ports.each_ref().map(String::as_str);
+        self.source = Some(self.pair.start_source(&ports));
     }
 
     /// Starts the sink again.
