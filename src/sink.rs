@@ -70,7 +70,7 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     let invite = invite(&config, &state, &directory, monitor)?;
     if stop.is_asked() {
         // At the prompt: nothing has begun that could be brought to an end.
-        clear_staging(&root);
+        leave_unfinished(&root, &durability, false);
         return Ok(Ended::Interrupted);
     }
     let registrar = Registrar {
@@ -98,9 +98,16 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     end
 }
 
-/// Removes the staging directory of a run that did not finish; what stays the next run empties.
-fn clear_staging(root: &SinkRoot) {
+/// Leaves a tree that is not finished: a session that goes on another day keeps its marker, one that
+/// never began leaves nothing.
+fn leave_unfinished(root: &SinkRoot, durability: &Durability, met: bool) {
+    if met || durability.found() != Found::Nothing {
+        root.rest();
+        return durability.close();
+    }
+    durability.retire();
     if let Err(obstacle) = root.finish() {
+        // The next run empties it.
         tracing::warn!(?obstacle, "the staging directory stays");
     }
 }
@@ -219,21 +226,10 @@ impl Sink<'_> {
         }
     }
 
-    /// Leaves the tree as the end of the run wants it: a session that goes on another day keeps
-    /// its marker, one that never began leaves nothing.
+    /// Leaves the tree as the end of the run wants it.
     fn leave(&self, end: &Result<Ended, Error>) {
-        let finished = matches!(end, Ok(Ended::Finished(_)));
-        let began = self.met.load(Ordering::Acquire) || self.durability.found() != Found::Nothing;
-        if finished {
-            return;
-        }
-        if began {
-            return self.durability.close();
-        }
-        self.durability.retire();
-        if let Err(obstacle) = self.root.finish() {
-            // The next run empties it.
-            tracing::warn!(?obstacle, "the staging directory stays");
+        if !matches!(end, Ok(Ended::Finished(_))) {
+            leave_unfinished(&self.root, &self.durability, self.met.load(Ordering::Acquire));
         }
     }
 

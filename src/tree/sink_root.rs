@@ -146,6 +146,13 @@ impl SinkRoot {
         finished
     }
 
+    /// Ends a run that another one goes on with: what has come of transfers stays, and directories
+    /// that were opened to their owner get their modes again.
+    pub fn rest(&self) {
+        self.keep_transfers();
+        self.ways.opened.close(self.ways.root().as_fd());
+    }
+
     /// Brings a staged file to the disk, if that is wanted for each.
     fn sync_file(&self, file: BorrowedFd<'_>) -> Result<(), Obstacle> {
         if !self.sync_files {
