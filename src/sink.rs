@@ -98,8 +98,8 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     end
 }
 
-/// Leaves a tree that is not finished: a session that goes on another day keeps its marker, one that
-/// never began leaves nothing.
+/// Leaves a tree that is not finished: a session that goes on another day keeps its marker, one
+/// that never began leaves nothing.
 fn leave_unfinished(root: &SinkRoot, durability: &Durability, met: bool) {
     if met || durability.found() != Found::Nothing {
         root.rest();

@@ -14,7 +14,7 @@ use rustix::net::sockopt::set_socket_linger;
 const LOOK: Duration = Duration::from_millis(10);
 /// Bytes forwarded at once.
 const CHUNK: usize = 32 * 1024;
-/// Ports that a source may use, the first for commands: more than the epochs of a test, so that none is in doubt.
+/// Ports that a source may use, the first for commands: more than the epochs of a test need.
 const DATA_PORTS: u16 = 30;
 
 /// The proxy. Dropped, all its connections end.
