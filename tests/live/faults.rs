@@ -22,6 +22,11 @@
 //! | root unmounted, emptied, replaced | source | live | `live::halts` |
 //! | clock steps back and forth over a restart | either side | first copy | `clocks` |
 //!
+//! EIO is made without a device mapper: a file on btrfs whose checksum is wrong, and an image that
+//! has less room behind it than it says. Not tried: a step of the kernel's own clock, which would
+//! be the host's; edits at the sink while it runs that leave its marker alone (a closing sweep
+//! finds them, by size and time).
+//!
 //! Those that need root or a block device of their own are ignored by `cargo test` and run by
 //! `scripts/check.sh` where it can.
 
