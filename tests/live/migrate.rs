@@ -69,7 +69,7 @@ fn trees_that_come_and_go_leave_nothing_to_do() {
         };
         churn_for(Duration::from_secs(3), &plan);
         let wish = format!("the pair is READY after storm {seed}");
-        pair.until_status(&wish, Duration::from_secs(30), |status| status["state"] == "READY");
+        pair.until_status(&wish, LONG, |status| status["state"] == "READY");
     }
     cut_over(&mut pair, source, sink);
 }

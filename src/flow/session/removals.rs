@@ -19,8 +19,10 @@ use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
 use crate::model::stamp::{DirKey, Lane, Stamp};
 
-/// Names that one step removes.
+/// Names of one directory, or directories, that one step removes.
 const STEP_NAMES: usize = 128;
+/// Directories that one step clears.
+const STEP_SECTIONS: usize = 16;
 /// How long a name waits that foreign names keep from its change.
 const BLOCKED_DELAY: Duration = Duration::from_secs(30);
 /// How long a removal waits that a rename came between.
@@ -33,7 +35,7 @@ pub(super) struct Removal {
     name: Name,
     /// Something else is to stand at the name afterwards.
     replacing: bool,
-    /// What is still to be done, last first, by path below the name: names in a directory, or (no
+    /// What is still to be done, last first, by path below the name: names in a directory, then (no
     /// names) the directory itself.
     todo: Vec<(RelPath, Vec<Name>)>,
     /// Questions, looks and operations under way.
@@ -46,7 +48,60 @@ pub(super) struct Removal {
     failed: bool,
 }
 
+/// What is done at once.
+#[derive(Debug)]
+enum Step {
+    /// Names in these directories are removed.
+    Clear(Vec<(RelPath, Vec<Name>)>),
+    /// These directories are removed.
+    Empty(Vec<RelPath>),
+}
+
 impl Removal {
+    /// Has names in a directory removed, and then the directory.
+    fn push(&mut self, below: RelPath, names: Vec<Name>) {
+        if !(self.replacing && below.is_root()) {
+            self.todo.push((below.clone(), Vec::new()));
+        }
+        if !names.is_empty() {
+            self.todo.push((below, names));
+        }
+    }
+
+    /// Takes what can be done at once of what comes next: a tree is cleared in as many steps as it
+    /// is deep, not as it has directories.
+    fn next_step(&mut self) -> Option<Step> {
+        if self.todo.last()?.1.is_empty() {
+            return Some(Step::Empty(self.next_dirs()));
+        }
+        let mut sections = Vec::new();
+        while sections.len() < STEP_SECTIONS {
+            let Some((below, mut names)) = self.todo.pop_if(|(_, names)| !names.is_empty()) else {
+                break;
+            };
+            if names.len() > STEP_NAMES {
+                let rest = names.split_off(STEP_NAMES);
+                self.todo.push((below.clone(), rest));
+            }
+            sections.push((below, names));
+        }
+        Some(Step::Clear(sections))
+    }
+
+    /// Directories that are empty by now, none of them in another.
+    fn next_dirs(&mut self) -> Vec<RelPath> {
+        let mut dirs: Vec<RelPath> = Vec::new();
+        while dirs.len() < STEP_NAMES {
+            let next = self.todo.pop_if(|(below, names)| {
+                let holds = |other: &RelPath| other.is_at_or_below(below);
+                names.is_empty() && !dirs.iter().any(holds)
+            });
+            let Some((below, _)) = next else { break };
+            dirs.push(below);
+        }
+        dirs
+    }
+
     /// Something in this directory stays: so do the directory and all above it.
     fn stays(&mut self, below: &RelPath) {
         self.blocked = true;
@@ -82,16 +137,17 @@ impl Session {
         };
         let id = self.next_removal;
         self.next_removal += 1;
-        let removal = Removal {
+        let mut removal = Removal {
             dir,
             name: name.clone(),
             replacing,
-            todo: vec![(below, names)],
+            todo: Vec::new(),
             waiting: 0,
             blocked: false,
             aborted: false,
             failed: false,
         };
+        removal.push(below, names);
         self.removals.insert(id, removal);
         self.busy(dir);
         self.removal_step(id, shared);
@@ -109,27 +165,30 @@ impl Session {
             removal.aborted = true;
             removal.todo.clear();
         }
-        let (Some(base), Some((below, mut names))) = (base, removal.todo.pop()) else {
+        let (Some(base), Some(step)) = (base, removal.next_step()) else {
             return self.removal_over(id, shared);
         };
-        removal.waiting += 1;
-        let path = base.join_path(&below);
-        if names.is_empty() {
-            return self.look_paths(id, vec![path], shared);
+        let sections = match step {
+            Step::Empty(dirs) => {
+                removal.waiting += 1;
+                let paths = dirs.iter().map(|below| base.join_path(below)).collect();
+                return self.look_paths(id, paths, shared);
+            }
+            Step::Clear(sections) => sections,
+        };
+        removal.waiting += sections.len() as u32;
+        for (below, names) in sections {
+            let path = base.join_path(&below);
+            if self.terms.delete == DeletePolicy::All {
+                let paths = names.iter().map(|name| path.join(name)).collect();
+                self.look_paths(id, paths, shared);
+                continue;
+            }
+            let (dir, asked) = (path.clone(), names.clone());
+            let query = self.ask(Query::Removal { removal: id, dir, names: asked });
+            let sink = self.id;
+            shared.actions.push_back(Action::AskOffered { sink, query, dir: path, names });
         }
-        if names.len() > STEP_NAMES {
-            removal.todo.push((below.clone(), names.split_off(STEP_NAMES)));
-        }
-        if !(removal.replacing && below.is_root()) {
-            removal.todo.push((below, Vec::new()));
-        }
-        if self.terms.delete == DeletePolicy::All {
-            let paths = names.iter().map(|name| path.join(name)).collect();
-            return self.look_paths(id, paths, shared);
-        }
-        let (dir, asked) = (path.clone(), names.clone());
-        let query = self.ask(Query::Removal { removal: id, dir, names: asked });
-        shared.actions.push_back(Action::AskOffered { sink: self.id, query, dir: path, names });
     }
 
     /// The path that is being cleared; nothing while a rename fences it.
@@ -247,7 +306,7 @@ impl Session {
         match (answer, base) {
             (Answer::Applied, _) => {}
             (Answer::Needed(Need::Remains { dir, names }), Some(base)) => match dir.below(&base) {
-                Some(below) => removal.todo.push((below, names)),
+                Some(below) => removal.push(below, names),
                 None => return self.abort_removal(id, shared),
             },
             (Answer::Failed(failure), Some(base)) => {
