@@ -127,6 +127,10 @@ pub enum WatchKind {
     Auto,
     /// By inotify.
     Inotify,
+    /// By fanotify.
+    Fanotify,
+    /// Not at all: changes are found by sweeps.
+    Sweep,
 }
 
 #[cfg(test)]

@@ -11,13 +11,15 @@
 //! | control | people | requests to the director |
 //! | root | the clock | whether the root still stands |
 
+use std::fs::File;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::Scope;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::config::{SourceConfig, WatchKind};
 use crate::control::{ControlReply, ControlRequest, ControlServer};
@@ -38,7 +40,7 @@ use crate::stop::{Stop, StopLevel};
 use crate::tree::lock::lock_directory;
 use crate::tree::looker::Looker;
 use crate::tree::roots::source_directory;
-use crate::tree::watch::Watcher;
+use crate::tree::watch::{Handed, Notify, Watcher};
 use crate::wire::command::Reply;
 
 /// How long the service waits for a request before it looks whether it is to stop.
@@ -117,7 +119,7 @@ fn serve<'scope, 'env>(
 ) -> Result<Ended, Error> {
     let closing = Stop::new();
     let _ends = EndsAll(closing.clone());
-    let (notices, watcher) = watch(config.watch, monitor)?;
+    let (notices, watcher) = watch(config.watch, &directory, monitor)?;
     let looker = Arc::new(Looker::open(&directory, watcher.clone())?);
     let eyes = Arc::clone(&looker);
     let workers = Workers::start(WORKERS, HUNG, move |job| eyes.run(job));
@@ -211,16 +213,39 @@ fn listen_address(bind: IpAddr) -> String {
 
 type Watching = (Receiver<Notice>, Option<Arc<Watcher>>);
 
-fn watch(kind: WatchKind, monitor: &dyn Monitor) -> Result<Watching, Error> {
+/// Watches as it was wished; by the best way there is, if all are welcome.
+fn watch(kind: WatchKind, root: &Path, monitor: &dyn Monitor) -> Result<Watching, Error> {
     let (notify, notices) = bounded(NOTICE_QUEUE);
-    match Watcher::start(Box::new(move |notice| notify.send(notice).is_ok())) {
+    let started = match kind {
+        WatchKind::Sweep => return Ok((notices, None)),
+        WatchKind::Fanotify => return Ok((notices, Some(by_fanotify(root, notify)?))),
+        WatchKind::Inotify => return Ok((notices, Some(Watcher::by_inotify(handing(notify))?))),
+        WatchKind::Auto => by_fanotify(root, notify.clone()).or_else(|error| {
+            monitor.note(&format!("{error}; each directory gets an inotify watch"));
+            Watcher::by_inotify(handing(notify))
+        }),
+    };
+    match started {
         Ok(watcher) => Ok((notices, Some(watcher))),
-        Err(error) if kind == WatchKind::Inotify => Err(error),
         Err(error) => {
             monitor.note(&format!("{error}; changes are found by sweeps alone"));
             Ok((notices, None))
         }
     }
+}
+
+fn by_fanotify(root: &Path, notify: Sender<Notice>) -> Result<Arc<Watcher>, Error> {
+    let root = File::open(root).map_err(|e| Error::disk("Can't open", root, e))?;
+    Watcher::by_fanotify(root.as_fd(), handing(notify))
+}
+
+/// Hands notices to the director without waiting for it.
+fn handing(notify: Sender<Notice>) -> Notify {
+    Box::new(move |notice| match notify.try_send(notice) {
+        Ok(()) => Handed::Taken,
+        Err(TrySendError::Full(notice)) => Handed::Full(notice),
+        Err(TrySendError::Disconnected(_)) => Handed::Gone,
+    })
 }
 
 type Asking = (ControlRequest, Sender<ControlReply>);

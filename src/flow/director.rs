@@ -192,6 +192,7 @@ impl Director {
             Notice::Event(event) => self.event(event),
             Notice::Overflow => self.overflow(),
             Notice::Drained(ticket) => self.drained(ticket),
+            Notice::Note(text) => self.shared.actions.push_back(Action::Note(text)),
             Notice::Failed(text) => {
                 let note =
                     format!("The watcher failed ({text}): changes are found by sweeps alone");

@@ -81,6 +81,8 @@ pub enum Notice {
     Overflow,
     /// The queue was read empty after this ticket was asked for.
     Drained(u64),
+    /// Something that a person should know.
+    Note(String),
     /// The watcher failed for good; the text says how.
     Failed(String),
 }

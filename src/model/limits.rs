@@ -197,6 +197,8 @@ pub const CHUNKS_AHEAD_MAX: usize = 8;
 pub const LOOK_TRIES: u32 = 8;
 /// Bytes read from the kernel's queue of events at once.
 pub const WATCH_READ_BYTES: usize = 256 * 1024;
+/// Events read from the kernel for which the director had no room yet; beyond it they become doubt.
+pub const WATCH_HELD_MAX: usize = 64 * 1024;
 /// Milliseconds for which the sink trusts a directory descriptor without resolving its path again.
 pub const DIR_TRUST_MS: u64 = 200;
 /// Filesystems below one sink's root.

@@ -25,7 +25,7 @@ use crate::model::look::{DirAddress, LookDone, LookJob, Seen, Task, WatchState};
 use crate::model::path::RelPath;
 use crate::model::stamp::DirKey;
 use crate::tree::keeping::{Recent, Shelf};
-use crate::tree::watch::Watcher;
+use crate::tree::watch::{Ground, Watcher};
 use crate::tree::{beneath, hold, stat};
 
 use self::listing::Listing;
@@ -33,9 +33,8 @@ use self::transfer::Transfer;
 
 /// Looks at the tree below one root; shared by all threads that look.
 pub struct Looker {
-    root: Arc<OwnedFd>,
+    root: Dir,
     root_path: PathBuf,
-    root_identity: Identity,
     watcher: Option<Arc<Watcher>>,
     dirs: Mutex<Recent<DirKey, Dir>>,
     listings: Mutex<Shelf<Mutex<Listing>>>,
@@ -47,6 +46,7 @@ pub struct Looker {
 struct Dir {
     fd: Arc<OwnedFd>,
     identity: Identity,
+    ground: Ground,
 }
 
 /// Why a look saw nothing.
@@ -84,11 +84,11 @@ impl Looker {
         let failed = |errno| Error::disk("Can't open", root, errno);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(root, flags, Mode::empty()).map_err(failed)?;
-        let root_identity = stat::identity(&stat::of_fd(fd.as_fd()).map_err(failed)?);
+        let stat = stat::of_fd(fd.as_fd()).map_err(failed)?;
+        let (identity, ground) = (stat::identity(&stat), stat::ground(&stat));
         Ok(Looker {
-            root: Arc::new(fd),
+            root: Dir { fd: Arc::new(fd), identity, ground },
             root_path: root.to_path_buf(),
-            root_identity,
             watcher,
             dirs: Mutex::new(Recent::new(LOOK_DIR_CACHE)),
             listings: Mutex::new(Shelf::new(LISTINGS_KEPT)),
@@ -99,7 +99,7 @@ impl Looker {
     /// What the root is.
     #[must_use]
     pub fn root_identity(&self) -> Identity {
-        self.root_identity
+        self.root.identity
     }
 
     /// Whether the path that the root was opened by still leads to it (law 9).
@@ -108,7 +108,7 @@ impl Looker {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::open(&self.root_path, flags, Mode::empty())
             .and_then(|fd| stat::of_fd(fd.as_fd()))
-            .is_ok_and(|stat| stat::identity(&stat) == self.root_identity)
+            .is_ok_and(|stat| stat::identity(&stat) == self.root.identity)
     }
 
     /// Lets go of a directory that left the tree: of its watch and of its descriptor, which would
@@ -170,8 +170,9 @@ impl Looker {
             return if self.root_stands() { self.root_dir(dir) } else { Err(Unseen::Elsewhere) };
         }
         let opened = self.open_path(&dir.path, beneath::DIR_PATH).and_then(|fd| {
-            let identity = stat::identity(&stat::of_fd(fd.as_fd())?);
-            Ok(Dir { fd: Arc::new(fd), identity })
+            let stat = stat::of_fd(fd.as_fd())?;
+            let (identity, ground) = (stat::identity(&stat), stat::ground(&stat));
+            Ok(Dir { fd: Arc::new(fd), identity, ground })
         });
         let found = opened.map_err(|errno| {
             if beneath::leads_nowhere(errno) {
@@ -183,7 +184,7 @@ impl Looker {
             return Err(Unseen::Elsewhere);
         }
         // A descriptor on another filesystem would keep people from unmounting it.
-        if found.identity.device == self.root_identity.device {
+        if found.identity.device == self.root.identity.device {
             hold(&self.dirs).insert(dir.key, found.clone());
         } else {
             hold(&self.dirs).remove(&dir.key);
@@ -192,19 +193,19 @@ impl Looker {
     }
 
     fn root_dir(&self, dir: &DirAddress) -> Result<Dir, Unseen> {
-        if dir.identity.is_some_and(|identity| identity != self.root_identity) {
+        if dir.identity.is_some_and(|identity| identity != self.root.identity) {
             return Err(Unseen::Elsewhere);
         }
-        Ok(Dir { fd: Arc::clone(&self.root), identity: self.root_identity })
+        Ok(self.root.clone())
     }
 
     /// Opens a path beneath the root; when descriptors run out, lets go of kept ones and tries
     /// once more.
     fn open_path(&self, path: &RelPath, flags: OFlags) -> Result<OwnedFd, Errno> {
-        match beneath::open(self.root.as_fd(), path, flags) {
+        match beneath::open(self.root.fd(), path, flags) {
             Err(Errno::MFILE | Errno::NFILE) => {
                 hold(&self.dirs).shrink();
-                beneath::open(self.root.as_fd(), path, flags)
+                beneath::open(self.root.fd(), path, flags)
             }
             other => other,
         }
@@ -212,7 +213,7 @@ impl Looker {
 
     fn arm(&self, dir: &Dir, key: DirKey) -> WatchState {
         match &self.watcher {
-            Some(watcher) => watcher.arm(dir.fd(), key),
+            Some(watcher) => watcher.arm(dir.fd(), dir.ground, key),
             None => WatchState::Unwatched("Nothing is watched in this run".into()),
         }
     }

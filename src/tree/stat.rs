@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::model::entry::{Entry, FileTime, Identity, Meta, Sighting, SpecialKind};
 use crate::model::limits::CLOCK_GRANULE_MS;
 use crate::model::path::Name;
+use crate::tree::watch::Ground;
 
 /// Looks at a name without following it; a name of no bytes is the descriptor's own object.
 fn statx(dir: BorrowedFd<'_>, name: &[u8], flags: AtFlags) -> Result<Statx, Errno> {
@@ -31,6 +32,11 @@ pub(super) fn of_fd(fd: BorrowedFd<'_>) -> Result<Statx, Errno> {
 /// The device that an object lies on, as one number.
 pub(super) fn device(stat: &Statx) -> u64 {
     rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor)
+}
+
+/// Where the object lies.
+pub(super) fn ground(stat: &Statx) -> Ground {
+    Ground { device: device(stat), mount: stat.stx_mnt_id }
 }
 
 /// What the object is.

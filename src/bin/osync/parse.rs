@@ -70,15 +70,14 @@ fn port_number(text: &str) -> Result<u16, String> {
     }
 }
 
-/// A means of watching that this version has.
+/// A means of watching.
 pub fn watch(text: &str) -> Result<WatchKind, String> {
     match text {
         "auto" => Ok(WatchKind::Auto),
         "inotify" => Ok(WatchKind::Inotify),
-        "fanotify" | "sweep" => {
-            Err(format!("{text} is not in this version yet: use auto or inotify"))
-        }
-        _ => Err("use auto or inotify".into()),
+        "fanotify" => Ok(WatchKind::Fanotify),
+        "sweep" => Ok(WatchKind::Sweep),
+        _ => Err("use auto, inotify, fanotify or sweep".into()),
     }
 }
 
@@ -173,11 +172,17 @@ mod tests {
 
     #[test]
     fn what_is_not_there_yet_is_said() {
-        assert_eq!(super::watch("auto"), Ok(WatchKind::Auto));
-        assert!(super::watch("fanotify").unwrap_err().contains("not in this version yet"));
         assert!(super::setting("bwlimit=5").unwrap_err().contains("not in this version yet"));
         assert_eq!(super::setting("resume"), Ok(("resume".into(), "yes".into())));
         assert!(super::setting("resume=no").is_err());
+    }
+
+    #[test]
+    fn means_of_watching() {
+        assert_eq!(super::watch("auto"), Ok(WatchKind::Auto));
+        assert_eq!(super::watch("fanotify"), Ok(WatchKind::Fanotify));
+        assert_eq!(super::watch("sweep"), Ok(WatchKind::Sweep));
+        assert!(super::watch("kqueue").is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::model::look::{Armed, DirAddress, LookJob, Seen, Sight, Task, Want, Wa
 use crate::model::op::ListingEnd;
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::DirKey;
-use crate::tree::watch::Watcher;
+use crate::tree::watch::{Handed, Watcher};
 
 struct Tree {
     dir: tempfile::TempDir,
@@ -26,7 +26,7 @@ fn name(text: &str) -> Name {
 impl Tree {
     fn new() -> Tree {
         let dir = tempfile::tempdir().unwrap();
-        let watcher = Watcher::start(Box::new(|_| true)).unwrap();
+        let watcher = Watcher::by_inotify(Box::new(|_| Handed::Taken)).unwrap();
         let looker = Looker::open(dir.path(), Some(watcher)).unwrap();
         Tree { dir, looker }
     }

@@ -1,24 +1,21 @@
 //! The kernel's inotify queue.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
-use rustix::event::{EventfdFlags, PollFd, PollFlags};
-use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::model::event::{Event, Happening, Notice};
-use crate::model::limits::WATCH_READ_BYTES;
 use crate::model::look::WatchState;
 use crate::model::path::Name;
 use crate::model::stamp::DirKey;
 use crate::tree::hold;
+use crate::tree::watch::Arming;
+use crate::tree::watch::reader::Queue;
 use crate::tree::watch::table::{Entered, Repeats, Table};
 
 const MAX_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
@@ -39,29 +36,23 @@ fn mask() -> WatchMask {
 }
 
 /// What threads that arm share with the reader.
-pub(super) struct Queue {
+pub(super) struct Watching {
     state: Mutex<State>,
-    tickets: Mutex<Vec<u64>>,
-    wake: OwnedFd,
-    stopped: AtomicBool,
 }
 
 struct State {
     watches: Watches,
-    table: Table<WatchDescriptor>,
+    table: Table<i32, WatchDescriptor>,
 }
 
 /// The reader's end of the queue.
-pub(super) struct Reading {
+struct Reading {
     inotify: Inotify,
-    /// Bytes read so far.
-    read: u64,
-    /// Tickets, each with the bytes that must have been read and handed on before.
-    due: VecDeque<(u64, u64)>,
+    watching: Arc<Watching>,
 }
 
 /// Opens a queue.
-pub(super) fn open() -> Result<(Arc<Queue>, Reading), Error> {
+pub(super) fn open() -> Result<(Arc<Watching>, Box<dyn Queue>), Error> {
     let inotify = Inotify::init().map_err(|error| {
         Error::Refused(match error.raw_os_error() {
             Some(libc::EMFILE) => "Can't watch: all inotify instances of this user are in use; \
@@ -70,16 +61,14 @@ pub(super) fn open() -> Result<(Arc<Queue>, Reading), Error> {
             _ => format!("Can't watch for changes by inotify: {error}"),
         })
     })?;
-    let wake = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-        .map_err(|errno| Error::Refused(format!("Can't make an event descriptor: {errno}")))?;
     let state = Mutex::new(State { watches: inotify.watches(), table: Table::new() });
-    let stopped = AtomicBool::new(false);
-    let queue = Queue { state, tickets: Mutex::new(Vec::new()), wake, stopped };
-    Ok((Arc::new(queue), Reading { inotify, read: 0, due: VecDeque::new() }))
+    let watching = Arc::new(Watching { state });
+    let reading = Reading { inotify, watching: Arc::clone(&watching) };
+    Ok((watching, Box::new(reading)))
 }
 
-impl Queue {
-    pub(super) fn arm(&self, dir: BorrowedFd<'_>, key: DirKey) -> WatchState {
+impl Arming for Watching {
+    fn arm(&self, dir: BorrowedFd<'_>, _device: u64, key: DirKey) -> WatchState {
         let path = format!("/proc/self/fd/{}", dir.as_raw_fd());
         let mut state = hold(&self.state);
         let watch = match state.watches.add(path, mask()) {
@@ -98,123 +87,42 @@ impl Queue {
         }
     }
 
-    pub(super) fn disarm(&self, key: DirKey) {
+    fn disarm(&self, key: DirKey) {
         let mut state = hold(&self.state);
         if let Some(watch) = state.table.remove(key) {
             let _ = state.watches.remove(watch);
         }
     }
 
-    pub(super) fn rekey(&self, from: DirKey, to: DirKey) {
-        let mut state = hold(&self.state);
-        if let Some(watch) = state.table.rekey(from, to) {
-            let _ = state.watches.remove(watch);
-        }
-    }
-
-    pub(super) fn watches(&self) -> usize {
+    fn watches(&self) -> usize {
         hold(&self.state).table.len()
     }
+}
 
-    pub(super) fn request_drain(&self, ticket: u64) {
-        hold(&self.tickets).push(ticket);
-        self.poke();
+impl Queue for Reading {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.inotify.as_fd()
     }
 
-    pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
-        self.poke();
+    /// In bytes.
+    fn queued(&self) -> io::Result<u64> {
+        Ok(rustix::io::ioctl_fionread(self.inotify.as_fd())?)
     }
 
-    fn poke(&self) {
-        // Fails only if the counter is full, and then the reader is awake anyway.
-        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
-    }
-
-    /// The reader thread: until it is stopped, or nobody takes its notices, or the queue fails.
-    pub(super) fn read(&self, mut reading: Reading, notify: &dyn Fn(Notice) -> bool) {
-        let mut buffer = vec![0; WATCH_READ_BYTES];
-        loop {
-            match self.step(&mut reading, &mut buffer, notify) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => {
-                    let text = format!("Watching for changes failed: {error}");
-                    notify(Notice::Failed(text));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Waits, reads once and hands on; false if this was the last step.
-    fn step(
-        &self,
-        reading: &mut Reading,
-        buffer: &mut [u8],
-        notify: &dyn Fn(Notice) -> bool,
-    ) -> io::Result<bool> {
-        let mut polled =
-            [PollFd::new(&reading.inotify, PollFlags::IN), PollFd::new(&self.wake, PollFlags::IN)];
-        match rustix::event::poll(&mut polled, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let woken = !polled[1].revents().is_empty();
-        if woken {
-            self.take_tickets(reading)?;
-        }
-        let batch = self.read_once(reading, buffer)?;
-        let empty = batch.is_none();
-        for notice in batch.into_iter().flatten() {
-            if self.stopped.load(Ordering::Acquire) || !notify(notice) {
-                return Ok(false);
-            }
-        }
-        while let Some((ticket, bytes)) = reading.due.front().copied() {
-            if !empty && bytes > reading.read {
-                break;
-            }
-            reading.due.pop_front();
-            if !notify(Notice::Drained(ticket)) {
-                return Ok(false);
-            }
-        }
-        Ok(!self.stopped.load(Ordering::Acquire))
-    }
-
-    /// Takes the tickets asked for until now; each is due when what is queued now was read.
-    fn take_tickets(&self, reading: &mut Reading) -> io::Result<()> {
-        let mut count = [0; 8];
-        match rustix::io::read(&self.wake, &mut count[..]) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-        let tickets = std::mem::take(&mut *hold(&self.tickets));
-        let bytes = reading.read + rustix::io::ioctl_fionread(reading.inotify.as_fd())?;
-        reading.due.extend(tickets.into_iter().map(|ticket| (ticket, bytes)));
-        Ok(())
-    }
-
-    /// One reading of the queue, translated; nothing if it was empty.
-    fn read_once(
-        &self,
-        reading: &mut Reading,
-        buffer: &mut [u8],
-    ) -> io::Result<Option<Vec<Notice>>> {
+    fn read(&mut self, buffer: &mut [u8], notices: &mut Vec<Notice>) -> io::Result<Option<u64>> {
         let events = loop {
-            match reading.inotify.read_events(buffer) {
+            match self.inotify.read_events(buffer) {
                 Ok(events) => break events,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         };
-        let mut notices = Vec::new();
+        let mut bytes = 0;
         let mut repeats = Repeats::new();
-        let mut state = hold(&self.state);
+        let mut state = hold(&self.watching.state);
         for event in events {
-            reading.read += event_bytes(event.name);
+            bytes += event_bytes(event.name);
             let number = event.wd.get_watch_descriptor_id();
             if let Some(name) = event.name
                 && repeats.note((number, name), event.mask.contains(EventMask::MODIFY))
@@ -222,9 +130,9 @@ impl Queue {
                 continue;
             }
             let cookie = event.cookie;
-            state.translate(number, event.mask, cookie, event.name, &mut notices);
+            state.translate(number, event.mask, cookie, event.name, notices);
         }
-        Ok(Some(notices))
+        Ok(Some(bytes))
     }
 }
 
@@ -241,7 +149,7 @@ impl State {
             notices.push(Notice::Overflow);
             return;
         }
-        let Some(dir) = self.table.key(number) else {
+        let Some(dir) = self.table.key(&number) else {
             return;
         };
         let name = name.map(|name| Name::new(name.as_bytes()));
@@ -257,7 +165,7 @@ impl State {
             notices.push(Notice::Event(Event { dir, what }));
         }
         if mask.contains(EventMask::IGNORED) {
-            self.table.ended(number);
+            self.table.ended(&number);
         }
     }
 }

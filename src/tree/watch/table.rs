@@ -1,14 +1,15 @@
 //! Which watch belongs to which directory.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::model::stamp::DirKey;
 
-/// Watches by number, and keys by watch. Nothing here talks to the kernel.
-pub(super) struct Table<W> {
-    keys: HashMap<i32, DirKey>,
-    watches: HashMap<DirKey, (i32, W)>,
+/// Watches by what the kernel calls them, and keys by watch. Nothing here talks to the kernel.
+pub(super) struct Table<N, W> {
+    keys: HashMap<N, DirKey>,
+    watches: HashMap<DirKey, (N, W)>,
 }
 
 /// What entering a watch came to.
@@ -22,20 +23,20 @@ pub(super) enum Entered<W> {
     Instead(W),
 }
 
-impl<W> Table<W> {
+impl<N: Hash + Eq + Clone, W> Table<N, W> {
     /// An empty table.
     pub(super) fn new() -> Self {
         Table { keys: HashMap::new(), watches: HashMap::new() }
     }
 
     /// Enters a watch for a directory, unless another has it.
-    pub(super) fn enter(&mut self, number: i32, watch: W, key: DirKey) -> Entered<W> {
+    pub(super) fn enter(&mut self, number: N, watch: W, key: DirKey) -> Entered<W> {
         match self.keys.get(&number) {
             Some(known) if *known == key => return Entered::Here,
             Some(known) => return Entered::Other(*known),
             None => {}
         }
-        self.keys.insert(number, key);
+        self.keys.insert(number.clone(), key);
         match self.watches.insert(key, (number, watch)) {
             Some((old, watch)) => {
                 self.keys.remove(&old);
@@ -46,8 +47,11 @@ impl<W> Table<W> {
     }
 
     /// The directory that a watch belongs to.
-    pub(super) fn key(&self, number: i32) -> Option<DirKey> {
-        self.keys.get(&number).copied()
+    pub(super) fn key<Q: Hash + Eq + ?Sized>(&self, number: &Q) -> Option<DirKey>
+    where
+        N: Borrow<Q>,
+    {
+        self.keys.get(number).copied()
     }
 
     /// Strikes out a directory.
@@ -58,22 +62,13 @@ impl<W> Table<W> {
     }
 
     /// Strikes out a watch that the kernel took off by itself.
-    pub(super) fn ended(&mut self, number: i32) {
-        if let Some(key) = self.keys.remove(&number) {
+    pub(super) fn ended<Q: Hash + Eq + ?Sized>(&mut self, number: &Q)
+    where
+        N: Borrow<Q>,
+    {
+        if let Some(key) = self.keys.remove(number) {
             self.watches.remove(&key);
         }
-    }
-
-    /// Gives a watch to another directory key; what that one had before is returned.
-    pub(super) fn rekey(&mut self, from: DirKey, to: DirKey) -> Option<W> {
-        if from == to {
-            return None;
-        }
-        let (number, watch) = self.watches.remove(&from)?;
-        let before = self.remove(to);
-        self.keys.insert(number, to);
-        self.watches.insert(to, (number, watch));
-        before
     }
 
     /// How many watches there are.
