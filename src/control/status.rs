@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::name::JsonName;
 use crate::model::session::{Figures, PhaseTag};
 use crate::model::status::{Role, State};
 
@@ -21,6 +22,19 @@ pub struct StatusObject {
     pub figures: FigureFields,
     /// At a source, each sink that it knows in this run; at a sink, nothing.
     pub sinks: Vec<SinkStatus>,
+    /// How a source sees changes; nothing at a sink.
+    pub watching: Option<Watching>,
+}
+
+/// How a source sees changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watching {
+    /// By what: `inotify`, `fanotify`, or `sweep` alone.
+    pub by: String,
+    /// How many directories nothing watches: they are swept in turn.
+    pub unwatched: u64,
+    /// The topmost of them, `CONTROL_RESULT_NAMES_MAX` at most.
+    pub unwatched_subtrees: Vec<JsonName>,
 }
 
 /// One session of a source.
@@ -120,7 +134,7 @@ pub struct FigureFields {
     pub directories_left: u64,
     /// Foreign names at the sink.
     pub foreign: u64,
-    /// Sweeps over the whole tree that have ended.
+    /// Sweeps that have ended.
     pub sweeps: u64,
 }
 
@@ -180,6 +194,7 @@ impl StatusObject {
             reason: reason(role, state, figures),
             figures: figures.into(),
             sinks: Vec::new(),
+            watching: None,
         }
     }
 
@@ -195,6 +210,7 @@ impl StatusObject {
                 reason: worst.reason.clone(),
                 figures: worst.figures.clone(),
                 sinks,
+                watching: None,
             },
             None => StatusObject::of(Role::Source, PhaseTag::Init, false, &Figures::default()),
         }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::flow::blindness::Blindness;
 use crate::flow::halves::Half;
 use crate::flow::map::{DirMap, NotMovable};
 use crate::flow::marks::Hint;
@@ -16,7 +17,7 @@ use crate::model::event::{Event, Happening, Notice};
 use crate::model::limits::ARMS_MAX;
 use crate::model::look::{Armed, LookDone, Seen, WatchState};
 use crate::model::message::Report;
-use crate::model::path::Name;
+use crate::model::path::{Name, RelPath};
 use crate::model::removal::MaxDelete;
 use crate::model::session::{Ending, Figures, FinalReport};
 use crate::model::stamp::{DirKey, Sequence, SinkId};
@@ -25,8 +26,6 @@ use crate::model::stamp::{DirKey, Sequence, SinkId};
 const CREATED_DELAY: Duration = Duration::from_millis(5);
 /// How long a written name waits, unless the writer closes it before.
 const WRITTEN_DELAY: Duration = Duration::from_millis(20);
-/// Between sweeps while directories can't be watched.
-const SWEEP_PAUSE: Duration = Duration::from_secs(10);
 
 /// A directory that another name was renamed onto, and that may follow by an exchange.
 struct Displaced {
@@ -42,9 +41,7 @@ pub struct Director {
     displaced: Option<Displaced>,
     /// The last ticket that came back and could not be believed yet: a half was held back.
     believed: Option<u64>,
-    unwatched: u64,
-    told_unwatched: bool,
-    next_sweep: Duration,
+    blindness: Blindness,
 }
 
 impl Director {
@@ -56,9 +53,7 @@ impl Director {
             sessions: BTreeMap::new(),
             displaced: None,
             believed: None,
-            unwatched: 0,
-            told_unwatched: false,
-            next_sweep: SWEEP_PAUSE,
+            blindness: Blindness::default(),
         }
     }
 
@@ -134,6 +129,14 @@ impl Director {
         self.shared.halt(reason);
     }
 
+    /// How many directories no events come from, and some of the topmost of them.
+    #[must_use]
+    pub fn unwatched(&self, most: usize) -> (usize, Vec<RelPath>) {
+        let map = &self.shared.map;
+        let tops = map.unwatched_tops().filter_map(|key| map.path(key)).take(most);
+        (map.unwatched_count(), tops.collect())
+    }
+
     /// The figures of a session.
     #[must_use]
     pub fn figures(&self, sink: SinkId) -> Option<Figures> {
@@ -173,14 +176,13 @@ impl Director {
             self.moved_out(&half);
         }
         while let Some(arming) = self.shared.give_up_arming() {
-            self.unwatched += 1;
+            self.shared.map.set_watched(arming.key, false);
+            self.blindness.note_cause(GIVEN_UP.to_owned());
             self.armed(&arming, Seen::Unreadable(GIVEN_UP.to_owned()));
         }
-        if self.unwatched > 0 && now >= self.next_sweep {
-            self.next_sweep = now + SWEEP_PAUSE;
-            for session in self.sessions.values_mut() {
-                session.sweep_if_idle();
-            }
+        if self.shared.is_armed() {
+            let note = self.blindness.tell(&self.shared.map);
+            self.shared.actions.extend(note.map(Action::Note));
         }
         self.pump();
     }
@@ -194,10 +196,8 @@ impl Director {
             Notice::Drained(ticket) => self.drained(ticket),
             Notice::Note(text) => self.shared.actions.push_back(Action::Note(text)),
             Notice::Failed(text) => {
-                let note =
-                    format!("The watcher failed ({text}): changes are found by sweeps alone");
-                self.shared.actions.push_back(Action::Note(note));
-                self.unwatched += 1;
+                self.blindness.note_cause(format!("The watcher failed: {text}"));
+                self.shared.map.set_deaf();
                 self.overflow();
             }
         }
@@ -501,13 +501,10 @@ impl Director {
         }
         if let Some(dir) = self.shared.map.get_mut(key) {
             dir.scanned = true;
-            dir.watched = !matches!(watch, WatchState::Unwatched(_));
         }
+        self.shared.map.set_watched(key, !matches!(watch, WatchState::Unwatched(_)));
         if let WatchState::Unwatched(text) = watch {
-            self.unwatched += 1;
-            if !std::mem::replace(&mut self.told_unwatched, true) {
-                self.shared.actions.push_back(Action::Note(text));
-            }
+            self.blindness.note_cause(text);
         }
         for name in dirs {
             if self.shared.map.child(key, &name).is_none() {

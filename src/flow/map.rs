@@ -5,7 +5,7 @@
 //! - A directory may be adrift for a moment: known, watched, and at no place (displaced by a
 //!   rename whose other half is still to come).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::model::entry::Identity;
@@ -19,8 +19,7 @@ pub struct Dir {
     place: Option<(DirKey, Name)>,
     children: BTreeMap<Name, DirKey>,
     identity: Option<Identity>,
-    /// Whether events come from it.
-    pub watched: bool,
+    watched: bool,
     /// Whether it was armed and its directories entered here.
     pub scanned: bool,
 }
@@ -72,6 +71,10 @@ impl Hasher for KeyHasher {
 pub struct DirMap {
     dirs: HashMap<DirKey, Dir, BuildHasherDefault<KeyHasher>>,
     by_identity: HashMap<Identity, DirKey>,
+    /// Directories that were armed in vain.
+    unwatched: BTreeSet<DirKey>,
+    /// Whether the watcher failed.
+    deaf: bool,
     next: u64,
 }
 
@@ -84,6 +87,8 @@ impl DirMap {
         DirMap {
             dirs: HashMap::from_iter([(DirKey::ROOT, dir)]),
             by_identity: HashMap::from([(root, DirKey::ROOT)]),
+            unwatched: BTreeSet::new(),
+            deaf: false,
             next: 1,
         }
     }
@@ -106,9 +111,52 @@ impl DirMap {
         self.dirs.get(&key)
     }
 
-    /// One directory, to note how it is watched.
+    /// One directory, to note that it was armed.
     pub fn get_mut(&mut self, key: DirKey) -> Option<&mut Dir> {
         self.dirs.get_mut(&key)
+    }
+
+    /// Notes whether events come from a directory.
+    pub fn set_watched(&mut self, key: DirKey, watched: bool) {
+        let Some(dir) = self.dirs.get_mut(&key) else { return };
+        dir.watched = watched && !self.deaf;
+        if dir.watched {
+            self.unwatched.remove(&key);
+        } else {
+            self.unwatched.insert(key);
+        }
+    }
+
+    /// No events come any more, from no directory.
+    pub fn set_deaf(&mut self) {
+        self.deaf = true;
+        self.dirs.values_mut().for_each(|dir| dir.watched = false);
+        self.unwatched.extend(self.dirs.keys());
+    }
+
+    /// Whether events come from a directory.
+    #[must_use]
+    pub fn is_watched(&self, key: DirKey) -> bool {
+        self.dirs.get(&key).is_some_and(|dir| dir.watched)
+    }
+
+    /// The directories that no events come from, as far as known.
+    pub fn unwatched(&self) -> impl Iterator<Item = DirKey> + '_ {
+        self.unwatched.iter().copied()
+    }
+
+    /// How many these are.
+    #[must_use]
+    pub fn unwatched_count(&self) -> usize {
+        self.unwatched.len()
+    }
+
+    /// The topmost of these: the directory above each is watched.
+    pub fn unwatched_tops(&self) -> impl Iterator<Item = DirKey> + '_ {
+        self.unwatched().filter(|key| {
+            let above = self.dirs.get(key).and_then(Dir::place);
+            above.is_none_or(|(parent, _)| !self.unwatched.contains(parent))
+        })
     }
 
     /// The keys of all directories, in no order.
@@ -273,6 +321,7 @@ impl DirMap {
         let gone = self.subtree(key);
         self.set_adrift(key);
         for each in &gone {
+            self.unwatched.remove(each);
             if let Some(identity) = self.dirs.remove(each).and_then(|dir| dir.identity) {
                 self.by_identity.remove(&identity);
             }
@@ -321,6 +370,27 @@ mod tests {
         map.identify(b, Identity { device: 2, ..identity(3) }).unwrap();
         let mounts = [DirKey::ROOT, a, b].map(|key| map.is_mount(key));
         assert_eq!(mounts, [false, true, false]);
+    }
+
+    #[test]
+    fn unwatched_directories_are_known_by_the_topmost() {
+        let mut map = DirMap::new(identity(1));
+        let a = map.insert(DirKey::ROOT, name("a")).unwrap();
+        let b = map.insert(a, name("b")).unwrap();
+        let c = map.insert(DirKey::ROOT, name("c")).unwrap();
+        map.set_watched(DirKey::ROOT, true);
+        [a, b, c].into_iter().for_each(|key| map.set_watched(key, false));
+        assert_eq!(map.unwatched_tops().collect::<Vec<_>>(), [a, c]);
+        map.set_watched(a, true);
+        assert_eq!(map.unwatched_tops().collect::<Vec<_>>(), [b, c]);
+        map.remove(a);
+        assert_eq!(map.unwatched().collect::<Vec<_>>(), [c]);
+        map.set_watched(b, false);
+        assert_eq!(map.unwatched_count(), 1, "what is gone is not unwatched");
+        map.set_deaf();
+        map.set_watched(c, true);
+        assert!(!map.is_watched(c));
+        assert_eq!(map.unwatched_tops().collect::<Vec<_>>(), [DirKey::ROOT]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod allowance;
 pub mod applier;
+pub mod blindness;
 pub mod credit;
 pub mod director;
 pub mod halves;

@@ -159,6 +159,8 @@ pub const CONTROL_RESULT_NAMES_MAX: usize = 100;
 pub const INVITE_BYTES_MAX: usize = 4 * 1024;
 /// Problems told to a person as they come; the rest is in the report.
 pub const PROBLEMS_TOLD_MAX: u64 = 100;
+/// Subtrees that are not watched, told to a person by name; the rest is counted.
+pub const UNWATCHED_TOLD_MAX: usize = 10;
 /// Names of each sort told to a person at the end; the report has more.
 pub const NAMES_TOLD_MAX: usize = 20;
 /// Figures kept to tell how fast things go, one set a second.

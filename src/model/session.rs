@@ -93,7 +93,7 @@ pub struct Figures {
     pub overflows: u64,
     /// Foreign names at the sink.
     pub foreign: u64,
-    /// Sweeps over the whole tree that have ended.
+    /// Sweeps that have ended.
     pub sweeps: u64,
     /// What the session waits for, if it has work and nothing moves.
     pub stalled: Option<String>,

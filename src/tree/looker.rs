@@ -214,7 +214,7 @@ impl Looker {
     fn arm(&self, dir: &Dir, key: DirKey) -> WatchState {
         match &self.watcher {
             Some(watcher) => watcher.arm(dir.fd(), dir.ground, key),
-            None => WatchState::Unwatched("Nothing is watched in this run".into()),
+            None => WatchState::Unwatched("Nothing is watched: changes are found by sweeps".into()),
         }
     }
 

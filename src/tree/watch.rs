@@ -61,6 +61,8 @@ trait Arming: Send + Sync {
     fn disarm(&self, key: DirKey);
     /// How many directories are watched.
     fn watches(&self) -> usize;
+    /// What it is called.
+    fn means(&self) -> &'static str;
 }
 
 /// Watches directories; shared by all threads that look.
@@ -154,6 +156,12 @@ impl Watcher {
     #[must_use]
     pub fn watches(&self) -> usize {
         self.ways.iter().map(|way| way.watches()).sum()
+    }
+
+    /// By what it watches: `inotify` or `fanotify`.
+    #[must_use]
+    pub fn means(&self) -> &'static str {
+        self.ways.first().map_or("", |way| way.means())
     }
 
     /// Ends the reader thread and waits for it.

@@ -125,6 +125,11 @@ fn in_words(status: &StatusObject) -> String {
     for line in figures_in_words(&status.figures) {
         text += &format!("\n  {line}");
     }
+    if let Some(watching) = &status.watching {
+        let by = osync::control::tame(&watching.by);
+        let unwatched = HumanCount(watching.unwatched);
+        text += &format!("\n  watched by {by}; {unwatched} directories swept instead");
+    }
     for sink in &status.sinks {
         let address = osync::control::tame(&sink.address);
         let key = osync::control::tame(&sink.key);

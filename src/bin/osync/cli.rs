@@ -123,7 +123,7 @@ pub struct SourceOptions {
     /// Write the invite here (0600) once sinks can connect
     #[arg(long, value_name = "FILE")]
     pub invite_file: Option<PathBuf>,
-    /// Watch for changes by this means: auto or inotify
+    /// Watch for changes by this means: auto, inotify, fanotify or sweep
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = parse::watch)]
     pub watch: WatchKind,
     /// Halt removals, and wait for a person, when more names than this, or more than this share of

@@ -120,11 +120,8 @@ impl Session {
     pub(super) fn displace(&mut self, key: DirKey, shared: &Shared) {
         for each in shared.map.subtree(key) {
             self.void_listings(each);
+            self.set_unclear(each);
             let state = self.dirs.entry(each).or_default();
-            if state.clear == self.doubt {
-                self.clear_count = self.clear_count.saturating_sub(1);
-            }
-            state.clear = 0;
             state.placed = false;
             state.confirmed = false;
             state.displaced += 1;

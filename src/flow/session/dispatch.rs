@@ -42,6 +42,7 @@ impl Session {
         self.pump_gathered(shared);
         self.pump_transfers(shared);
         self.pump_wants(shared);
+        self.pump_sweeps(shared);
         self.pump_listings(shared);
         self.pump_ending(shared);
         self.watch_stall(shared);
@@ -283,9 +284,14 @@ impl Session {
         }
     }
 
-    /// Whether every directory known is clear, the sink knows its own tree, and nothing that a
-    /// listing brought is left.
+    /// Whether every directory known is clear, beyond doubt, the sink knows its own tree, and
+    /// nothing that a listing brought is left.
     pub(super) fn walked(&self) -> bool {
+        self.is_listed() && !self.sweeps.is_owed()
+    }
+
+    /// The same, but for doubt that is still to be raised.
+    pub(super) fn is_listed(&self) -> bool {
         self.active
             && self.inspected
             && self.walk.is_empty()
@@ -303,8 +309,8 @@ impl Session {
         if !self.active || self.outcome.is_some() {
             return None;
         }
-        let looks = self.next_give_up();
-        let due = [self.marks.next_ripe(self.pumped), self.full_until, self.recheck, looks];
+        let (ripe, looks) = (self.marks.next_ripe(self.pumped), self.next_give_up());
+        let due = [ripe, self.full_until, self.recheck, looks, self.sweeps.due()];
         // What was due at the last pump and is left waits for something else than time.
         due.into_iter().flatten().filter(|at| *at >= self.pumped).min()
     }

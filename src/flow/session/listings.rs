@@ -7,7 +7,7 @@ use crate::flow::marks::Hint;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, Identity};
 use crate::model::limits::LIVE_BYTES_MAX;
-use crate::model::look::Seen;
+use crate::model::look::{Seen, WatchState};
 use crate::model::message::ListingAnswer;
 use crate::model::op::{Answer, Listed, ListingEnd, ListingPart};
 use crate::model::path::{Name, RelPath};
@@ -137,6 +137,7 @@ impl Session {
                     self.ask_place(dir, shared);
                     return self.abandon(id, stamp, shared);
                 }
+                shared.map.set_watched(dir, !matches!(watch, WatchState::Unwatched(_)));
                 let path = shared.map.path(dir).unwrap_or_default();
                 for (name, text) in problems {
                     self.problem(path.join(&name), text, shared);

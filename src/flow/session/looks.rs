@@ -368,7 +368,7 @@ impl Session {
     /// A file that changed just before it was read may have changed once more, and bear the same
     /// times. Where no event would tell, it gets one second look (H19).
     fn look_twice(&mut self, at: &Place<'_>, hint: Hint, sighting: &Sighting, shared: &Shared) {
-        let watched = shared.map.get(at.dir).is_some_and(|dir| dir.watched);
+        let watched = shared.map.is_watched(at.dir);
         if sighting.is_young && !hint.second && !watched {
             self.mark(at.dir, at.name, Hint::SECOND, shared.now, SECOND_DELAY);
         }

@@ -7,8 +7,8 @@
 //!
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
 //! backlog, `answers` what the sink says, `renames` the fences, `removals` the clearing of
-//! directories, `transfers` large files, `patience` looks that never return, `ending` the
-//! termination phase.
+//! directories, `transfers` large files, `patience` looks that never return, `sweeps` the doubt,
+//! `ending` the termination phase.
 
 mod answers;
 mod changes;
@@ -22,6 +22,7 @@ mod patience;
 mod removals;
 mod renames;
 mod shared;
+mod sweeps;
 mod transfers;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -51,6 +52,7 @@ use self::looks::Pending;
 use self::parked::{Parked, Query};
 use self::removals::Removal;
 use self::renames::Rename;
+use self::sweeps::Sweeps;
 use self::transfers::Transfer;
 
 /// What one session knows of one directory.
@@ -124,6 +126,7 @@ pub struct Session {
     names: u64,
     /// Directories clear at this number of doubt.
     clear_count: u64,
+    sweeps: Sweeps,
     /// Files, and bytes of content in them, listed at this number of doubt.
     census: (u64, u64),
     /// Directories to list, next one last.
@@ -193,6 +196,7 @@ impl Session {
             doubt: 0,
             names: 0,
             clear_count: 0,
+            sweeps: Sweeps::new(),
             census: (0, 0),
             walk: Vec::new(),
             fresh: VecDeque::new(),
@@ -245,6 +249,7 @@ impl Session {
         self.stamps = Stamps::default();
         self.doubt += 1;
         self.clear_count = 0;
+        self.sweeps.restart(shared.now);
         self.census = (0, 0);
         for state in self.dirs.values_mut() {
             let placed = state.placed && keep_places;
@@ -360,29 +365,6 @@ impl Session {
         }
     }
 
-    /// Notes that events were lost: everything is in doubt again.
-    pub fn overflowed(&mut self) {
-        self.tally.overflows += 1;
-        self.raise_doubt();
-    }
-
-    /// Begins a sweep, unless one, or the first walk, is under way: some changes make no events.
-    pub fn sweep_if_idle(&mut self) {
-        if self.walked() && self.termination.is_none() {
-            self.raise_doubt();
-        }
-    }
-
-    /// Raises the number of doubt: the whole tree is to be listed again, lazily.
-    pub(super) fn raise_doubt(&mut self) {
-        self.doubt += 1;
-        self.clear_count = 0;
-        self.census = (0, 0);
-        if self.active {
-            self.push_walk(DirKey::ROOT);
-        }
-    }
-
     /// Marks a name that an event spoke of.
     pub fn mark(&mut self, dir: DirKey, name: &Name, hint: Hint, now: Duration, delay: Duration) {
         if self.marks.mark(dir, name, hint, now, delay) == Marked::Folded {
@@ -394,15 +376,20 @@ impl Session {
     /// One directory is to be listed again, soon.
     fn unclear(&mut self, dir: DirKey) {
         self.void_listings(dir);
+        self.set_unclear(dir);
+        let state = self.dirs.entry(dir).or_default();
+        if !state.queued {
+            state.queued = true;
+            self.fresh.push_back(dir);
+        }
+    }
+
+    fn set_unclear(&mut self, dir: DirKey) {
         let state = self.dirs.entry(dir).or_default();
         if state.clear == self.doubt {
             self.clear_count = self.clear_count.saturating_sub(1);
         }
         state.clear = 0;
-        if !state.queued {
-            state.queued = true;
-            self.fresh.push_back(dir);
-        }
     }
 
     /// Has all directories searched for unclear ones, at that time at the latest.

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::control::{ControlReply, ControlRequest, ResultObject, SinkStatus, StatusObject};
+use crate::control::{
+    ControlReply, ControlRequest, JsonName, ResultObject, SinkStatus, StatusObject, Watching,
+};
 use crate::ended::Ended;
 use crate::error::Error;
 use crate::flow::session::Terms;
 use crate::model::key::PublicKey;
+use crate::model::limits::CONTROL_RESULT_NAMES_MAX;
 use crate::model::path::Name;
 use crate::model::session::{Ending, Figures, FinalReport, Outcome, PhaseTag};
 use crate::model::stamp::{Epoch, Sequence, SinkId};
@@ -454,7 +457,19 @@ impl Engine<'_, '_> {
             status.state = State::Halted;
             status.reason = Some(halted.to_owned());
         }
+        status.watching = Some(self.watching());
         status
+    }
+
+    fn watching(&self) -> Watching {
+        let by = self.parts.watcher.as_ref().map_or("sweep", |watcher| watcher.means());
+        let (unwatched, tops) = self.director.unwatched(CONTROL_RESULT_NAMES_MAX);
+        let tops = tops.into_iter().map(|path| JsonName(path.as_bytes().to_vec()));
+        Watching {
+            by: by.to_owned(),
+            unwatched: unwatched as u64,
+            unwatched_subtrees: tops.collect(),
+        }
     }
 
     fn cutover(&mut self, sink: Option<&str>) -> ControlReply {

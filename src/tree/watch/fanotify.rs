@@ -149,6 +149,10 @@ impl Arming for Watching {
     fn watches(&self) -> usize {
         hold(&self.state).table.len()
     }
+
+    fn means(&self) -> &'static str {
+        "fanotify"
+    }
 }
 
 impl Queue for Reading {

@@ -18,7 +18,10 @@ use crate::tree::watch::Arming;
 use crate::tree::watch::reader::Queue;
 use crate::tree::watch::table::{Entered, Repeats, Table};
 
-const MAX_WATCHES: &str = "/proc/sys/fs/inotify/max_user_watches";
+/// The bounds on watches: of a user on this host, and of a user in this user namespace.
+const LIMITS: [&str; 2] = ["fs.inotify.max_user_watches", "user.max_inotify_watches"];
+/// The least number of watches that is worth while to ask for.
+const WATCHES_WORTH: u64 = 1_048_576;
 
 /// What is asked of a directory. The path is one of `/proc/self/fd`, which must be followed; it
 /// leads to the open directory itself.
@@ -96,6 +99,10 @@ impl Arming for Watching {
 
     fn watches(&self) -> usize {
         hold(&self.state).table.len()
+    }
+
+    fn means(&self) -> &'static str {
+        "inotify"
     }
 }
 
@@ -201,21 +208,26 @@ fn event_bytes(name: Option<&OsStr>) -> u64 {
 
 fn why_unwatched(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(libc::ENOSPC) => {
-            let limit = std::fs::read_to_string(MAX_WATCHES).ok();
-            why_no_watch_left(limit.and_then(|text| text.trim().parse().ok()))
-        }
+        Some(libc::ENOSPC) => why_no_watch_left(LIMITS.map(limit)),
         Some(libc::ENOENT) => "No watch can be had: /proc is not mounted".into(),
         _ => format!("No watch can be had: {error}"),
     }
 }
 
-fn why_no_watch_left(limit: Option<u64>) -> String {
-    let more = limit.unwrap_or(0).saturating_mul(2).max(1_048_576);
-    let all = limit.map_or_else(String::new, |limit| format!("{limit} "));
+/// A bound that the kernel sets.
+fn limit(name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))).ok()?;
+    text.trim().parse().ok()
+}
+
+/// The lower of both bounds is the one in the way.
+fn why_no_watch_left(limits: [Option<u64>; 2]) -> String {
+    let known = LIMITS.iter().zip(limits).filter_map(|(name, limit)| Some((limit?, *name)));
+    let (limit, name) = known.min().unwrap_or((0, LIMITS[0]));
+    let more = limit.saturating_mul(2).max(WATCHES_WORTH);
     format!(
-        "No watch can be had: all {all}inotify watches of this user are in use; allow more with \
-         `sysctl fs.inotify.max_user_watches={more}`"
+        "No watch can be had: all {limit} inotify watches of this user are in use; allow more with \
+         `sysctl {name}={more}`"
     )
 }
 
@@ -225,10 +237,12 @@ mod tests {
 
     #[test]
     fn the_remedy_is_an_exact_line() {
-        let text = why_no_watch_left(Some(8_192));
+        let text = why_no_watch_left([Some(8_192), Some(2_147_483_647)]);
         assert!(text.contains("all 8192 inotify watches"), "{text}");
         assert!(text.ends_with("`sysctl fs.inotify.max_user_watches=1048576`"), "{text}");
-        assert!(why_no_watch_left(Some(2_000_000)).contains("=4000000`"));
-        assert!(why_no_watch_left(None).contains("all inotify"));
+        let text = why_no_watch_left([Some(8_192), Some(1_000)]);
+        assert!(text.ends_with("`sysctl user.max_inotify_watches=1048576`"), "{text}");
+        assert!(why_no_watch_left([Some(2_000_000), None]).contains("watches=4000000`"));
+        assert!(why_no_watch_left([None, None]).contains("sysctl fs.inotify"));
     }
 }

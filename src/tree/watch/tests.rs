@@ -331,7 +331,7 @@ fn what_can_not_be_watched_is_said_in_words(means: Means) {
 
 fn a_burst_that_nobody_takes_becomes_one_overflow(means: Means) {
     let home = Home::new(means);
-    let watch = Watch::with_room(means, &home, 1);
+    let watch = Watch::with_room(means, &home, 1_000);
     assert_eq!(watch.arm(home.path(), 1), WatchState::Watched);
     let name_of = |number: usize| home.at(&number.to_string());
     fs::write(name_of(0), b"").unwrap();
