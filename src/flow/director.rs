@@ -443,7 +443,7 @@ impl Director {
             self.mark_moved((half.dir, &half.name), Duration::ZERO);
         }
         for session in self.sessions.values_mut() {
-            session.overflowed();
+            session.overflowed(self.shared.now);
         }
     }
 

@@ -54,8 +54,7 @@ fn what_is_not_in_this_version_is_said() {
         transcript(&[
             "verify [DIR]/pool --full",
             "digest [DIR]/pool",
-            "source [DIR]/pool --watch fanotify",
-            "source [DIR]/pool --watch sweep",
+            "source [DIR]/pool --watch kqueue",
             "set [DIR]/pool bwlimit=5M",
         ])
     );

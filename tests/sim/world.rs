@@ -520,7 +520,8 @@ impl World {
     pub fn cut_over(&mut self) -> Result<(), String> {
         let ids: Vec<SinkId> = self.sinks.iter().map(|sink| sink.id).collect();
         for id in ids {
-            let problems = self.director.figures(id).map_or(0, |figures| figures.problems);
+            let before = self.director.figures(id).unwrap_or_default();
+            let problems = before.problems;
             self.note(|| format!("CUTOVER {id:?}"));
             self.director.terminate(id, Ending::Cutover, self.now);
             for _ in 0..2_000 {
@@ -535,7 +536,8 @@ impl World {
                 Some(report) => return Err(format!("cutover: {:?}", report.outcome)),
                 None => return Err("the cutover never ends".into()),
             }
-            let sweeps = self.director.figures(id).map_or(0, |figures| figures.sweeps);
+            let after = self.director.figures(id).unwrap_or_default();
+            let sweeps = after.sweeps - before.sweeps;
             if problems == 0 && sweeps > 1 {
                 return Err(format!("the closing sweep found something: {sweeps} sweeps"));
             }

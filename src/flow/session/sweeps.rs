@@ -24,8 +24,8 @@ pub(super) struct Sweeps {
     began: Option<Duration>,
     /// When the next one may begin.
     next: Duration,
-    /// Events were lost, and doubt is not raised yet.
-    overflowed: bool,
+    /// When events were lost first for which doubt is not raised yet.
+    overflowed: Option<Duration>,
     /// When an overflow last raised doubt.
     raised: Option<Duration>,
     /// How many directories were clear then.
@@ -34,7 +34,7 @@ pub(super) struct Sweeps {
 
 impl Sweeps {
     pub(super) fn new() -> Sweeps {
-        Sweeps { began: None, next: PAUSE, overflowed: false, raised: None, clear_before: 0 }
+        Sweeps { began: None, next: PAUSE, overflowed: None, raised: None, clear_before: 0 }
     }
 
     /// A new epoch: everything is in doubt anyway.
@@ -44,20 +44,21 @@ impl Sweeps {
 
     /// Whether doubt is still to be raised.
     pub(super) fn is_owed(&self) -> bool {
-        self.overflowed
+        self.overflowed.is_some()
     }
 
-    /// When doubt may be raised for an overflow, if one waits only for the time.
+    /// From when on doubt may be raised for an overflow.
     pub(super) fn due(&self) -> Option<Duration> {
-        self.overflowed.then(|| self.raised.map_or(Duration::ZERO, |at| at + OVERFLOW_PAUSE))
+        let rested = self.raised.map_or(Duration::ZERO, |at| at + OVERFLOW_PAUSE);
+        self.overflowed.map(|at| at.max(rested))
     }
 }
 
 impl Session {
     /// Notes that events were lost: everything is in doubt again.
-    pub fn overflowed(&mut self) {
+    pub fn overflowed(&mut self, now: Duration) {
         self.tally.overflows += 1;
-        self.sweeps.overflowed = true;
+        self.sweeps.overflowed.get_or_insert(now);
     }
 
     /// Raises the number of doubt: the whole tree is to be listed again, lazily.
@@ -93,7 +94,7 @@ impl Session {
     fn heed_overflow(&mut self, now: Duration) {
         let is_far = self.clear_count >= self.sweeps.clear_before || self.is_listed();
         if is_far && self.sweeps.due().is_some_and(|due| due <= now) {
-            self.sweeps.overflowed = false;
+            self.sweeps.overflowed = None;
             self.sweeps.raised = Some(now);
             self.sweeps.clear_before = self.clear_count;
             self.raise_doubt();

@@ -2,11 +2,12 @@
 //! directory.
 //!
 //! - An event names the directory by a handle. Those that were armed are in a table; what happens
-//!   to any other, in other trees of the filesystem or by our own hand at a sink that lies on it, is
-//!   dropped by one lookup. Nothing is opened by a handle.
+//!   to any other, in other trees of the filesystem or by our own hand at a sink that lies on it,
+//!   is dropped by one lookup. Nothing is opened by a handle.
 //! - Arming costs the kernel no memory. It marks the filesystem again each time, which is free, so
 //!   that whatever is mounted below the root gets its mark when it is first met.
-//! - Events of one name that nobody has read yet are one event: their order is lost. They are hints.
+//! - Events of one name that nobody has read yet are one event: their order is lost, which hints
+//!   can bear.
 
 mod records;
 mod sys;

@@ -9,13 +9,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 
 /// Bytes of the longest handle that Linux makes.
-const HANDLE_MAX: usize = libc::MAX_HANDLE_SZ as usize;
+const LONGEST: usize = libc::MAX_HANDLE_SZ as usize;
 /// Bytes before a handle's own: their number and the handle's type.
 const HEAD: usize = size_of::<libc::file_handle>();
 
 /// A handle with its head, as the kernel fills it in.
 #[repr(C, align(4))]
-struct Filled([u8; HEAD + HANDLE_MAX]);
+struct Filled([u8; HEAD + LONGEST]);
 
 fn checked(code: c_int) -> Result<c_int, Errno> {
     if code >= 0 {
@@ -49,8 +49,8 @@ pub(super) fn mark_filesystem(
 
 /// What events of a directory name it by: the id of its filesystem, and its handle with its head.
 pub(super) fn handle(dir: BorrowedFd<'_>) -> Result<Box<[u8]>, Errno> {
-    let mut filled = Filled([0; HEAD + HANDLE_MAX]);
-    filled.0[..4].copy_from_slice(&(HANDLE_MAX as u32).to_ne_bytes());
+    let mut filled = Filled([0; HEAD + LONGEST]);
+    filled.0[..4].copy_from_slice(&(LONGEST as u32).to_ne_bytes());
     let mut mount: c_int = 0;
     // SAFETY: the descriptor is open; no path means the descriptor itself. `filled` is aligned as
     // the kernel's struct is, says how many bytes it has beyond its head, and is written no
@@ -66,7 +66,7 @@ pub(super) fn handle(dir: BorrowedFd<'_>) -> Result<Box<[u8]>, Errno> {
     };
     checked(code)?;
     let [a, b, c, d, ..] = filled.0;
-    let bytes = HANDLE_MAX.min(u32::from_ne_bytes([a, b, c, d]) as usize);
+    let bytes = LONGEST.min(u32::from_ne_bytes([a, b, c, d]) as usize);
     Ok([&filesystem_id(dir)?[..], &filled.0[..HEAD + bytes]].concat().into())
 }
 
