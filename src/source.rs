@@ -84,6 +84,7 @@ pub fn run_with(
     let directory = source_directory(&config.directory)?;
     let _lock = lock_directory(&directory)?;
     let state = StateDir::open(Some(&config.state))?;
+    let watching = watch(config.watch, &directory, monitor)?;
     let address = listen_address(config.bind);
     let mut prepared = PreparedService::prepare(&state, &directory, &address, config.port)?;
     let invite = prepared.doorkeeper.issue_invite(&prepared.keys)?.to_string();
@@ -102,24 +103,23 @@ pub fn run_with(
         ports: config.data_ports.map(|p| PortRange::new(p.first, p.last)).transpose()?,
     };
     std::thread::scope(|scope| {
-        serve(scope, config, monitor, stop, &state, directory, prepared, data)
+        serve(scope, monitor, stop, &state, directory, watching, prepared, data)
     })
 }
 
 #[allow(clippy::too_many_arguments)]
 fn serve<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
-    config: &SourceConfig,
     monitor: &'env dyn Monitor,
     stop: &Stop,
     state: &StateDir,
     directory: PathBuf,
+    (notices, watcher): Watching,
     prepared: PreparedService,
     host: DataHost,
 ) -> Result<Ended, Error> {
     let closing = Stop::new();
     let _ends = EndsAll(closing.clone());
-    let (notices, watcher) = watch(config.watch, &directory, monitor)?;
     let looker = Arc::new(Looker::open(&directory, watcher.clone())?);
     let eyes = Arc::clone(&looker);
     let workers = Workers::start(WORKERS, HUNG, move |job| eyes.run(job));

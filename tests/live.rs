@@ -6,10 +6,12 @@
 mod faults;
 mod halts;
 mod kills;
+mod limits;
 mod migrate;
 mod once;
 mod ordinary;
 mod refusals;
 mod registers;
 mod room;
+mod watchers;
 mod words;

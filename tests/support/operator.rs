@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use super::proxy::Proxy;
 use super::until;
 
+/// Names the way in which the sources of all live tests watch, but of those that test the watching.
+/// Without it they watch by inotify, which needs no root.
+const WATCH: &str = "OSYNC_TEST_WATCH";
 /// Patience with whatever should take a second on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// Patience with a cutover or a whole run.
@@ -27,6 +30,7 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 /// A temporary directory with a source and a sink, their state, and what they print.
 pub(crate) struct Pair {
     home: TempDir,
+    source: Option<PathBuf>,
     port: Option<u16>,
     /// Where sinks find the source.
     host: String,
@@ -36,6 +40,10 @@ pub(crate) struct Pair {
     /// The binary that is run, and as whom if not as who runs the tests.
     binary: PathBuf,
     user: Option<u32>,
+    /// The value of `--watch` for the source.
+    watch: String,
+    /// A command that the source is run by: its words, before those of the source.
+    source_by: Vec<String>,
 }
 
 /// How a process ended, with all that it said.
@@ -124,6 +132,11 @@ impl Operator {
         let _ = self.child.wait();
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to standard output so far.
     pub(crate) fn stdout(&self) -> String {
         lossy(&self.stdout)
@@ -185,12 +198,15 @@ impl Pair {
         let binary = PathBuf::from(env!("CARGO_BIN_EXE_osync"));
         Pair {
             home,
+            source: None,
             port: None,
             host: "127.0.0.1".to_owned(),
             clock: None,
             started: 0,
             binary,
             user: None,
+            watch: std::env::var(WATCH).unwrap_or_else(|_| "inotify".to_owned()),
+            source_by: Vec::new(),
         }
     }
 
@@ -225,6 +241,16 @@ impl Pair {
         self.clock = Some(step);
     }
 
+    /// The same, with a source that watches in this way, whatever the environment says.
+    pub(crate) fn watching_by(watch: &str) -> Pair {
+        Pair { watch: watch.to_owned(), ..Pair::new() }
+    }
+
+    /// Has the source run by another command.
+    pub(crate) fn run_source_by(&mut self, words: &[&str]) {
+        self.source_by = words.iter().map(|&word| word.to_owned()).collect();
+    }
+
     /// A path in the temporary directory, beside both trees.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
@@ -232,7 +258,12 @@ impl Pair {
 
     /// The source's directory.
     pub(crate) fn source_dir(&self) -> PathBuf {
-        self.path("source")
+        self.source.clone().unwrap_or_else(|| self.path("source"))
+    }
+
+    /// Takes another directory for the source's.
+    pub(crate) fn set_source_dir(&mut self, dir: PathBuf) {
+        self.source = Some(dir);
     }
 
     /// The sink's directory.
@@ -247,11 +278,18 @@ impl Pair {
 
     /// The binary, with an environment that touches nothing of the person who runs the tests.
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.command_by(&[])
+    }
+
+    fn command_by(&self, words: &[String]) -> Command {
+        let binary = self.binary.as_os_str();
+        let mut words = words.iter().map(OsStr::new).chain([binary]);
+        let mut command = Command::new(words.next().unwrap_or(binary));
         if let Some(user) = self.user {
             command.uid(user).gid(user);
         }
         command
+            .args(words)
             .env("HOME", self.home.path())
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("XDG_STATE_HOME", self.path("xdg-state"))
@@ -288,8 +326,8 @@ impl Pair {
     /// Starts the source; from the second time on at the same port. Returns once it listens.
     #[track_caller]
     pub(crate) fn start_source(&mut self, more: &[&str]) -> Operator {
-        let mut command = self.command();
-        command.arg("source").arg(self.source_dir());
+        let mut command = self.command_by(&self.source_by);
+        command.arg("source").arg(self.source_dir()).args(["--watch", &self.watch]);
         command.arg("--port").arg(self.port.unwrap_or(0).to_string());
         command.arg("--bind").arg("127.0.0.1");
         command.arg("--state").arg(self.path("source-state"));
@@ -320,6 +358,7 @@ impl Pair {
         let mut args: Vec<OsString> =
             vec!["local".into(), self.source_dir().into(), self.sink_dir().into()];
         args.extend(["--state".into(), self.path("local-state").into()]);
+        args.extend(["--watch".into(), self.watch.clone().into()]);
         args.extend(more.iter().map(Into::into));
         self.start(&args)
     }
