@@ -29,7 +29,7 @@ say "documentation"
 RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
     cargo doc --locked --no-deps --document-private-items --quiet
 
-# A full disk needs a small one to fill: only root may mount it, and not in every container.
+# Filesystems of their own: only root may mount them, and not in every container.
 can_mount() {
     [ "$(id -u)" = 0 ] || return 1
     local probe
@@ -42,11 +42,20 @@ can_mount() {
     rmdir "$probe"
     return "$can"
 }
-if can_mount; then
+# Whole filesystems are marked only by root outside of any user namespace.
+can_mark() { can_mount && [ "$(awk '{print $3}' /proc/self/uid_map)" = 4294967295 ]; }
+if can_mark; then
     say "tests that need root"
-    cargo test --locked --test runner -- --ignored needs_root
+    cargo test --locked --lib --test runner -- --ignored needs_root
+    say "live tests by fanotify, on a filesystem of their own"
+    (
+        own=$(mktemp -d)
+        mount -t tmpfs osync-check "$own"
+        trap 'umount --lazy "$own" && rmdir "$own"' EXIT
+        TMPDIR=$own OSYNC_TEST_WATCH=fanotify cargo test --locked --test runner live::
+    )
 else
-    say "no tmpfs can be mounted here: the test of a full disk is left out"
+    say "no root: tests of fanotify, of a full disk and of the kernel's bounds are left out"
 fi
 
 # Power cuts and broken disks need block devices of their own, with three filesystems.

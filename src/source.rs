@@ -103,13 +103,14 @@ pub fn run_with(
         ports: config.data_ports.map(|p| PortRange::new(p.first, p.last)).transpose()?,
     };
     std::thread::scope(|scope| {
-        serve(scope, monitor, stop, &state, directory, watching, prepared, data)
+        serve(scope, config, monitor, stop, &state, directory, watching, prepared, data)
     })
 }
 
 #[allow(clippy::too_many_arguments)]
 fn serve<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
+    config: &SourceConfig,
     monitor: &'env dyn Monitor,
     stop: &Stop,
     state: &StateDir,

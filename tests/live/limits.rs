@@ -12,7 +12,7 @@ use crate::support::{until, until_true, zoo};
 
 const QUEUE: &str = "/proc/sys/fs/inotify/max_queued_events";
 
-/// How large a test is: small for every day, as large as it is meant for `scripts/soak.sh`.
+/// How large a test is: small for every day, whole for `scripts/soak.sh --bounds`.
 struct Scale {
     dirs: usize,
     rewrites: usize,
@@ -126,14 +126,14 @@ fn needs_root_a_short_queue_survives_a_burst_of_rewrites() {
 }
 
 #[test]
-#[ignore = "takes long, and needs root: scripts/soak.sh runs it"]
+#[ignore = "takes long, and needs root: scripts/soak.sh --bounds runs it"]
 fn a_whole_storm_of_directories() {
     storm_is_survived("inotify", &WHOLE);
     storm_is_survived("fanotify", &WHOLE);
 }
 
 #[test]
-#[ignore = "takes long, and needs root: scripts/soak.sh runs it"]
+#[ignore = "takes long, and needs root: scripts/soak.sh --bounds runs it"]
 fn a_whole_burst_of_rewrites() {
     burst_is_survived("inotify", &WHOLE);
     burst_is_survived("fanotify", &WHOLE);
@@ -200,7 +200,7 @@ fn needs_root_too_few_watches_are_made_up_for_by_sweeps() {
 }
 
 #[test]
-#[ignore = "takes long, and needs root: scripts/soak.sh runs it"]
+#[ignore = "takes long, and needs root: scripts/soak.sh --bounds runs it"]
 fn a_thousand_watches_for_fifty_thousand_directories() {
     too_few_watches(1_000, 50_000);
 }
