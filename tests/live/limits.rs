@@ -1,4 +1,5 @@
-//! Bounds of the kernel that are too low: a short queue of events, too few watches. Nothing is lost.
+//! Bounds of the kernel that are too low: a short queue of events, too few watches. Nothing is
+//! lost.
 
 use std::fs;
 use std::os::unix::fs::FileExt;

@@ -84,7 +84,7 @@ struct Line {
     queue: Box<dyn Queue>,
     /// What was taken off it so far.
     read: u64,
-    /// Whether the last reading found nothing.
+    /// Whether nothing was queued when it was last polled or read.
     empty: bool,
 }
 
@@ -129,13 +129,13 @@ impl Reader {
         }
     }
 
-    /// Waits, reads each queue once, and holds what that brought.
+    /// Waits, reads each queue that has something once, and holds what that brought.
     fn step(&mut self, buffer: &mut [u8]) -> io::Result<()> {
         if self.wait()? {
             self.take_requests()?;
         }
         let mut notices = Vec::new();
-        for line in &mut self.lines {
+        for line in self.lines.iter_mut().filter(|line| !line.empty) {
             let taken = line.queue.read(buffer, &mut notices)?;
             line.read += taken.unwrap_or(0);
             line.empty = taken.is_none();
@@ -145,7 +145,7 @@ impl Reader {
     }
 
     /// Waits until there is something to do; whether somebody rang.
-    fn wait(&self) -> io::Result<bool> {
+    fn wait(&mut self) -> io::Result<bool> {
         let fds = self.lines.iter().map(|line| line.queue.fd());
         let mut polled: Vec<PollFd<'_>> =
             fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
@@ -156,11 +156,14 @@ impl Reader {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        let woken = |at: usize| polled.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        if woken(self.lines.len()) {
+        let woken: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (line, woken) in self.lines.iter_mut().zip(&woken) {
+            line.empty = !woken;
+        }
+        if woken[self.lines.len()] {
             self.mounts.note_change();
         }
-        Ok(woken(self.lines.len() + 1))
+        Ok(woken[self.lines.len() + 1])
     }
 
     /// Takes what was asked for until now; each ticket is due when what is queued now was read.
@@ -178,8 +181,10 @@ impl Reader {
             return Ok(());
         }
         let mut until = Vec::with_capacity(self.lines.len());
-        for line in &self.lines {
-            until.push(line.read + line.queue.queued()?);
+        for line in &mut self.lines {
+            let queued = line.queue.queued()?;
+            line.empty = queued == 0;
+            until.push(line.read + queued);
         }
         self.due.extend(tickets.into_iter().map(|ticket| (ticket, until.clone())));
         Ok(())
