@@ -222,3 +222,71 @@ impl Reader {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::sync::Arc;
+    use std::sync::mpsc::sync_channel;
+    use std::time::Duration;
+
+    use rustix::event::EventfdFlags;
+
+    use super::{Bell, Queue, Reader};
+    use crate::model::event::{Event, Happening, Notice};
+    use crate::model::stamp::DirKey;
+    use crate::tree::watch::Handed;
+    use crate::tree::watch::mounts::Mounts;
+
+    /// A queue that gives one event at a reading, and that is readable to its end.
+    struct Slow {
+        events: VecDeque<Notice>,
+        fd: OwnedFd,
+    }
+
+    impl Slow {
+        fn of(dir: u64, events: usize) -> Slow {
+            let event = Event { dir: DirKey(dir), what: Happening::SelfRetouched };
+            let fd = rustix::event::eventfd(1, EventfdFlags::empty()).unwrap();
+            Slow { events: vec![Notice::Event(event); events].into(), fd }
+        }
+    }
+
+    impl Queue for Slow {
+        fn fd(&self) -> BorrowedFd<'_> {
+            self.fd.as_fd()
+        }
+
+        fn queued(&self) -> io::Result<u64> {
+            Ok(self.events.len() as u64)
+        }
+
+        fn read(&mut self, _: &mut [u8], notices: &mut Vec<Notice>) -> io::Result<Option<u64>> {
+            let event = self.events.pop_front();
+            notices.extend(event.clone());
+            Ok(event.map(|_| 1))
+        }
+    }
+
+    #[test]
+    fn a_ticket_comes_back_behind_all_that_every_queue_had() {
+        let bell = Arc::new(Bell::new().unwrap());
+        let (send, notices) = sync_channel(100);
+        let notify = Box::new(move |notice| match send.try_send(notice) {
+            Ok(()) => Handed::Taken,
+            Err(_) => Handed::Gone,
+        });
+        let queues: Vec<Box<dyn Queue>> = vec![Box::new(Slow::of(1, 3)), Box::new(Slow::of(2, 7))];
+        let mounts = Arc::new(Mounts::open().unwrap());
+        bell.request_drain(5);
+        let reader = Reader::new(queues, Arc::clone(&bell), mounts, notify);
+        let thread = std::thread::spawn(move || reader.run());
+        let next = || notices.recv_timeout(Duration::from_secs(20)).unwrap();
+        let told: Vec<Notice> = std::iter::repeat_with(next).take(11).collect();
+        assert_eq!(told.last(), Some(&Notice::Drained(5)));
+        bell.stop();
+        thread.join().unwrap();
+    }
+}
