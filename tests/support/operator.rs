@@ -210,9 +210,10 @@ impl Pair {
         }
     }
 
-    /// The same, run by an ordinary user: by nobody, if root runs the tests.
+    /// The same, run by an ordinary user: by nobody, if root runs the tests. Such a one can't mark
+    /// filesystems.
     pub(crate) fn of_ordinary_user() -> Pair {
-        let mut pair = Pair::new();
+        let mut pair = Pair::watching_by("inotify");
         if rustix::process::geteuid().is_root() {
             // Where the binary lies may be closed to others.
             let binary = pair.path("osync");
