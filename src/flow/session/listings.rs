@@ -410,7 +410,11 @@ impl Session {
             if entry.is_dir {
                 self.mark(sent.dir, &entry.name, Hint::CONTENT, shared.now, Duration::ZERO);
             } else if self.marks.get(sent.dir, &entry.name).is_some() {
+                // The look of the mark may be older than this listing, and the event of what came
+                // between be lost.
+                let name = entry.name.clone();
                 self.done_elsewhere(sent, at);
+                self.mark(sent.dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
             } else if entry.bytes > LIVE_BYTES_MAX && !retouch {
                 self.done_elsewhere(sent, at);
                 self.marks.begin(sent.dir, &entry.name, Hint::CONTENT, shared.now);
