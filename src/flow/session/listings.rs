@@ -411,10 +411,10 @@ impl Session {
                 self.mark(sent.dir, &entry.name, Hint::CONTENT, shared.now, Duration::ZERO);
             } else if self.marks.get(sent.dir, &entry.name).is_some() {
                 // The look of the mark may be older than this listing, and the event of what came
-                // between be lost.
+                // between be lost: its attributes tell, and ask for the content if need be.
                 let name = entry.name.clone();
                 self.done_elsewhere(sent, at);
-                self.mark(sent.dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+                self.mark(sent.dir, &name, Hint::META, shared.now, Duration::ZERO);
             } else if entry.bytes > LIVE_BYTES_MAX && !retouch {
                 self.done_elsewhere(sent, at);
                 self.marks.begin(sent.dir, &entry.name, Hint::CONTENT, shared.now);
