@@ -18,6 +18,7 @@ use osync::model::path::RelPath;
 use osync::model::removal::MaxDelete;
 use osync::model::session::{Credit, DeletePolicy, Ending, Outcome};
 use osync::model::stamp::{Epoch, Lane, SinkId};
+use osync::model::status::State;
 
 use super::compare::differences;
 use super::dice::Dice;
@@ -552,6 +553,11 @@ impl World {
             let found = differences(&self.source, sink);
             if !found.is_empty() {
                 return Err(format!("sink {:?} differs: {}", sink.id, found.join("; ")));
+            }
+            let figures = self.director.figures(sink.id).unwrap_or_default();
+            let may_be_ready = figures.problems == 0 && figures.halted.is_none();
+            if may_be_ready && State::of(true, &figures) != State::Ready {
+                return Err(format!("at rest, and not READY: {figures:?}"));
             }
         }
         Ok(())

@@ -341,6 +341,10 @@ impl Session {
         if let Some(listing) = self.listings.get_mut(&sent.listing) {
             listing.unanswered = listing.unanswered.saturating_sub(1);
         }
+        if answer.as_ref().is_none_or(|answer| answer.failed.is_some()) {
+            // The next listing of this directory does not count: nobody else would end these.
+            (0..sent.entries.len()).for_each(|at| self.done_elsewhere(sent, at));
+        }
         if let Some(answer) = answer {
             self.confirm(sent.dir);
             match &answer.failed {
