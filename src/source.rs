@@ -7,7 +7,7 @@
 //! | watch | kernel queue | notices to the director |
 //! | workers | jobs | results to the director |
 //! | lanes, reports (for each sink) | messages; the network | the network; reports to the director |
-//! | journal | questions | verdicts to the director |
+//! | ledger | questions, answers of sinks | verdicts to the director |
 //! | control | people | requests to the director |
 //! | root | the clock | whether the root still stands |
 
@@ -33,6 +33,7 @@ use crate::net::ports::PortRange;
 use crate::net::service::{Call, CommandService, Routing};
 use crate::net::stream::bound::DataHost;
 use crate::phases::init::source::PreparedService;
+use crate::phases::transfer::recall::Ledgers;
 use crate::phases::transfer::source::{Engine, Parts};
 use crate::phases::transfer::workers::Workers;
 use crate::state::dir::StateDir;
@@ -122,8 +123,9 @@ fn serve<'scope, 'env>(
     let closing = Stop::new();
     let _ends = EndsAll(closing.clone());
     let looker = Arc::new(Looker::open(&directory, watcher.clone())?);
-    let eyes = Arc::clone(&looker);
-    let workers = Workers::start(WORKERS, HUNG, move |job| eyes.run(job));
+    let ledgers = Ledgers::default();
+    let (eyes, memory) = (Arc::clone(&looker), ledgers.clone());
+    let workers = Workers::start(WORKERS, HUNG, move |job| memory.annotate(job, eyes.run(job)));
     let PreparedService { service, doorkeeper, gatekeeper, .. } = prepared;
     let (call, calls) = bounded::<Call>(COMMAND_QUEUE);
     let (answer, answers) = bounded(REPLY_QUEUE);
@@ -141,12 +143,11 @@ fn serve<'scope, 'env>(
         waker.wake();
     });
     let (server, control) = control(&directory)?;
-    let journals = state.path().join("offered");
-    std::fs::create_dir_all(&journals)
-        .map_err(|e| Error::disk("Can't make the directory for journals", &journals, e))?;
+    let ledger_dir = state.path().join("ledgers");
     let parts = Parts {
         scope,
-        journals,
+        ledger_dir,
+        ledgers,
         watcher,
         notices,
         workers,

@@ -1,6 +1,6 @@
 //! The director: the source's decisions, for all sinks, as a machine without hands.
 //!
-//! It is told what happened (notices of the watcher, results of looks, reports, the journal's
+//! It is told what happened (notices of the watcher, results of looks, reports, the ledger's
 //! answers, the time) and asked what to do ([`Director::take_action`]). It owns the map of
 //! directories and lends it to the sessions.
 
@@ -233,7 +233,7 @@ impl Director {
         }
     }
 
-    /// Takes the journal's answer to [`Action::AskOffered`].
+    /// Takes the ledger's answer to [`Action::AskOffered`].
     pub fn offered(&mut self, sink: SinkId, query: u64, offered: &[bool], now: Duration) {
         self.shared.now = now;
         if let Some(session) = self.sessions.get_mut(&sink) {

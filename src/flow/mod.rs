@@ -10,6 +10,7 @@ pub mod credit;
 pub mod director;
 pub mod halves;
 pub mod latency;
+pub mod ledger;
 pub mod map;
 pub mod marks;
 pub mod problems;

@@ -182,8 +182,8 @@ pub const LOOK_JOBS: usize = 4_096;
 pub const LANE_QUEUE: usize = 256;
 /// Reports and losses waiting for the director.
 pub const NEWS_QUEUE: usize = 256;
-/// Questions to the journals of names offered.
-pub const JOURNAL_QUEUE: usize = 4_096;
+/// Questions to the ledgers, and answers of sinks to be entered.
+pub const LEDGER_QUEUE: usize = 4_096;
 /// Replies waiting for the command service.
 pub const REPLY_QUEUE: usize = 256;
 
@@ -209,12 +209,15 @@ pub const FILESYSTEMS_MAX: usize = 256;
 pub const OPENED_MAX: usize = 10_000;
 /// Left-over staging directories that a sink remembers for removal.
 pub const STAGING_LEFT_MAX: usize = 256;
-/// Bytes held at once while the journal of offered names is made compact.
-pub const COMPACT_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// Names in one record of that journal.
-pub const JOURNAL_GROUP_MAX: usize = 16 * 1024;
-/// Longest block of that journal that is read: room for any record beyond a full block.
-pub const JOURNAL_BLOCK_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of address space for one ledger: more than any pool's, for nothing is taken beforehand.
+pub const LEDGER_BYTES_MAX: usize = 1 << 36;
+/// Epochs of which a ledger remembers what is durable; what is older is compared again.
+pub const LEDGER_EPOCHS_MAX: usize = 4_096;
+/// Renames that a ledger remembers until they are durable; what is beyond stays in doubt.
+pub const LEDGER_MOVES_MAX: usize = 10_000;
+/// Removed names that a ledger remembers to the end of the epoch; beyond it the oldest are
+/// forgotten as soon as they are durable.
+pub const LEDGER_TOMBS_MAX: usize = 10_000;
 const _: () = assert!(APPLY_QUEUE >= LIVE_CREDIT_MESSAGES as usize);
 const _: () = assert!(APPLY_QUEUE >= BACKLOG_CREDIT_MESSAGES as usize);
 const _: () = assert!(REPORT_BYTES_MAX + 4 * ANSWER_BYTES_MAX < FRAME_BYTES_MAX as usize);

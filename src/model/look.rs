@@ -4,6 +4,7 @@
 //! simulation against a model tree; both return a [`LookDone`].
 
 use crate::model::entry::{FileTime, Hash, Identity, Sighting};
+use crate::model::ledger::{Facts, Standing};
 use crate::model::op::{Listed, ListingEnd};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{DirKey, SinkId};
@@ -51,6 +52,8 @@ pub enum Task {
         listing: u64,
         /// Whether this is its first part.
         first: bool,
+        /// Whether the ledger is asked how it stands to each name.
+        recall: bool,
     },
     /// Forgets an open listing.
     CloseListing {
@@ -127,11 +130,14 @@ pub enum Seen {
         /// How it was watched before it was read.
         watch: WatchState,
         /// Entries, in the order of the disk, with what each is.
-        entries: Vec<(Listed, Identity)>,
+        entries: Vec<Found>,
         /// Names that could not be looked at, with the reason.
         problems: Vec<(Name, String)>,
         /// Whether more is to come.
         end: ListingEnd,
+        /// Names that the sink may have by the ledger, and no part had: with the last part. Nothing
+        /// if the ledger was not asked or does not know the directory.
+        missing: Option<Vec<Name>>,
     },
     /// Answer to `Names`, in the order asked.
     Names {
@@ -160,6 +166,17 @@ pub enum Seen {
     },
     /// Answer to `CloseListing` and `CloseTransfer`.
     Closed,
+}
+
+/// One entry of a directory that is being listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// As it travels.
+    pub listed: Listed,
+    /// What tells it from what it was.
+    pub facts: Facts,
+    /// How the ledger stands to it; unknown where it was not asked.
+    pub standing: Standing,
 }
 
 /// What arming found.

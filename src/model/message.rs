@@ -99,6 +99,8 @@ pub struct ListingAnswer {
     pub retouch: Picked,
     /// The entries for which something newer was applied.
     pub superseded: Picked,
+    /// The directories that had to be made.
+    pub made: Picked,
     /// The directory itself could not be listed or made.
     pub failed: Option<Answer>,
     /// With the last part: names that the sink has and no part had; at most `EXTRAS_MAX`.
@@ -137,7 +139,8 @@ impl MessageAnswer {
         let made: usize = self.made.iter().map(|path| path.as_bytes().len() + 5).sum();
         let listing = self.listing.as_ref().map_or(0, |l| {
             let failed = l.failed.as_ref().map_or(0, answer);
-            let picks = picked(&l.needed) + picked(&l.retouch) + picked(&l.superseded);
+            let picks = [&l.needed, &l.retouch, &l.superseded, &l.made].map(picked);
+            let picks: usize = picks.iter().sum();
             names(&l.extras) + failed + picks + 64
         });
         exceptions + made + listing + 32
@@ -200,6 +203,7 @@ impl ListingAnswer {
             needed: Picked::None,
             retouch: Picked::None,
             superseded: Picked::None,
+            made: Picked::None,
             failed: None,
             extras: Vec::new(),
             more_extras: false,

@@ -6,6 +6,7 @@
 pub mod entry;
 pub mod event;
 pub mod key;
+pub mod ledger;
 pub mod limits;
 pub mod look;
 pub mod marker;

@@ -11,9 +11,9 @@ pub mod dir;
 pub mod epochs;
 pub mod invite;
 pub mod keys;
+pub mod ledger;
 mod lines;
 pub mod marker;
-pub mod offered;
 pub mod peers;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -131,8 +131,8 @@ impl Looker {
         let dir = &job.dir;
         match &job.task {
             Task::Arm { files_max } => self.arm_and_read(dir, *files_max),
-            Task::List { listing, first: true } => self.list_first(dir, *listing),
-            Task::List { listing, first: false } => self.list_next(dir, *listing),
+            Task::List { listing, first: true, .. } => self.list_first(dir, *listing),
+            Task::List { listing, first: false, .. } => self.list_next(dir, *listing),
             Task::CloseListing { listing } => {
                 hold(&self.listings).take(*listing);
                 Ok(Seen::Closed)

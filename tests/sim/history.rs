@@ -2,6 +2,7 @@
 
 use osync::model::entry::FileTime;
 use osync::model::path::{Name, RelPath};
+use osync::model::target::Obstacle;
 
 use super::dice::Dice;
 use super::tree::Changed;
@@ -52,6 +53,10 @@ pub enum Change {
     /// The connection is lost.
     Cut(usize),
     RestartSink(usize),
+    /// The sink's host loses its power: what is not durable is lost.
+    CrashSink(usize),
+    /// The content is another, of the same length, and the mtime is set back.
+    Edit(RelPath),
     ReplaceSink(usize),
     RestartSource,
     /// The sink's disk is full, or has room again.
@@ -131,6 +136,18 @@ impl World {
             Change::RestartSink(sink) => {
                 self.restart_sink(*sink);
                 Ok(())
+            }
+            Change::CrashSink(sink) => {
+                self.crash_sink(*sink);
+                Ok(())
+            }
+            Change::Edit(path) => {
+                let stands = self.source.stands(path).ok_or(Obstacle::Missing)?;
+                self.serial += 1;
+                let text = format!("{:08}", self.serial);
+                let content: Vec<u8> = text.bytes().cycle().take(stands.content.len()).collect();
+                self.source.write(path, &content, true)?;
+                self.source.touch(path, stands.entry.meta().mtime)
             }
             Change::ReplaceSink(sink) => {
                 self.replace_sink(*sink);
@@ -223,6 +240,7 @@ pub fn draw_change(dice: &mut Dice, world: &World, sorts: usize) -> Change {
         27 => Change::Pause([1, 20, 100, 1_000][dice.below(4)]),
         28 => Change::Cut(dice.below(world.sinks.len())),
         29 => Change::RestartSource,
+        30 if dice.one_in(2) => Change::CrashSink(dice.below(world.sinks.len())),
         30 => Change::RestartSink(dice.below(world.sinks.len())),
         31 => Change::Full(dice.below(world.sinks.len()), dice.one_in(2)),
         _ => Change::ReplaceSink(dice.below(world.sinks.len())),

@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex};
 use osync::flow::applier::{Applier, Rules};
 use osync::flow::session::Outgoing;
 use osync::model::entry::{Entry, Hash, Meta};
+use osync::model::marker::{Marker, MarkerId};
 use osync::model::message::{Body, MessageAnswer, Report};
-use osync::model::offer::Offer;
+use osync::model::offer::{Offer, Offering};
 use osync::model::op::{Answer, Failure, Op};
 use osync::model::path::{Name, RelPath};
 use osync::model::session::DeletePolicy;
 use osync::model::stamp::{Epoch, Lane, SinkId};
 use osync::model::target::{Obstacle, Standing, Target};
 
-use super::tree::{ModelTree, Staged};
+use super::tree::{Image, ModelTree, Staged};
 
 /// The names ever offered to one root of one sink.
 #[derive(Debug, Default)]
@@ -23,9 +24,13 @@ pub struct Journal(BTreeSet<RelPath>);
 
 impl Journal {
     /// Writes down what is about to leave.
-    pub fn record(&mut self, offers: &[Offer]) {
-        for offer in offers {
+    pub fn record(&mut self, offers: &[Offering]) {
+        for Offering { offer, .. } in offers {
             match offer {
+                Offer::Listed { dir, names } => {
+                    self.0.extend(names.iter().map(|(name, _)| dir.join(name)));
+                }
+                Offer::Attributes(_) | Offer::Retouched(_) => {}
                 Offer::Name(path) | Offer::Dir(path) => {
                     // What is below it may make the directories above it.
                     self.0.extend(path.ancestors());
@@ -167,6 +172,8 @@ pub enum Link {
     Up,
     /// The connection is lost; whether the source has noticed.
     Cut { told: bool },
+    /// The source is not there.
+    Stopped,
 }
 
 /// One sink, with the way to it and back.
@@ -195,9 +202,24 @@ pub struct SinkEnd {
     pub answers: Vec<MessageAnswer>,
     /// How often each content travelled in a `Put`.
     pub puts: HashMap<Hash, u32>,
+    /// What lies in the root's staging directory.
+    pub marker: Marker,
+    /// Whether something was applied since the last barrier.
+    unsaved: bool,
+    /// The last report that is durable, and the last one of which that was told.
+    durable: (u64, u64),
+    /// The disk as the last barrier found it, with the marker on it.
+    saved: Saved,
     answered: HashSet<(Lane, u64)>,
     applier: Applier<Guarded>,
     reported: u64,
+}
+
+/// A disk as it was at some moment.
+#[derive(Clone)]
+pub struct Saved {
+    image: Image,
+    marker: Marker,
 }
 
 impl SinkEnd {
@@ -205,6 +227,8 @@ impl SinkEnd {
     pub fn new(id: SinkId, tree: ModelTree, policy: DeletePolicy) -> SinkEnd {
         let (tree, journal) = (Arc::new(tree), Arc::new(Mutex::new(Journal::default())));
         let applier = fresh_applier(&tree, &journal, policy);
+        let marker = fresh_marker(1);
+        let saved = Saved { image: tree.image(), marker };
         SinkEnd {
             id,
             tree,
@@ -218,10 +242,44 @@ impl SinkEnd {
             reports: VecDeque::new(),
             answers: Vec::new(),
             puts: HashMap::new(),
+            marker,
+            unsaved: false,
+            durable: (0, 0),
+            saved,
             answered: HashSet::new(),
             applier,
             reported: 0,
         }
+    }
+
+    /// Brings all that was reported to the disk, and says so in the marker.
+    pub fn barrier(&mut self) {
+        self.marker.barrier += 1;
+        self.durable.0 = self.reported;
+        self.unsaved = false;
+        self.saved = self.snapshot();
+    }
+
+    /// Whether a barrier, or a report that tells of one, is due though nothing was answered.
+    pub fn is_unsaved(&self) -> bool {
+        self.unsaved || self.durable.0 > self.durable.1
+    }
+
+    /// The disk as it is.
+    pub fn snapshot(&self) -> Saved {
+        Saved { image: self.tree.image(), marker: self.marker }
+    }
+
+    /// The disk is as it was then.
+    pub fn restore(&mut self, saved: &Saved) {
+        self.tree.restore(&saved.image);
+        self.marker = saved.marker;
+    }
+
+    /// The host loses its power: the disk is as the last barrier left it.
+    pub fn lose_power(&mut self) {
+        let saved = self.saved.clone();
+        self.restore(&saved);
     }
 
     /// A new epoch: the memory of stamps is empty, transfers begin anew.
@@ -235,6 +293,7 @@ impl SinkEnd {
         self.answers.clear();
         self.answered.clear();
         self.reported = 0;
+        (self.unsaved, self.durable) = (false, (0, 0));
         self.tree.drop_transfers();
     }
 
@@ -243,6 +302,8 @@ impl SinkEnd {
         self.tree = Arc::new(tree);
         self.journal = Arc::new(Mutex::new(Journal::default()));
         self.same_root = false;
+        self.marker = fresh_marker(self.marker.id.0[0] + 1);
+        self.saved = self.snapshot();
     }
 
     /// A message leaves the source: its offers are written down first.
@@ -339,12 +400,14 @@ impl SinkEnd {
     pub fn fold(&mut self) {
         self.reported += 1;
         let answers = std::mem::take(&mut self.answers);
+        self.unsaved |= !answers.is_empty();
+        self.durable.1 = self.durable.0;
         let report = Report {
             epoch: self.epoch,
             number: self.reported,
             answers,
-            durable_through: 0,
-            barrier: 0,
+            durable_through: self.durable.0,
+            barrier: self.marker.barrier,
             disturbed: Vec::new(),
             inspected: true,
         };
@@ -365,7 +428,12 @@ impl SinkEnd {
             && self.hands.is_empty()
             && self.answers.is_empty()
             && self.reports.is_empty()
+            && !self.is_unsaved()
     }
+}
+
+fn fresh_marker(number: u8) -> Marker {
+    Marker { id: MarkerId([number; 16]), barrier: 0, clean: true }
 }
 
 fn fresh_applier(

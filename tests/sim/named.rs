@@ -33,6 +33,7 @@
 
 mod directories;
 mod lanes;
+mod ledger;
 mod removals;
 mod renames;
 mod several;
@@ -105,6 +106,10 @@ fn play_line(world: &mut World, line: &str, pace: usize) {
         ["forget"] => world.sinks[0].puts.clear(),
         ["open"] => world.holds = Holds::default(),
         ["catch", at] => catch(world, 0, &path(at)),
+        ["stop"] => world.stop_source(),
+        ["snapshot"] => world.keep_snapshot(0),
+        ["rollback"] => world.roll_back(0),
+        ["empty", "sink"] => world.empty_sink(0),
         ["unreadable", at] => world.source.set_unreadable(&path(at), true),
         ["readable", at] => world.source.set_unreadable(&path(at), false),
         ["freeze"] => world.source.freeze(true),
@@ -161,6 +166,8 @@ fn change(words: &[&str]) -> Change {
         ["restart", "sink"] => Change::RestartSink(0),
         ["restart", "source"] => Change::RestartSource,
         ["replace", "sink"] => Change::ReplaceSink(0),
+        ["crash", "sink"] => Change::CrashSink(0),
+        ["edit", at] => Change::Edit(path(at)),
         ["full"] => Change::Full(0, true),
         ["room"] => Change::Full(0, false),
         _ => panic!("no such change: {words:?}"),

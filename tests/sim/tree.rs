@@ -106,6 +106,13 @@ struct Disk {
     frozen: bool,
 }
 
+/// What is on a disk at some moment.
+#[derive(Debug, Clone)]
+pub struct Image {
+    nodes: Vec<Node>,
+    free: Vec<u64>,
+}
+
 /// What stands at a path: the entry with the content of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stands {
@@ -204,6 +211,19 @@ impl ModelTree {
     pub fn identity(&self, path: &RelPath) -> Option<Identity> {
         let disk = self.disk();
         disk.at(path).ok().map(|id| disk.nodes[id].identity)
+    }
+
+    /// All that is on the disk.
+    pub fn image(&self) -> Image {
+        let disk = self.disk();
+        Image { nodes: disk.nodes.clone(), free: disk.free.clone() }
+    }
+
+    /// The disk is what it was; time goes on.
+    pub fn restore(&self, image: &Image) {
+        let mut disk = self.disk();
+        disk.nodes.clone_from(&image.nodes);
+        disk.free.clone_from(&image.free);
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {

@@ -3,6 +3,8 @@
 //! What happens next is drawn from a seed; a scripted history holds some things back instead. Time
 //! is virtual, and jumps to the director's next wake when nothing else can happen.
 
+mod faults;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::time::Duration;
@@ -13,17 +15,18 @@ use osync::model::entry::Identity;
 use osync::model::event::Notice;
 use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
 use osync::model::look::{LookDone, LookJob, Task};
-use osync::model::marker::{Marker, MarkerId};
 use osync::model::path::RelPath;
 use osync::model::removal::MaxDelete;
 use osync::model::session::{Credit, DeletePolicy, Ending, Outcome};
 use osync::model::stamp::{Epoch, Lane, SinkId};
 use osync::model::status::State;
+use osync::phases::transfer::recall::Ledgers;
 
+use self::faults::Memory;
 use super::compare::differences;
 use super::dice::Dice;
 use super::history::Change;
-use super::link::{Link, SinkEnd};
+use super::link::{Link, Saved, SinkEnd};
 use super::tree::{Bounds, ModelTree};
 
 /// Steps after which a world that has no more changes must be quiet.
@@ -102,6 +105,9 @@ pub struct World {
     seen: Vec<LookDone>,
     notices: VecDeque<Notice>,
     asked: Vec<Asked>,
+    memories: Vec<Memory>,
+    ledgers: Ledgers,
+    kept: Option<Saved>,
     credit: [Credit; 2],
     epochs: u64,
     steps: usize,
@@ -147,6 +153,9 @@ impl World {
             seen: Vec::new(),
             notices: VecDeque::new(),
             asked: Vec::new(),
+            memories: Vec::new(),
+            ledgers: Ledgers::default(),
+            kept: None,
             credit: [
                 Credit { bytes: LIVE_CREDIT_BYTES, messages: 16 },
                 Credit { bytes: BACKLOG_CREDIT_BYTES, messages: 16 },
@@ -165,6 +174,9 @@ impl World {
         let tree = ModelTree::new(self.dice.draw());
         tree.skip_time();
         self.sinks.push(SinkEnd::new(id, tree, policy));
+        let memory = Memory::new();
+        self.ledgers.put(id, &memory.ledger);
+        self.memories.push(memory);
     }
 
     /// Draws how likely each sort of step is, and how much credit there is.
@@ -196,53 +208,6 @@ impl World {
         self.take_actions();
     }
 
-    // --- faults ---------------------------------------------------------------------------
-
-    /// The connection of a sink is lost: some of what is on its way still arrives.
-    pub fn cut(&mut self, sink: usize) {
-        let end = &mut self.sinks[sink];
-        if end.link != Link::Up {
-            return;
-        }
-        end.link = Link::Cut { told: false };
-        for lane in &mut end.lanes {
-            let arrives = self.dice.below(lane.len() + 1);
-            lane.truncate(arrives);
-        }
-        let arrive = self.dice.below(end.reports.len() + 1);
-        end.reports.truncate(arrive);
-    }
-
-    /// The sink's process is killed and started again; its tree stays.
-    pub fn restart_sink(&mut self, sink: usize) {
-        self.cut(sink);
-        self.sinks[sink].die();
-    }
-
-    /// The sink comes back with another disk.
-    pub fn replace_sink(&mut self, sink: usize) {
-        self.restart_sink(sink);
-        let tree = ModelTree::new(self.dice.draw());
-        tree.skip_time();
-        self.sinks[sink].replace_root(tree);
-    }
-
-    /// The source's process is killed and started again.
-    pub fn restart_source(&mut self) {
-        for sink in 0..self.sinks.len() {
-            self.cut(sink);
-            self.sinks[sink].link = Link::Cut { told: true };
-            self.sinks[sink].reports.clear();
-        }
-        self.source.forget_all();
-        self.jobs.clear();
-        self.seen.clear();
-        self.notices.clear();
-        self.asked.clear();
-        let root = self.source.identity(&RelPath::root()).unwrap();
-        self.director = unlimited(root);
-    }
-
     fn terms(&mut self, sink: usize) -> Terms {
         self.epochs += 1;
         let end = &mut self.sinks[sink];
@@ -252,7 +217,7 @@ impl World {
             delete: end.policy,
             same_root: std::mem::replace(&mut end.same_root, true),
             staging_name: None,
-            marker: Marker { id: MarkerId([0; 16]), barrier: 0, clean: true },
+            marker: end.marker,
             partials: BTreeMap::new(),
         }
     }
@@ -269,11 +234,16 @@ impl World {
             }
             Link::Cut { told: true } => {
                 let terms = self.terms(sink);
+                self.enter_all(sink);
+                let mut ledger = self.memories[sink].ledger.lock().unwrap();
+                let trusted = ledger.meet(&terms.marker, terms.epoch).unwrap();
+                drop(ledger);
+                self.note(|| format!("the sink shows {:?}, trusted: {trusted}", terms.marker));
                 self.note(|| format!("epoch {:?} begins", terms.epoch));
                 self.sinks[sink].begin(terms.epoch);
                 self.director.begin(id, terms, self.now);
             }
-            Link::Up => {}
+            Link::Up | Link::Stopped => {}
         }
     }
 
@@ -292,7 +262,8 @@ impl World {
         let can_look = self.jobs.iter().any(|job| !self.is_stuck(job));
         offer(Step::Look, 1, !holds.looks && can_look);
         offer(Step::Seen, 2, !holds.seen && !self.seen.is_empty());
-        offer(Step::Answer, 3, !self.asked.is_empty());
+        let enters = self.memories.iter().any(|memory| !memory.entering.is_empty());
+        offer(Step::Answer, 3, !self.asked.is_empty() || enters);
         for (at, sink) in self.sinks.iter().enumerate() {
             for lane in Lane::ALL {
                 let open = !holds.lanes[lane.index()] && sink.hands.len() < 4;
@@ -300,11 +271,13 @@ impl World {
                 offer(Step::Take(at, lane), 4 + lane.index(), open && waits);
             }
             offer(Step::Work(at), 6, !holds.work && !sink.hands.is_empty());
-            offer(Step::Fold(at), 7, sink.link == Link::Up && !sink.answers.is_empty());
-            let arrives = sink.link != Link::Cut { told: true } && !sink.reports.is_empty();
+            let due = !sink.answers.is_empty() || sink.is_unsaved();
+            offer(Step::Fold(at), 7, sink.link == Link::Up && due);
+            let arrives = matches!(sink.link, Link::Up | Link::Cut { told: false })
+                && !sink.reports.is_empty();
             offer(Step::Report(at), 8, !holds.reports && arrives);
             let linked = match sink.link {
-                Link::Up => false,
+                Link::Up | Link::Stopped => false,
                 Link::Cut { told: false } => true,
                 Link::Cut { told: true } => {
                     sink.hands.is_empty() && sink.lanes.iter().all(VecDeque::is_empty)
@@ -347,7 +320,10 @@ impl World {
         }
         self.steps += 1;
         self.vain = 0;
-        self.now += Duration::from_micros([0, 10, 200, 2_000][self.dice.below(4)]);
+        // What happens beside the pair's talk, barriers and the ledger, takes no time of it.
+        if !matches!(chosen, Step::Answer | Step::Fold(_)) {
+            self.now += Duration::from_micros([0, 10, 200, 2_000][self.dice.below(4)]);
+        }
         self.run_step(chosen);
         if self.director.next_wake().is_some_and(|wake| wake <= self.now) {
             self.director.tick(self.now);
@@ -364,7 +340,7 @@ impl World {
                 let mut free: Vec<usize> = (0..self.jobs.len()).collect();
                 free.retain(|&at| !self.is_stuck(&self.jobs[at]));
                 let job = self.jobs.swap_remove(free[self.dice.below(free.len())]);
-                let done = self.source.run_look(&job);
+                let done = self.ledgers.annotate(&job, self.source.run_look(&job));
                 self.note(|| {
                     format!(
                         "look {:?} as {:?} {:?} saw {:?}",
@@ -379,10 +355,15 @@ impl World {
                 self.director.look_done(done, now);
             }
             Step::Answer => {
-                let Asked { sink, query, offered } =
-                    self.asked.swap_remove(self.dice.below(self.asked.len()));
-                self.note(|| format!("offered {query}: {offered:?}"));
-                self.director.offered(sink, query, &offered, now);
+                let sink = self.dice.below(self.memories.len());
+                let enters = self.asked.is_empty() || self.dice.one_in(2);
+                let is_done = enters && self.enter_next(sink);
+                if !is_done && !self.asked.is_empty() {
+                    let Asked { sink, query, offered } =
+                        self.asked.swap_remove(self.dice.below(self.asked.len()));
+                    self.note(|| format!("offered {query}: {offered:?}"));
+                    self.director.offered(sink, query, &offered, now);
+                }
             }
             Step::Take(sink, lane) => {
                 let twice = self.dice.one_in(12) && self.doubles;
@@ -395,7 +376,12 @@ impl World {
                 let last = self.sinks[sink].answers.last().map(|answer| format!("{answer:?}"));
                 self.note(|| format!("sink {sink} does {what} {last:?}"));
             }
-            Step::Fold(sink) => self.sinks[sink].fold(),
+            Step::Fold(sink) => {
+                if self.sinks[sink].answers.is_empty() || self.dice.one_in(4) {
+                    self.sinks[sink].barrier();
+                }
+                self.sinks[sink].fold();
+            }
             Step::Report(sink) => {
                 if let Some(report) = self.sinks[sink].reports.pop_front() {
                     self.note(|| format!("{report:?}"));
@@ -433,15 +419,23 @@ impl World {
                 Action::Disarm(key) => self.source.forget(key),
                 Action::Send(message) => {
                     self.note(|| format!("send {message:?}"));
-                    self.sinks[message.sink.0 as usize].send(message);
+                    let sink = message.sink.0 as usize;
+                    let mut ledger = self.memories[sink].ledger.lock().unwrap();
+                    ledger.offer(message.epoch, &message.offers).unwrap();
+                    drop(ledger);
+                    self.sinks[sink].send(message);
                 }
                 Action::AskOffered { sink, query, dir, names } => {
-                    let journal = self.sinks[sink.0 as usize].journal.lock().unwrap();
-                    let offered: Vec<bool> =
-                        names.iter().map(|name| journal.has(&dir.join(name))).collect();
-                    drop(journal);
+                    self.enter_all(sink.0 as usize);
+                    let ledger = self.memories[sink.0 as usize].ledger.lock().unwrap();
+                    let offered = ledger.was_offered(&dir, &names);
+                    drop(ledger);
                     self.note(|| format!("asks {query}: {dir} {names:?} {offered:?}"));
                     self.asked.push(Asked { sink, query, offered });
+                }
+                Action::Enter { sink, entries } => {
+                    self.note(|| format!("{entries:?}"));
+                    self.memories[sink.0 as usize].entering.push_back(entries);
                 }
                 Action::EndEpoch { reason, .. } => panic!("the epoch ends: {reason}"),
                 Action::Problem { path, text, .. } => {

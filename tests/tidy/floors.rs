@@ -39,7 +39,7 @@ const BIN: [&str; 12] = [
 ];
 
 /// Each outside crate (or function) that has a home, with the places where it may be named.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("zmq", &["src/net/"]),
     ("zmq_sys", &["src/net/"]),
     ("inotify", &["src/tree/watch"]),
@@ -49,6 +49,7 @@ const HOMES: [(&str, &[&str]); 14] = [
         "crossbeam_channel",
         &["src/source.rs", "src/sink.rs", "src/local.rs", "src/phases/", "src/tree/watch"],
     ),
+    ("heed", &["src/state/ledger/store.rs"]),
     ("indicatif", &["src/bin/"]),
     ("ctrlc", &["src/bin/"]),
     ("signal_hook", &["src/bin/"]),

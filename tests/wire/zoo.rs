@@ -266,7 +266,8 @@ pub fn reports() -> Named<Report> {
         let listing = ListingAnswer {
             needed: picked.clone(),
             retouch: picked.clone(),
-            superseded: picked,
+            superseded: picked.clone(),
+            made: picked,
             extras: vec![name("extra")],
             more_extras: true,
             ..ListingAnswer::equal(5, 6)

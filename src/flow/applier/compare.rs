@@ -18,6 +18,8 @@ use crate::model::target::{Obstacle, Standing, Target};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Equal,
+    /// A directory that had to be made.
+    Made,
     Needed,
     Retouch,
     Superseded,
@@ -67,6 +69,7 @@ impl<T: Target> Applier<T> {
             needed: picked(Verdict::Needed),
             retouch: picked(Verdict::Retouch),
             superseded: picked(Verdict::Superseded),
+            made: picked(Verdict::Made),
             ..ListingAnswer::equal(part.listing, part.part)
         };
         if let Some(whole) = noted.whole {
@@ -252,7 +255,7 @@ impl<T: Target> Applier<T> {
             return Verdict::Needed;
         }
         match self.make_dir(path, stamp, made) {
-            Answer::Applied => Verdict::Equal,
+            Answer::Applied => Verdict::Made,
             Answer::Superseded => Verdict::Superseded,
             Answer::Needed(_) | Answer::Failed(_) => Verdict::Needed,
         }

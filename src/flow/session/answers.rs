@@ -37,6 +37,7 @@ impl Session {
             self.disturbed(dir, shared);
         }
         self.inspected |= report.inspected;
+        self.tell_ledger(report.durable_through, report.barrier, shared);
     }
 
     /// Another's hand has changed a directory at the sink: what was believed of it is in doubt. If
@@ -50,6 +51,7 @@ impl Session {
             }
         }
         self.count_differences(1);
+        self.doubt_dir(at);
         self.unclear(at);
         self.owe_meta(at);
     }
@@ -68,13 +70,16 @@ impl Session {
         let mut exceptions = exceptions.into_iter().peekable();
         match flight.cargo {
             Cargo::Ops(ops) => {
-                for (at, op) in ops.into_iter().enumerate() {
+                for (at, mut op) in ops.into_iter().enumerate() {
                     let answer = match exceptions.peek() {
                         Some((index, _)) if *index as usize == at => {
                             exceptions.next().map_or(Answer::Applied, |(_, answer)| answer)
                         }
                         _ => Answer::Applied,
                     };
+                    if answer == Answer::Applied {
+                        self.deeds.extend(op.entered());
+                    }
                     self.op_answered(&op, answer, lane, shared);
                 }
             }
@@ -169,10 +174,10 @@ impl Session {
             }
         }
         self.owe_meta(at);
-        let confirmed = self.dirs.get(&at).is_some_and(|state| state.confirmed);
-        if confirmed {
+        if self.dirs.get(&at).is_some_and(|state| state.confirmed) {
             self.unclear(at);
         }
+        self.remade(at, path);
         self.confirm(at);
     }
 
@@ -193,6 +198,10 @@ impl Session {
                 {
                     self.latencies.add(now.saturating_sub(since));
                 }
+            }
+            // What was newer brought its content along; whether that holds, attributes will tell.
+            Answer::Superseded if kind == SentKind::Attributes => {
+                self.marks.put_off(dir, name, Hint::META, now, false);
             }
             Answer::Superseded => self.marks.put_off(dir, name, Hint::CONTENT, now, false),
             Answer::Needed(need) => self.needed(dir, name, kind, need, shared),

@@ -124,6 +124,7 @@ impl Session {
             let state = self.dirs.entry(each).or_default();
             state.placed = false;
             state.confirmed = false;
+            state.trusted = false;
             state.displaced += 1;
         }
         // What is under way goes to the old place.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
-use crate::flow::session::listings::Listing;
+use crate::flow::session::listings::{Bring, Listing};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::{
@@ -122,7 +122,7 @@ impl Session {
         {
             left -= 1;
             let Some(dir) = self.metas.pop_front() else { return };
-            if self.is_fenced(dir, shared) {
+            if self.is_fenced(dir, shared) || self.holds_fence(dir) {
                 self.metas.push_back(dir);
                 continue;
             }
@@ -176,18 +176,17 @@ impl Session {
             let mut bytes = 0;
             let fit = want.names.iter().take(BATCH_OPS_MAX).take_while(|(_, size)| {
                 bytes += size;
-                want.retouch || bytes <= BATCH_BYTES_MAX
+                want.bring != Bring::Content || bytes <= BATCH_BYTES_MAX
             });
             let count = fit.count().max(1).min(want.names.len());
-            let rest = want.names.split_off(count);
-            if !rest.is_empty() {
-                self.wants.push_front(super::listings::Want { names: rest, ..want });
+            if let Some(rest) = want.split_off(count) {
+                self.wants.push_front(rest);
                 left += 1;
             }
             self.wants_count = self.wants_count.saturating_sub(want.names.len());
             let dir = want.dir;
             let Some(address) = shared.map.address(dir) else { continue };
-            let bring = if want.retouch { Want::Meta } else { Want::Content };
+            let bring = want.bring.want();
             let names = want.names.iter().map(|(name, _)| (name.clone(), bring)).collect();
             let stamp = self.stamp();
             let purpose = Purpose::Wants { want, stamp };
@@ -229,7 +228,7 @@ impl Session {
         listing.reading = true;
         let stamp = self.stamp();
         let purpose = Purpose::Part { listing: id, stamp };
-        let task = Task::List { listing: id, first };
+        let task = Task::List { listing: id, first, recall: true };
         self.start_look(Lane::Backlog, dir, address, task, purpose, shared);
     }
 

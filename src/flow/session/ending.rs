@@ -88,6 +88,11 @@ impl Session {
         self.outcome = None;
     }
 
+    /// Whether every directory is listed once more, for the end.
+    pub(super) fn is_sweeping(&self) -> bool {
+        self.termination.as_ref().is_some_and(|termination| termination.stage == Stage::Sweeping)
+    }
+
     pub(super) fn count_differences(&mut self, found: u64) {
         if let Some(termination) = &mut self.termination {
             termination.differences += found;

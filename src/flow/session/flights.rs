@@ -1,10 +1,12 @@
 //! Messages under way: made, sent when there is credit, remembered until they are answered.
 
+use crate::flow::session::ledger::{deed_of, offer_of};
 use crate::flow::session::listings::SentListing;
 use crate::flow::session::{Action, Outgoing, Session, Shared};
+use crate::model::ledger::{Deed, Entered, Facts};
 use crate::model::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX};
 use crate::model::message::Body;
-use crate::model::offer::Offer;
+use crate::model::offer::{Offer, Offering};
 use crate::model::op::{Op, Operation};
 use crate::model::path::Name;
 use crate::model::stamp::{DirKey, Lane, Stamp};
@@ -37,6 +39,15 @@ pub(super) struct SentOp {
     pub(super) name: Option<Name>,
     pub(super) errand: Errand,
     pub(super) op: SentKind,
+    /// What the ledger enters once it is applied.
+    pub(super) deed: Option<Box<Deed>>,
+}
+
+impl SentOp {
+    /// What the ledger enters, the operation having been applied.
+    pub(super) fn entered(&mut self) -> Option<Entered> {
+        Some(Entered { stamp: self.stamp, deed: *self.deed.take()? })
+    }
 }
 
 /// What of an operation matters for its answer.
@@ -85,7 +96,7 @@ pub(super) struct Ready {
     flight: Flight,
     body: Body,
     content: Option<Vec<u8>>,
-    offers: Vec<Offer>,
+    offers: Vec<Offering>,
 }
 
 /// An operation about to be sent.
@@ -96,6 +107,8 @@ pub(super) struct Draft {
     pub(super) dir: DirKey,
     pub(super) name: Option<Name>,
     pub(super) errand: Errand,
+    /// What its look saw, if the operation carries all of it.
+    pub(super) facts: Option<Facts>,
 }
 
 impl Session {
@@ -136,12 +149,14 @@ impl Session {
         let mut sent = Vec::with_capacity(drafts.len());
         let mut operations = Vec::with_capacity(drafts.len());
         let mut offers = Vec::new();
-        for Draft { op, stamp, dir, name, errand } in drafts {
-            offers.extend(offer_of(&op, &errand));
+        for Draft { op, stamp, dir, name, errand, facts } in drafts {
+            let is_own = errand == Errand::OwnMeta;
+            offers.push(Offering { stamp, offer: offer_of(&op, is_own) });
+            let deed = deed_of(&op, facts, is_own).map(Box::new);
             let kind = SentKind::of(&op);
             self.take_off(dir);
             self.note_placed(dir, shared);
-            sent.push(SentOp { stamp, dir, name, errand, op: kind });
+            sent.push(SentOp { stamp, dir, name, errand, op: kind, deed });
             operations.push(Operation { stamp, op });
         }
         let bytes = MESSAGE_BYTES + OP_BYTES * operations.len() as u64 + content.len() as u64;
@@ -162,13 +177,15 @@ impl Session {
         part: crate::model::op::ListingPart,
         shared: &mut Shared,
     ) {
-        let mut offers = vec![Offer::Dir(part.dir.clone())];
         let mut bytes = MESSAGE_BYTES;
+        let mut names = Vec::with_capacity(part.entries.len());
         for listed in &part.entries {
             bytes += 80 + listed.name.as_bytes().len() as u64;
-            let path = part.dir.join(&listed.name);
-            offers.push(if listed.entry.is_dir() { Offer::Dir(path) } else { Offer::Name(path) });
+            names.push((listed.name.clone(), listed.entry.is_dir()));
         }
+        let (stamp, dir) = (part.stamp, part.dir.clone());
+        let offers = [Offer::Dir(dir.clone()), Offer::Listed { dir, names }];
+        let offers = offers.map(|offer| Offering { stamp, offer }).into();
         self.take_off(sent.dir);
         self.note_placed(sent.dir, shared);
         let ready = Ready {
@@ -340,19 +357,5 @@ impl Session {
         self.flights.iter().flat_map(|lane| lane.values()).any(|flight| touches(&flight.cargo))
             || self.ready.iter().flatten().any(|ready| touches(&ready.flight.cargo))
             || self.gathered.iter().any(|draft| is_within(draft.dir))
-    }
-}
-
-/// What a journal must know before an operation leaves. Entries of listings are in it already.
-fn offer_of(op: &Op, errand: &Errand) -> Option<Offer> {
-    match op {
-        Op::Put { .. } | Op::Symlink { .. } if matches!(errand, Errand::Want(_)) => None,
-        Op::Put { path, .. } | Op::Commit { path, .. } | Op::Symlink { path, .. } => {
-            Some(Offer::Name(path.clone()))
-        }
-        Op::MakeDir { path } => Some(Offer::Dir(path.clone())),
-        Op::Rename { from, to, .. } => Some(Offer::Moved { from: from.clone(), to: to.clone() }),
-        Op::Exchange { a, b } => Some(Offer::Exchanged { a: a.clone(), b: b.clone() }),
-        Op::SetMeta { .. } | Op::Remove { .. } => None,
     }
 }

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
+use crate::flow::session::ledger::Announced;
 use crate::flow::session::{Session, Shared};
-use crate::model::entry::{Entry, Identity};
+use crate::model::entry::{Entry, Hash, Identity};
+use crate::model::ledger::{Deed, Entered, Facts};
 use crate::model::limits::LIVE_BYTES_MAX;
-use crate::model::look::{Seen, WatchState};
+use crate::model::look::{self, Found, Seen, WatchState};
 use crate::model::message::ListingAnswer;
-use crate::model::op::{Answer, Listed, ListingEnd, ListingPart};
+use crate::model::op::{Answer, ListingEnd, ListingPart};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{DirKey, Stamp};
 
@@ -32,11 +34,15 @@ pub(super) struct Listing {
     /// Whether the last part was read.
     pub(super) ended: bool,
     /// Names met that are no directories.
-    names: u32,
+    pub(super) names: u32,
     /// Names of the directories met.
     dirs: HashSet<Name>,
     /// Whether its entries are counted for the first time in this epoch.
-    counted: bool,
+    pub(super) counted: bool,
+    /// Only what is in doubt is sent: nothing may be concluded from what is missing.
+    pub(super) is_partial: bool,
+    /// Whether a part was read.
+    is_begun: bool,
 }
 
 impl Listing {
@@ -50,6 +56,8 @@ impl Listing {
 #[derive(Debug)]
 pub(super) struct SentListing {
     pub(super) dir: DirKey,
+    /// As the sink knows it.
+    path: RelPath,
     listing: u64,
     stamp: Stamp,
     entries: Vec<SentEntry>,
@@ -72,6 +80,8 @@ struct SentEntry {
     is_dir: bool,
     /// Whether it counts as a file, for progress.
     is_file: bool,
+    /// What the ledger enters if the sink has it.
+    facts: Option<Facts>,
 }
 
 /// Entries of one directory that the sink needs.
@@ -80,13 +90,50 @@ pub(super) struct Want {
     pub(super) dir: DirKey,
     /// Each with the bytes that its listing gave.
     pub(super) names: Vec<(Name, u64)>,
-    /// Attributes alone are wanted.
-    pub(super) retouch: bool,
+    /// What of them.
+    pub(super) bring: Bring,
     /// Whether they count for progress.
     pub(super) counted: bool,
     /// As it was of the directory when it was listed: what was offered then is offered at that
     /// place alone.
     pub(super) displaced: u32,
+}
+
+/// What of wanted names is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Bring {
+    /// All.
+    Content,
+    /// Attributes alone.
+    Attributes,
+    /// That their content has these hashes, on both sides.
+    Proof(Vec<Hash>),
+}
+
+impl Bring {
+    /// What a look is to bring.
+    pub(super) fn want(&self) -> look::Want {
+        match self {
+            Bring::Content => look::Want::Content,
+            Bring::Attributes => look::Want::Meta,
+            Bring::Proof(_) => look::Want::Hash,
+        }
+    }
+}
+
+impl Want {
+    /// Keeps so many names, and gives the rest, if there is any.
+    pub(super) fn split_off(&mut self, count: usize) -> Option<Want> {
+        if count >= self.names.len() {
+            return None;
+        }
+        let names = self.names.split_off(count);
+        let bring = match &mut self.bring {
+            Bring::Proof(hashes) => Bring::Proof(hashes.split_off(count)),
+            other => other.clone(),
+        };
+        Some(Want { names, bring, ..*self })
+    }
 }
 
 impl Session {
@@ -96,6 +143,8 @@ impl Session {
         let state = self.dirs.entry(dir).or_default();
         let counted = !std::mem::replace(&mut state.counted, true);
         self.busy(dir);
+        let is_partial = self.is_spared(dir);
+        self.dirs.entry(dir).or_default().spared = is_partial;
         let listing = Listing {
             dir,
             doubt: self.doubt,
@@ -106,6 +155,8 @@ impl Session {
             names: 0,
             dirs: HashSet::new(),
             counted,
+            is_partial,
+            is_begun: false,
         };
         self.listings.insert(id, listing);
         id
@@ -129,9 +180,10 @@ impl Session {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         listing.reading = false;
         let dir = listing.dir;
+        let is_first = !std::mem::replace(&mut listing.is_begun, true);
         let blocked = shared.map.path(dir).as_ref() != Some(path) || self.is_fenced(dir, shared);
         match seen {
-            Seen::Part { identity, watch, entries, problems, end } if !blocked => {
+            Seen::Part { identity, watch, entries, problems, end, missing } if !blocked => {
                 let strange = shared.is_anothers(dir, identity, &watch);
                 if strange || shared.map.identify(dir, identity).is_err() {
                     self.ask_place(dir, shared);
@@ -143,7 +195,12 @@ impl Session {
                     self.problem(path.join(&name), text, shared);
                     self.fail_name(dir, &name, shared.now);
                 }
+                let Some(missing) = self.recalled(id, is_first, missing) else {
+                    return self.abandon(id, stamp, shared);
+                };
                 let entries = self.enter(id, dir, &path, entries, shared);
+                let entries = self.sort_out(id, dir, entries, shared);
+                self.look_for(dir, &missing, shared);
                 self.send_part(id, stamp, path, entries, end, shared);
             }
             Seen::Unreadable(text) if !blocked => {
@@ -164,6 +221,25 @@ impl Session {
                 self.abandon(id, stamp, shared);
             }
         }
+    }
+
+    /// Names that the ledger misses in a part; nothing if it could not be asked in the midst of a
+    /// listing that sends only what is in doubt.
+    fn recalled(
+        &mut self,
+        id: u64,
+        is_first: bool,
+        missing: Option<Vec<Name>>,
+    ) -> Option<Vec<Name>> {
+        let listing = self.listings.get_mut(&id)?;
+        if missing.is_none() && listing.is_partial {
+            if !is_first {
+                return None;
+            }
+            listing.is_partial = false;
+            self.dirs.entry(listing.dir).or_default().spared = false;
+        }
+        Some(missing.unwrap_or_default())
     }
 
     /// Gives a listing up: what was sent of it proves nothing, and the directory is listed again.
@@ -191,11 +267,12 @@ impl Session {
         id: u64,
         dir: DirKey,
         path: &RelPath,
-        entries: Vec<(Listed, Identity)>,
+        entries: Vec<Found>,
         shared: &mut Shared,
-    ) -> Vec<Listed> {
+    ) -> Vec<Found> {
         let mut kept = Vec::with_capacity(entries.len());
-        for (listed, identity) in entries {
+        for found in entries {
+            let (listed, identity) = (&found.listed, found.facts.identity);
             let at = path.join(&listed.name);
             if let Some(text) = self.unfit(dir, &listed.name, &listed.entry, &at) {
                 self.problem(at, text, shared);
@@ -209,7 +286,7 @@ impl Session {
                 }
                 self.meet_dir(dir, &listed.name, identity, shared);
             }
-            kept.push(listed);
+            kept.push(found);
         }
         kept
     }
@@ -236,20 +313,25 @@ impl Session {
         id: u64,
         stamp: Stamp,
         path: RelPath,
-        entries: Vec<Listed>,
+        entries: Vec<Announced>,
         end: ListingEnd,
         shared: &mut Shared,
     ) {
         let Some(listing) = self.listings.get_mut(&id) else { return };
-        let (dir, counted) = (listing.dir, listing.counted);
+        let (dir, counted, is_partial) = (listing.dir, listing.counted, listing.is_partial);
         let part = listing.parts;
+        listing.ended |= end != ListingEnd::More;
+        if is_partial && entries.is_empty() {
+            if end == ListingEnd::Complete {
+                self.listed(id, dir, shared);
+            }
+            return self.drop_ended(id);
+        }
         listing.parts += 1;
         listing.unanswered += 1;
-        listing.ended |= end != ListingEnd::More;
-        listing.names += entries.iter().filter(|listed| !listed.entry.is_dir()).count() as u32;
         self.parts_unanswered += 1;
         let mut sent = Vec::with_capacity(entries.len());
-        for listed in &entries {
+        for (listed, facts) in &entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
             let is_file = !is_dir && !matches!(listed.entry, Entry::Special { .. });
             if is_file {
@@ -260,14 +342,19 @@ impl Session {
                 self.tally.files_known += 1;
                 self.tally.bytes_known += bytes;
             }
-            sent.push(SentEntry { name: listed.name.clone(), bytes, is_dir, is_file });
+            let facts = *facts;
+            sent.push(SentEntry { name: listed.name.clone(), bytes, is_dir, is_file, facts });
         }
         if end == ListingEnd::Complete {
             self.listed(id, dir, shared);
         }
         self.stamps.hold(stamp);
         let displaced = self.displaced(dir);
-        let sent = SentListing { dir, listing: id, stamp, entries: sent, counted, displaced };
+        let known = path.clone();
+        let sent =
+            SentListing { dir, path: known, listing: id, stamp, entries: sent, counted, displaced };
+        let entries = entries.into_iter().map(|(listed, _)| listed).collect();
+        let end = if is_partial { ListingEnd::Abandoned } else { end };
         let part = ListingPart { listing: id, dir: path, stamp, part, entries, end };
         self.post_listing(sent, part, shared);
     }
@@ -293,8 +380,10 @@ impl Session {
         for name in unmet.iter().rev() {
             self.mark(dir, name, Hint::META, shared.now, Duration::ZERO);
         }
+        let is_sweeping = self.is_sweeping();
         let state = self.dirs.entry(dir).or_default();
-        state.meta_due = true;
+        // What the listing above told of its attributes holds for this one reading.
+        state.meta_due |= is_sweeping || !std::mem::take(&mut state.dressed);
     }
 
     /// The directories known in one come next: those too that it did not tell of itself, for it
@@ -371,6 +460,13 @@ impl Session {
         for &at in needed.iter().chain(&retouch).chain(&superseded) {
             open[at] = true;
         }
+        let equal = sent.entries.iter().zip(&open).filter(|(_, open)| !**open);
+        let names: Vec<(Name, Facts)> =
+            equal.filter_map(|(entry, _)| Some((entry.name.clone(), entry.facts?))).collect();
+        if !names.is_empty() {
+            let deed = Deed::Listed { dir: sent.path.clone(), names };
+            self.deeds.push(Entered { stamp: sent.stamp, deed });
+        }
         if sent.counted {
             for (entry, _) in
                 sent.entries.iter().zip(&open).filter(|(e, open)| e.is_file && !**open)
@@ -387,9 +483,16 @@ impl Session {
         };
         let found = needed.iter().chain(&retouch).filter(is_new).count();
         self.count_differences(found as u64);
+        for at in answer.made.indexes(total) {
+            self.made_anew(sent.dir, &sent.entries[at].name, &sent.path, shared);
+        }
         for at in superseded {
             let name = sent.entries[at].name.clone();
             self.done_elsewhere(sent, at);
+            if sent.entries[at].facts.is_none() {
+                // What the ledger doubted is looked at anyway, and may have been newer.
+                continue;
+            }
             self.mark(sent.dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
         }
         self.want(sent, &needed, false, shared);
@@ -432,7 +535,8 @@ impl Session {
         if !names.is_empty() {
             self.wants_count += names.len();
             let (dir, counted, displaced) = (sent.dir, sent.counted, sent.displaced);
-            let want = Want { dir, names, retouch, counted, displaced };
+            let bring = if retouch { Bring::Attributes } else { Bring::Content };
+            let want = Want { dir, names, bring, counted, displaced };
             self.wants.push_back(want);
         }
     }

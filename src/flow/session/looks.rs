@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
-use crate::flow::session::listings::Want;
+use crate::flow::session::listings::{Bring, Want};
 use crate::flow::session::parked::{Parked, ParkedWhat};
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, Sighting};
+use crate::model::ledger::Facts;
 use crate::model::limits::CLOCK_GRANULE_MS;
-use crate::model::look::{LookId, Seen, Sight};
+use crate::model::look::{LookId, ReadContent, Seen, Sight};
 use crate::model::op::{Op, Version};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{DirKey, Lane, Stamp};
@@ -162,7 +163,8 @@ impl Session {
                     if is_put {
                         self.look_twice(&at, hint, &sighting, shared);
                     }
-                    drafts.extend(op.map(|op| self.draft(op, &at, Errand::Mark)));
+                    let facts = Some(Facts::of(&sighting));
+                    drafts.extend(op.map(|op| self.draft(op, &at, Errand::Mark, facts)));
                     is_put
                 }
             };
@@ -178,9 +180,16 @@ impl Session {
     }
 
     /// An operation on a name, holding its stamp.
-    pub(super) fn draft(&mut self, op: Op, at: &Place<'_>, errand: Errand) -> Draft {
+    pub(super) fn draft(
+        &mut self,
+        op: Op,
+        at: &Place<'_>,
+        errand: Errand,
+        facts: Option<Facts>,
+    ) -> Draft {
         self.stamps.hold(at.stamp);
-        Draft { op, stamp: at.stamp, dir: at.dir, name: Some(at.name.clone()), errand }
+        let name = Some(at.name.clone());
+        Draft { op, stamp: at.stamp, dir: at.dir, name, errand, facts }
     }
 
     /// The directory is not where the map says: an event is on its way, or the map is wrong.
@@ -320,7 +329,8 @@ impl Session {
         };
         let mut drafts = Vec::new();
         let mut kept = Kept::new(content);
-        for ((name, listed), (_, sight)) in want.names.into_iter().zip(sights) {
+        for (index, ((name, listed), (_, sight))) in want.names.into_iter().zip(sights).enumerate()
+        {
             let Sight::There { sighting, read } = sight else {
                 self.idle(dir);
                 self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
@@ -330,25 +340,7 @@ impl Session {
             let at = Place { dir, path, name: &name, stamp };
             let counted = want.counted.then_some(listed);
             let brought = read.filter(|read| read.brought).map_or(0, |read| read.bytes as usize);
-            let op = match &sighting.entry {
-                Entry::File { size, meta } if want.retouch => Some(Op::SetMeta {
-                    path: path.join(&name),
-                    presumes: Version::File { size: *size, mtime: meta.mtime, hash: None },
-                    meta: *meta,
-                }),
-                Entry::File { meta, .. } => read.map(|read| Op::Put {
-                    path: path.join(&name),
-                    size: read.bytes,
-                    meta: *meta,
-                    hash: read.hash,
-                }),
-                Entry::Symlink { target, meta } => Some(Op::Symlink {
-                    path: path.join(&name),
-                    target: target.clone(),
-                    meta: *meta,
-                }),
-                Entry::Dir { .. } | Entry::Special { .. } => None,
-            };
+            let op = wanted_op(path.join(&name), &want.bring, index, &sighting.entry, read);
             kept.next(brought, matches!(op, Some(Op::Put { .. })));
             self.idle(dir);
             match op {
@@ -356,7 +348,8 @@ impl Session {
                     if matches!(op, Op::Put { .. }) {
                         self.look_twice(&at, Hint::CONTENT, &sighting, shared);
                     }
-                    let draft = self.draft(op, &at, Errand::Want(counted));
+                    let facts = Some(Facts::of(&sighting));
+                    let draft = self.draft(op, &at, Errand::Want(counted), facts);
                     drafts.push(draft);
                 }
                 None => self.want_marked(dir, &name, counted, shared.now),
@@ -385,8 +378,8 @@ impl Session {
     }
 
     fn own_meta_seen(&mut self, dir: DirKey, stamp: Stamp, seen: Seen, shared: &mut Shared) {
-        let meta = match seen {
-            Seen::Own(Sighting { entry: Entry::Dir { meta }, .. }) => meta,
+        let (meta, facts) = match seen {
+            Seen::Own(seen) if seen.entry.is_dir() => (*seen.entry.meta(), Facts::of(&seen)),
             Seen::Unreadable(text) => {
                 let path = shared.map.path(dir).unwrap_or_default();
                 return self.problem(path, text, shared);
@@ -396,7 +389,8 @@ impl Session {
         let Some(path) = self.sink_path(dir, shared) else { return };
         self.stamps.hold(stamp);
         let op = Op::SetMeta { path, presumes: Version::Dir, meta };
-        let draft = Draft { op, stamp, dir, name: None, errand: Errand::OwnMeta };
+        let (errand, facts) = (Errand::OwnMeta, Some(facts));
+        let draft = Draft { op, stamp, dir, name: None, errand, facts };
         self.gather(draft, shared);
     }
 
@@ -421,6 +415,35 @@ pub(super) struct Place<'a> {
     pub(super) path: &'a RelPath,
     pub(super) name: &'a Name,
     pub(super) stamp: Stamp,
+}
+
+/// The operation that brings what is wanted of a name; nothing if it is not what it was.
+fn wanted_op(
+    path: RelPath,
+    bring: &Bring,
+    index: usize,
+    entry: &Entry,
+    read: Option<ReadContent>,
+) -> Option<Op> {
+    match (entry, bring) {
+        (Entry::File { size, meta }, Bring::Attributes) => {
+            let presumes = Version::File { size: *size, mtime: meta.mtime, hash: None };
+            Some(Op::SetMeta { path, presumes, meta: *meta })
+        }
+        (Entry::File { size, meta }, Bring::Proof(hashes)) => {
+            let hash = read.map(|read| read.hash).filter(|hash| hashes.get(index) == Some(hash))?;
+            let presumes = Version::File { size: *size, mtime: meta.mtime, hash: Some(hash) };
+            Some(Op::SetMeta { path, presumes, meta: *meta })
+        }
+        (Entry::File { meta, .. }, Bring::Content) => {
+            let ReadContent { hash, bytes: size, .. } = read?;
+            Some(Op::Put { path, size, meta: *meta, hash })
+        }
+        (Entry::Symlink { target, meta }, _) => {
+            Some(Op::Symlink { path, target: target.clone(), meta: *meta })
+        }
+        (Entry::Dir { .. } | Entry::Special { .. }, _) => None,
+    }
 }
 
 /// The content that looks brought, less what no operation carries; copied only if something is

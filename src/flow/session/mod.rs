@@ -6,15 +6,16 @@
 //!   is remembered until it is answered (law 4).
 //!
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
-//! backlog, `answers` what the sink says, `renames` the fences, `removals` the clearing of
-//! directories, `transfers` large files, `patience` looks that never return, `sweeps` the doubt,
-//! `ending` the termination phase.
+//! backlog, `ledger` what of it is spared, `answers` what the sink says, `renames` the fences,
+//! `removals` the clearing of directories, `transfers` large files, `patience` looks that never
+//! return, `sweeps` the doubt, `ending` the termination phase.
 
 mod answers;
 mod changes;
 mod dispatch;
 mod ending;
 mod flights;
+mod ledger;
 mod listings;
 mod looks;
 mod parked;
@@ -35,6 +36,7 @@ use crate::flow::marks::{Hint, Marked, Marks};
 use crate::flow::problems::{Foreign, Problems};
 use crate::flow::stall::{Outstanding, Progress, StallWatch};
 use crate::flow::watermark::Stamps;
+use crate::model::ledger::Entered;
 use crate::model::look::LookId;
 use crate::model::marker::Marker;
 use crate::model::path::{Name, RelPath};
@@ -78,6 +80,14 @@ struct DirState {
     busy: u32,
     /// Messages under way in it.
     flying: u32,
+    /// The sink durably has it, by the ledger: only what is in doubt in it is sent.
+    trusted: bool,
+    /// So it has its own attributes.
+    dressed: bool,
+    /// Only what was in doubt of it was sent when it was listed last.
+    spared: bool,
+    /// In this epoch the sink had to make it, or found that another's hand was at it.
+    doubted: bool,
     /// Names in it that a listing found wanting, until each is answered or becomes a mark.
     wanted: u32,
 }
@@ -116,6 +126,10 @@ pub struct Session {
     /// Looks that came back.
     looked: u64,
     stall: StallWatch,
+    /// The last report that is durable.
+    durable: u64,
+    /// What the report at hand told, for the ledger.
+    deeds: Vec<Entered>,
     credit: [LaneCredit; 2],
     stamps: Stamps,
     marks: Marks,
@@ -189,6 +203,8 @@ impl Session {
             seen: [0; 2],
             looked: 0,
             stall: StallWatch::default(),
+            durable: 0,
+            deeds: Vec::new(),
             credit,
             stamps: Stamps::default(),
             marks: Marks::default(),
@@ -242,7 +258,7 @@ impl Session {
         self.terms = terms;
         self.active = true;
         self.sent = [0; 2];
-        self.reports = 0;
+        (self.reports, self.durable) = (0, 0);
         self.inspected = false;
         self.seen = [0; 2];
         self.stall = StallWatch::default();
@@ -297,6 +313,7 @@ impl Session {
         self.parts_unanswered = 0;
         self.wants.clear();
         self.wants_count = 0;
+        self.deeds.clear();
         self.large.clear();
         self.removals.clear();
         self.parked.clear();

@@ -1,4 +1,4 @@
-//! What waits for the kernel queue to be read empty, or for the journal of names offered.
+//! What waits for the kernel queue to be read empty, or for the ledger.
 //!
 //! "Gone" and "elsewhere than the map says" are believed only then (law 2, H14). A removal leaves
 //! only for a name that was once offered (law 9).
@@ -43,7 +43,7 @@ pub(super) enum ParkedWhat {
     Conflict { dir: DirKey, name: Name, identity: Option<Identity> },
 }
 
-/// A question to the journal of names offered.
+/// A question to the ledger.
 #[derive(Debug)]
 pub(super) enum Query {
     /// Names that are gone at the source. Holds the stamp, and keeps the directory busy.
@@ -99,7 +99,7 @@ impl Session {
                 continue;
             }
             if self.is_announced(dir, &name) {
-                // What speaks of it is on its way to the journal, or read already and not yet sent.
+                // What speaks of it is on its way to the ledger, or read already and not yet sent.
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + UNSENT_DELAY, false);
                 continue;
             }
@@ -188,7 +188,7 @@ impl Session {
         }
     }
 
-    /// The journal has answered which names were offered.
+    /// The ledger has answered which names were offered.
     pub fn offered(&mut self, query: u64, offered: &[bool], shared: &mut Shared) {
         match self.queries.remove(&query) {
             None => {}
@@ -245,7 +245,7 @@ impl Session {
         let drafts = leaving.into_iter().map(|(name, path)| {
             self.stamps.hold(stamp);
             let op = Op::Remove { path };
-            Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark }
+            Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark, facts: None }
         });
         let drafts = drafts.collect();
         self.post_ops(Lane::Live, drafts, Vec::new(), shared);

@@ -1,7 +1,7 @@
 //! Clearing a directory that is to go at the sink: its names one by one, then the directory (H7).
 //!
 //! The sink says what remains; each name is looked at by path at the source, asked for in the
-//! journal of names offered, and removed with a stamp of its own. What was never offered is
+//! ledger, and removed with a stamp of its own. What was never offered is
 //! foreign: it stays, with its directory.
 
 use std::time::Duration;
@@ -292,7 +292,8 @@ impl Session {
             removal.waiting += 1;
             self.stamps.hold(stamp);
             let (op, errand) = (Op::Remove { path }, Errand::Removal(id));
-            drafts.push(Draft { op, stamp, dir, name: Some(name.clone()), errand });
+            let name = Some(name.clone());
+            drafts.push(Draft { op, stamp, dir, name, errand, facts: None });
         }
         self.post_ops(Lane::Live, drafts, Vec::new(), shared);
         self.removal_step(id, shared);

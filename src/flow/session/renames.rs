@@ -12,6 +12,7 @@ use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::Entry;
+use crate::model::ledger::Facts;
 use crate::model::limits::RENAMES_MAX;
 use crate::model::look::{Seen, Sight, Task, Want};
 use crate::model::op::{Answer, Op, Version};
@@ -207,6 +208,11 @@ impl Session {
             || (!shared.adrift.is_empty() && shared.map.upwards(dir).any(taken))
     }
 
+    /// Whether a rename that is not yet answered changes what a directory holds, and so its times.
+    pub(super) fn holds_fence(&self, dir: DirKey) -> bool {
+        self.renames.iter().any(|rename| rename.from.0 == dir || rename.to.0 == dir)
+    }
+
     /// Whether a name may not be spoken of now.
     pub(super) fn is_name_fenced(&self, dir: DirKey, name: &Name, shared: &Shared) -> bool {
         let is = |place: &(DirKey, Name)| place.0 == dir && place.1 == *name;
@@ -235,7 +241,7 @@ impl Session {
         if is_file {
             self.hash_for_rename(&to, stamp, shared);
         } else {
-            self.send_rename(stamp, Version::Dir, shared);
+            self.send_rename(stamp, Version::Dir, None, shared);
         }
         self.stamps.release(stamp);
     }
@@ -271,7 +277,7 @@ impl Session {
             && size == read.bytes
         {
             let presumes = Version::File { size, mtime: meta.mtime, hash: Some(read.hash) };
-            self.send_rename(stamp, presumes, shared);
+            self.send_rename(stamp, presumes, Some(Facts::of(&sighting)), shared);
         } else {
             self.give_up_head(shared);
         }
@@ -285,7 +291,13 @@ impl Session {
         self.mark_both(&head.to, &head.from, shared);
     }
 
-    fn send_rename(&mut self, stamp: Stamp, presumes: Version, shared: &mut Shared) {
+    fn send_rename(
+        &mut self,
+        stamp: Stamp,
+        presumes: Version,
+        facts: Option<Facts>,
+        shared: &mut Shared,
+    ) {
         let Some(head) = self.renames.front() else { return };
         let paths = self.sink_path(head.from.0, shared).zip(self.sink_path(head.to.0, shared));
         let Some((above_from, above_to)) = paths else {
@@ -302,7 +314,8 @@ impl Session {
             head.state = RenameState::Sent;
         }
         self.stamps.hold(stamp);
-        let draft = Draft { op, stamp, dir, name: Some(name), errand: Errand::Rename };
+        let (name, errand) = (Some(name), Errand::Rename);
+        let draft = Draft { op, stamp, dir, name, errand, facts };
         self.post_ops(Lane::Live, vec![draft], Vec::new(), shared);
     }
 

@@ -7,10 +7,11 @@ use crate::flow::halves::Halves;
 use crate::flow::map::DirMap;
 use crate::flow::session::changes::Change;
 use crate::model::entry::Identity;
+use crate::model::ledger::Entries;
 use crate::model::limits::{FRESH_FILES_MAX, LOOK_MS};
 use crate::model::look::{DirAddress, LookId, LookJob, Task, WatchState};
 use crate::model::message::Body;
-use crate::model::offer::Offer;
+use crate::model::offer::Offering;
 use crate::model::path::{Name, RelPath};
 use crate::model::removal::MaxDelete;
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
@@ -35,8 +36,8 @@ pub struct Outgoing {
     pub body: Body,
     /// The content frame.
     pub content: Option<Vec<u8>>,
-    /// To be written to the journal of names offered before the message leaves (law 9).
-    pub offers: Vec<Offer>,
+    /// To be written into the ledger before the message leaves (laws 4 and 9).
+    pub offers: Vec<Offering>,
 }
 
 /// What the director wants done.
@@ -50,7 +51,14 @@ pub enum Action {
     Disarm(DirKey),
     /// Send a message.
     Send(Outgoing),
-    /// Ask the journal which of these names were offered.
+    /// Enter what a report told into the ledger.
+    Enter {
+        /// Of whom.
+        sink: SinkId,
+        /// What.
+        entries: Entries,
+    },
+    /// Ask the ledger which of these names were offered.
     AskOffered {
         /// For whom.
         sink: SinkId,

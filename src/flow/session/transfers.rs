@@ -16,6 +16,7 @@ use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, Meta, Sighting};
+use crate::model::ledger::Facts;
 use crate::model::limits::{CHUNK_BYTES, TRANSFERS_MAX};
 use crate::model::look::{FileVersion, Seen, Sight, Task, Want};
 use crate::model::op::{Answer, Op};
@@ -261,7 +262,9 @@ impl Session {
         shared.close_transfer(id, dir);
         self.stamps.hold(stamp);
         let op = Op::Commit { path: path.join(&name), transfer: wire, size: bytes, meta, hash };
-        let draft = Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark };
+        let facts = same.then(|| Facts::of(&file));
+        let (name, errand) = (Some(name), Errand::Mark);
+        let draft = Draft { op, stamp, dir, name, errand, facts };
         self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
     }
 

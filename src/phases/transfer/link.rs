@@ -1,12 +1,12 @@
 //! The data threads of one sink in one epoch: two senders and one reader of reports.
 //!
 //! - Each socket lives and dies in its thread; only values cross.
-//! - A sender writes to the journal of names offered before the message leaves (law 9).
+//! - A sender writes into the ledger before the message leaves (laws 4 and 9).
 //! - Reports are read by a thread that never sends (H17).
 //! - Whatever goes wrong is told once, and ends the epoch.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::Scope;
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ use crate::model::message::Report;
 use crate::model::stamp::{Epoch, Lane, SinkId};
 use crate::net::stream::Lost;
 use crate::net::stream::bound::{DataHost, LaneSender, ReportReceiver};
-use crate::state::offered::Offered;
+use crate::phases::transfer::recall::{SharedLedger, hold};
+use crate::state::ledger::Ledger;
 use crate::wire::data::Header;
 
 /// How long a thread waits before it looks whether its peer is still there.
@@ -42,7 +43,7 @@ pub struct LinkNews {
 pub enum LinkEvent {
     /// The sink reports.
     Report(Report),
-    /// The connection, or the journal, is lost: the epoch is over. In words.
+    /// The connection, or the ledger, is lost: the epoch is over. In words.
     Lost(String),
 }
 
@@ -83,7 +84,7 @@ impl Link {
         host: &DataHost,
         sink: (SinkId, PublicKey),
         epoch: Epoch,
-        journal: &Arc<Mutex<Offered>>,
+        ledger: &SharedLedger,
         meter: &Meter,
         news: &Sender<LinkNews>,
     ) -> Result<Link, Error> {
@@ -107,8 +108,8 @@ impl Link {
         let lanes = [live, backlog].map(|socket| {
             let (queue, messages) = bounded::<Outgoing>(LANE_QUEUE);
             let index = usize::from(socket.port() != data_ports[0]);
-            let (teller, journal) = (teller(index), Arc::clone(journal));
-            scope.spawn(move || send_lane(socket, &messages, &journal, &teller));
+            let (teller, ledger) = (teller(index), Arc::clone(ledger));
+            scope.spawn(move || send_lane(socket, &messages, &ledger, &teller));
             queue
         });
         let teller = teller(2);
@@ -193,7 +194,7 @@ impl Teller {
 fn send_lane(
     mut socket: LaneSender,
     messages: &Receiver<Outgoing>,
-    journal: &Mutex<Offered>,
+    ledger: &Mutex<Ledger>,
     teller: &Teller,
 ) {
     while !teller.is_closed() {
@@ -208,12 +209,11 @@ fn send_lane(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let Outgoing { epoch, lane, sequence, watermark, body, content, offers, .. } = message;
-        if !offers.is_empty() {
-            let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = journal.record(&offers) {
-                teller.lost(error.to_string());
-                return;
-            }
+        if !offers.is_empty()
+            && let Err(error) = hold(ledger).offer(epoch, &offers)
+        {
+            teller.lost(error.to_string());
+            return;
         }
         let header = Header { epoch, lane, sequence, watermark, body };
         let before = socket.bytes();

@@ -21,8 +21,9 @@ use crate::monitor::StateChange;
 use crate::net::service::{Call, refusal};
 use crate::phases::init::source::{Declined, Doorkeeper};
 use crate::phases::transfer::link::{Link, Meter};
+use crate::phases::transfer::recall::{SharedLedger, hold};
 use crate::phases::transfer::source::Engine;
-use crate::state::offered::Offered;
+use crate::state::ledger::Ledger;
 use crate::state::unix_now;
 use crate::wire::command::{
     Alive, Heartbeat, PROGRAM, Refusal, Registered, Registration, Reply, Request,
@@ -43,7 +44,7 @@ struct Known {
     ending: Option<Ending>,
     /// The data sockets are connected and the director knows.
     begun: bool,
-    journal: Arc<Mutex<Offered>>,
+    ledger: SharedLedger,
     meter: Meter,
     last_seen: Instant,
     last_seen_unix: u64,
@@ -62,10 +63,10 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// The journal of names offered to a sink.
+    /// The ledger of a sink.
     #[must_use]
-    pub fn journal(&self, sink: SinkId) -> Option<Arc<Mutex<Offered>>> {
-        self.known.get(&sink).map(|known| Arc::clone(&known.journal))
+    pub fn ledger(&self, sink: SinkId) -> Option<SharedLedger> {
+        self.known.get(&sink).map(|known| Arc::clone(&known.ledger))
     }
 
     /// The epoch of a sink is over; returns its key.
@@ -166,15 +167,16 @@ impl Engine<'_, '_> {
         let same_root = before
             .and_then(|id| self.sessions.known.get(&id))
             .is_some_and(|known| known.root_id == wish.root_id);
-        let journal = match self.sessions.journal(id).filter(|_| same_root) {
-            Some(journal) => journal,
-            None => Arc::new(Mutex::new(self.open_journal(&key, &wish.root_id)?)),
+        let ledger = match self.sessions.ledger(id).filter(|_| same_root) {
+            Some(ledger) => ledger,
+            None => Arc::new(Mutex::new(self.open_ledger(&key, &wish.root_id)?)),
         };
         let epoch = self.parts.epochs.next(wish.last_epoch)?;
+        self.meet(id, &ledger, wish, epoch)?;
         let meter = before.and_then(|id| self.sessions.known.get(&id)).map(|k| k.meter.clone());
         let meter = meter.unwrap_or_default();
         let (scope, host) = (self.parts.scope, &self.parts.host);
-        let link = Link::open(scope, host, (id, key), epoch, &journal, &meter, &self.news)?;
+        let link = Link::open(scope, host, (id, key), epoch, &ledger, &meter, &self.news)?;
         let grant = Registered {
             epoch,
             data_ports: link.data_ports,
@@ -203,7 +205,7 @@ impl Engine<'_, '_> {
             terms: Some(terms),
             ending: wish.ending,
             begun: false,
-            journal,
+            ledger,
             meter,
             last_seen: Instant::now(),
             last_seen_unix: unix_now(),
@@ -217,14 +219,37 @@ impl Engine<'_, '_> {
         Ok(grant)
     }
 
-    fn open_journal(&self, key: &PublicKey, root_id: &str) -> Result<Offered, Error> {
+    /// Shows a sink's marker to its ledger, and the ledger to the workers.
+    fn meet(
+        &self,
+        id: SinkId,
+        ledger: &SharedLedger,
+        wish: &Registration,
+        epoch: Epoch,
+    ) -> Result<(), Error> {
+        let mut known = hold(ledger);
+        if !known.meet(&wish.marker, epoch)? {
+            self.parts.monitor.note(
+                "The sink is not as it was left (another disk, an older state, or its marker is \
+                 gone): all of it is compared",
+            );
+        }
+        self.parts.ledgers.put(id, ledger);
+        Ok(())
+    }
+
+    fn open_ledger(&self, key: &PublicKey, root_id: &str) -> Result<Ledger, Error> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.parts.directory.as_os_str().as_encoded_bytes());
         hasher.update(&[0]);
         hasher.update(key.as_bytes());
         hasher.update(root_id.as_bytes());
         let name = hasher.finalize().to_hex();
-        Offered::open(&self.parts.journals.join(&name[..32]))
+        let ledger = Ledger::open(&self.parts.ledger_dir.join(&name[..32]))?;
+        if let Some(damage) = ledger.damage() {
+            self.parts.monitor.note(damage);
+        }
+        Ok(ledger)
     }
 
     fn warnings(&self, wish: &Registration) -> Vec<String> {
@@ -342,6 +367,7 @@ impl Engine<'_, '_> {
             Some(report) if report.outcome != Outcome::Unfinished => {
                 self.director.remove(id, self.now());
                 self.sessions.known.remove(&id);
+                self.parts.ledgers.remove(id);
                 if self.sessions.known.is_empty() {
                     self.ended = Some(Ended::Finished(report));
                 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::flow::director::Director;
 use crate::flow::session::Action;
 use crate::model::event::Notice;
-use crate::model::limits::{COMMAND_QUEUE, JOURNAL_QUEUE, NEWS_QUEUE};
+use crate::model::ledger::Entries;
+use crate::model::limits::{COMMAND_QUEUE, LEDGER_QUEUE, NEWS_QUEUE};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{Epoch, SinkId};
 use crate::monitor::Monitor;
@@ -26,10 +27,10 @@ use crate::net::service::{Call, Routing};
 use crate::net::stream::bound::DataHost;
 use crate::phases::init::source::Doorkeeper;
 use crate::phases::transfer::link::{Link, LinkEvent, LinkNews};
+use crate::phases::transfer::recall::{Ledgers, SharedLedger, hold};
 use crate::phases::transfer::sessions::Sessions;
 use crate::phases::transfer::workers::Workers;
 use crate::state::epochs::EpochStore;
-use crate::state::offered::Offered;
 use crate::stop::Stop;
 use crate::tree::looker::Looker;
 use crate::tree::watch::Watcher;
@@ -48,8 +49,10 @@ pub struct Parts<'scope, 'env> {
     pub scope: &'scope Scope<'scope, 'env>,
     /// The source's directory, resolved.
     pub directory: PathBuf,
-    /// Where the journals of names offered lie.
-    pub journals: PathBuf,
+    /// Where the ledgers lie.
+    pub ledger_dir: PathBuf,
+    /// The ledgers that are open, as the workers ask them.
+    pub ledgers: Ledgers,
     /// Looks at the disk.
     pub looker: Arc<Looker>,
     /// Watches it, if anything does.
@@ -80,16 +83,27 @@ pub struct Parts<'scope, 'env> {
     pub stop: Stop,
 }
 
-/// A question to a journal.
-struct Question {
+/// Something for a sink's ledger, in the order in which the director says it.
+struct Errand {
     sink: SinkId,
-    query: u64,
-    journal: Arc<Mutex<Offered>>,
-    dir: RelPath,
-    names: Vec<Name>,
+    ledger: SharedLedger,
+    what: What,
 }
 
-type Verdict = (SinkId, u64, Vec<bool>);
+enum What {
+    /// Which of these names were offered?
+    Ask { query: u64, dir: RelPath, names: Vec<Name> },
+    /// What a report told.
+    Enter(Entries),
+}
+
+/// What comes of it.
+enum Verdict {
+    /// The answer to a question.
+    Offered(SinkId, u64, Vec<bool>),
+    /// The ledger can't be written.
+    Failed(SinkId, String),
+}
 
 /// The engine.
 pub struct Engine<'scope, 'env> {
@@ -101,7 +115,7 @@ pub struct Engine<'scope, 'env> {
     pub(super) links: BTreeMap<SinkId, (Epoch, Link)>,
     pub(super) news: Sender<LinkNews>,
     heard: Receiver<LinkNews>,
-    questions: Sender<Question>,
+    errands: Sender<Errand>,
     verdicts: Receiver<Verdict>,
     began: Instant,
     told: Duration,
@@ -109,12 +123,12 @@ pub struct Engine<'scope, 'env> {
 }
 
 impl<'scope, 'env> Engine<'scope, 'env> {
-    /// Puts the engine together; nothing runs yet but the thread that asks the journals.
+    /// Puts the engine together; nothing runs yet but the thread that keeps the ledgers.
     pub fn new(parts: Parts<'scope, 'env>, doorkeeper: Doorkeeper) -> Engine<'scope, 'env> {
         let (news, heard) = bounded(NEWS_QUEUE);
-        let (questions, asked) = bounded::<Question>(JOURNAL_QUEUE);
-        let (answers, verdicts) = bounded(JOURNAL_QUEUE + COMMAND_QUEUE);
-        parts.scope.spawn(move || answer_questions(&asked, &answers));
+        let (errands, asked) = bounded::<Errand>(LEDGER_QUEUE);
+        let (answers, verdicts) = bounded(LEDGER_QUEUE + COMMAND_QUEUE);
+        parts.scope.spawn(move || keep_ledgers(&asked, &answers));
         let mut director = Director::new(parts.looker.root_identity());
         director.limit_removals(parts.max_delete);
         let (links, sessions) = (BTreeMap::new(), Sessions::default());
@@ -126,7 +140,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
             links,
             news,
             heard,
-            questions,
+            errands,
             verdicts,
             began: Instant::now(),
             told: Duration::ZERO,
@@ -242,8 +256,20 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         }
     }
 
-    fn take_verdict(&mut self, (sink, query, offered): Verdict, now: Duration) {
-        self.director.offered(sink, query, &offered, now);
+    fn take_verdict(&mut self, verdict: Verdict, now: Duration) {
+        match verdict {
+            Verdict::Offered(sink, query, offered) => {
+                self.director.offered(sink, query, &offered, now);
+            }
+            Verdict::Failed(sink, why) => self.lose(sink, &why),
+        }
+    }
+
+    fn charge(&mut self, sink: SinkId, what: What) {
+        let Some(ledger) = self.sessions.ledger(sink) else { return };
+        if self.errands.try_send(Errand { sink, ledger, what }).is_err() {
+            self.lose(sink, "The ledger is too slow");
+        }
     }
 
     /// Does what the director wants done.
@@ -275,12 +301,9 @@ impl<'scope, 'env> Engine<'scope, 'env> {
                     }
                 }
                 Action::AskOffered { sink, query, dir, names } => {
-                    let Some(journal) = self.sessions.journal(sink) else { continue };
-                    let question = Question { sink, query, journal, dir, names };
-                    if self.questions.try_send(question).is_err() {
-                        self.lose(sink, "Too many questions to the journal of names offered");
-                    }
+                    self.charge(sink, What::Ask { query, dir, names });
                 }
+                Action::Enter { sink, entries } => self.charge(sink, What::Enter(entries)),
                 Action::EndEpoch { sink, reason } => self.lose(sink, &reason),
                 Action::Problem { path, text, .. } => {
                     self.parts.monitor.problem(path.as_bytes(), &text);
@@ -291,14 +314,21 @@ impl<'scope, 'env> Engine<'scope, 'env> {
     }
 }
 
-/// Asks journals for the director: a scan of the disk is not for the director's thread.
-fn answer_questions(questions: &Receiver<Question>, answers: &Sender<Verdict>) {
-    for Question { sink, query, journal, dir, names } in questions {
-        let offered = {
-            let journal = journal.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            journal.was_offered(&dir, &names)
+/// Asks and fills ledgers for the director: the disk is not for the director's thread.
+fn keep_ledgers(errands: &Receiver<Errand>, verdicts: &Sender<Verdict>) {
+    for Errand { sink, ledger, what } in errands {
+        let mut ledger = hold(&ledger);
+        let verdict = match what {
+            What::Ask { query, dir, names } => {
+                Verdict::Offered(sink, query, ledger.was_offered(&dir, &names))
+            }
+            What::Enter(entries) => match ledger.enter(&entries) {
+                Ok(()) => continue,
+                Err(error) => Verdict::Failed(sink, error.to_string()),
+            },
         };
-        if answers.send((sink, query, offered)).is_err() {
+        drop(ledger);
+        if verdicts.send(verdict).is_err() {
             return;
         }
     }

@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{DirEntry, FileType};
 use rustix::io::Errno;
 
-use crate::model::entry::{Entry, Identity};
+use crate::model::entry::Entry;
+use crate::model::ledger::{Facts, Standing};
 use crate::model::limits::{LISTING_BYTES_MAX, LISTING_ENTRIES_MAX, LOOK_TRIES};
-use crate::model::look::{Armed, DirAddress, Seen, WatchState};
+use crate::model::look::{Armed, DirAddress, Found, Seen, WatchState};
 use crate::model::op::{Listed, ListingEnd};
 use crate::model::path::Name;
 use crate::tree::looker::{Dir, Looker, Unseen};
@@ -23,7 +24,7 @@ pub(super) struct Listing {
 
 /// What one name of a listing is.
 enum Item {
-    There(Listed, Identity),
+    There(Found),
     Gone,
     Problem(String),
 }
@@ -79,7 +80,7 @@ impl Looker {
             let identity = address.identity.ok_or(Unseen::Elsewhere)?;
             let (entries, problems, end) = (Vec::new(), Vec::new(), ListingEnd::Abandoned);
             let watch = WatchState::Unwatched("Its listing is no longer open".into());
-            return Ok(Seen::Part { identity, watch, entries, problems, end });
+            return Ok(Seen::Part { identity, watch, entries, problems, end, missing: None });
         };
         let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = Vec::new();
@@ -92,7 +93,7 @@ impl Looker {
         if end == ListingEnd::Abandoned && listing.dir.is_removed() {
             self.forget_descriptor(address);
         }
-        Ok(Seen::Part { identity, watch, entries, problems, end })
+        Ok(Seen::Part { identity, watch, entries, problems, end, missing: None })
     }
 
     fn forget_descriptor(&self, address: &DirAddress) {
@@ -104,7 +105,7 @@ impl Listing {
     fn read_part(
         &mut self,
         address: &DirAddress,
-        entries: &mut Vec<(Listed, Identity)>,
+        entries: &mut Vec<Found>,
         problems: &mut Vec<(Name, String)>,
     ) -> ListingEnd {
         let mut bytes = 0;
@@ -121,11 +122,11 @@ impl Listing {
             let Some(name) = name_of(&entry, address) else { continue };
             bytes += name.as_bytes().len();
             match self.item(&name) {
-                Item::There(listed, identity) => {
-                    if let Entry::Symlink { target, .. } = &listed.entry {
+                Item::There(found) => {
+                    if let Entry::Symlink { target, .. } = &found.listed.entry {
                         bytes += target.len();
                     }
-                    entries.push((listed, identity));
+                    entries.push(found);
                 }
                 Item::Gone => {}
                 Item::Problem(text) => problems.push((name, text)),
@@ -140,8 +141,9 @@ impl Listing {
         for _ in 0..LOOK_TRIES {
             match look() {
                 Ok(seen) => {
+                    let facts = Facts::of(&seen);
                     let listed = Listed { name: name.clone(), entry: seen.entry };
-                    return Item::There(listed, seen.identity);
+                    return Item::There(Found { listed, facts, standing: Standing::Unknown });
                 }
                 // A symlink may have gone between two calls, and another thing may stand there.
                 Err(Errno::NOENT) if stat::of_name(dir, name).is_ok() => {}

@@ -240,7 +240,7 @@ impl Staging {
     }
 
     /// The staging directory in a directory that is the highest on its filesystem.
-    fn home_in(&self, holder: &Arc<OwnedFd>) -> Result<Arc<Home>, Obstacle> {
+    pub(super) fn home_in(&self, holder: &Arc<OwnedFd>) -> Result<Arc<Home>, Obstacle> {
         let stat = stat::of_fd(holder.as_fd()).map_err(cant_stage)?;
         let mut homes = hold(&self.homes);
         if let Some(home) = homes.get(&Filesystem::of(&stat)) {
@@ -251,7 +251,7 @@ impl Staging {
         Ok(home)
     }
 
-    /// Opens or makes a staging directory, and empties it.
+    /// Opens or makes a staging directory, and empties it but for the marker.
     fn open_home(&self, holder: &Arc<OwnedFd>) -> Result<Home, Obstacle> {
         let open = || {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

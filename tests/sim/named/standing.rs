@@ -314,6 +314,7 @@ fn h28_an_answer_names_only_what_was_listed() {
             needed,
             retouch: odd(&[(3, 1), (9, 2)]),
             superseded: odd(&[(u32::MAX, u32::MAX)]),
+            made: odd(&[(u32::MAX, u32::MAX)]),
             ..ListingAnswer::equal(listed.listing, listed.part)
         };
         sink.answers.push(MessageAnswer {

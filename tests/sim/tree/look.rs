@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use osync::model::entry::{Entry, Hash, Sighting};
+use osync::model::ledger::{Facts, Standing};
 use osync::model::look::{
-    Armed, DirAddress, LookDone, LookJob, ReadContent, Seen, Sight, Task, Want, WatchState,
+    Armed, DirAddress, Found, LookDone, LookJob, ReadContent, Seen, Sight, Task, Want, WatchState,
 };
 use osync::model::op::{Listed, ListingEnd};
 use osync::model::path::{Name, RelPath};
@@ -49,7 +50,9 @@ impl Disk {
             Task::Chunk { transfer, offset, bytes } => {
                 return self.chunk(*transfer, *offset, *bytes);
             }
-            Task::List { listing, first: false } => return self.next_part(*listing, job.dir.key),
+            Task::List { listing, first: false, .. } => {
+                return self.next_part(*listing, job.dir.key);
+            }
             _ => {}
         }
         if self.unreadable.contains(&job.dir.path) {
@@ -135,14 +138,16 @@ impl Disk {
                 continue;
             }
             let node = &self.nodes[id];
-            entries.push((Listed { name, entry: node.entry() }, node.identity));
+            let (listed, facts) =
+                (Listed { name, entry: node.entry() }, Facts::of(&node.sighting()));
+            entries.push(Found { listed, facts, standing: Standing::Unknown });
         }
         let end = if open.rest.is_empty() { ListingEnd::Complete } else { ListingEnd::More };
         let identity = self.nodes[open.dir].identity;
         if end == ListingEnd::More {
             self.listings.insert(listing, open);
         }
-        Seen::Part { identity, watch, entries, problems, end }
+        Seen::Part { identity, watch, entries, problems, end, missing: None }
     }
 
     fn look_at_names(&mut self, dir: NodeId, path: &RelPath, names: &[(Name, Want)]) -> Seen {

@@ -1,0 +1,234 @@
+//! What the ledger spares the session, and what the session tells the ledger.
+//!
+//! - A directory that the sink durably has, by its name's record and those above it, is *trusted*:
+//!   of a trusted directory only what is in doubt is sent. The root is always listed whole, so
+//!   that a sink which was emptied is noticed at once (H2).
+//! - A sweep of the termination phase trusts nothing that it can ask: it lists all.
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::listings::{Bring, Want};
+use crate::flow::session::{Action, Session, Shared};
+use crate::model::entry::{Entry, Hash};
+use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Standing};
+use crate::model::limits::LIVE_BYTES_MAX;
+use crate::model::look::Found;
+use crate::model::offer::Offer;
+use crate::model::op::{Listed, Op, Version};
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::{DirKey, Stamp};
+
+/// An entry that is to be sent in a part of a listing, with what the ledger may enter should the
+/// sink have it.
+pub(super) type Announced = (Listed, Option<Facts>);
+
+impl Session {
+    /// Of the entries of a part those that are to be sent; what the ledger can tell of the others
+    /// becomes work at once.
+    pub(super) fn sort_out(
+        &mut self,
+        id: u64,
+        dir: DirKey,
+        entries: Vec<Found>,
+        shared: &mut Shared,
+    ) -> Vec<Announced> {
+        let Some(listing) = self.listings.get_mut(&id) else { return Vec::new() };
+        let is_partial = listing.is_partial;
+        listing.names +=
+            entries.iter().filter(|found| found.facts.kind != Kind::Dir).count() as u32;
+        let mut announced = Vec::with_capacity(if is_partial { 0 } else { entries.len() });
+        let mut checks: Vec<(Name, u64)> = Vec::new();
+        let mut hashes: Vec<Hash> = Vec::new();
+        for Found { listed, facts, standing } in entries {
+            let is_doubted = match standing {
+                Standing::Unknown => {
+                    self.trust(dir, &listed.name, None, shared);
+                    announced.push((listed, Some(facts)));
+                    continue;
+                }
+                Standing::Durable | Standing::Undressed => {
+                    let dressed = standing == Standing::Durable;
+                    self.trust(dir, &listed.name, Some((&facts, dressed)), shared);
+                    false
+                }
+                Standing::Check { hash, is_retouched } => {
+                    if self.marks.get(dir, &listed.name).is_some() {
+                        self.doubt_name(dir, &listed.name, Hint::CONTENT, shared);
+                    } else {
+                        checks.push((listed.name.clone(), facts.size));
+                        hashes.push(hash);
+                        if is_retouched && facts.size > LIVE_BYTES_MAX {
+                            // Reading it takes its time: the attributes do not wait for that.
+                            self.doubt_name(dir, &listed.name, Hint::META, shared);
+                        }
+                    }
+                    true
+                }
+                Standing::Changed => {
+                    self.doubt_name(dir, &listed.name, Hint::CONTENT, shared);
+                    true
+                }
+            };
+            if is_partial {
+                self.count_spared(id, &listed);
+            } else {
+                announced.push((listed, (!is_doubted).then_some(facts)));
+            }
+        }
+        self.check(dir, checks, hashes);
+        announced
+    }
+
+    fn doubt_name(&mut self, dir: DirKey, name: &Name, hint: Hint, shared: &Shared) {
+        self.mark(dir, name, hint, shared.now, Duration::ZERO);
+    }
+
+    /// Names that the ledger has and the source has no more, as far as the listing tells: each is
+    /// looked at by itself.
+    pub(super) fn look_for(&mut self, dir: DirKey, missing: &[Name], shared: &Shared) {
+        for name in missing {
+            self.doubt_name(dir, name, Hint::CONTENT, shared);
+        }
+    }
+
+    /// Notes whether the sink durably has a directory, and (`true`) its attributes as well.
+    fn trust(&mut self, dir: DirKey, name: &Name, known: Option<(&Facts, bool)>, shared: &Shared) {
+        let Some(key) = shared.map.child(dir, name) else { return };
+        let identity = shared.map.get(key).and_then(crate::flow::map::Dir::identity);
+        let above = dir == DirKey::ROOT || self.dirs.get(&dir).is_some_and(|state| state.trusted);
+        let known = known.filter(|(facts, _)| above && identity == Some(facts.identity));
+        let state = self.dirs.entry(key).or_default();
+        let known = known.filter(|_| !state.doubted);
+        state.trusted = known.is_some();
+        state.dressed = known.is_some_and(|(_, dressed)| dressed);
+        if state.trusted {
+            (state.placed, state.confirmed) = (true, true);
+        }
+    }
+
+    /// The sink had to make a directory. If it should have been there, all that was in it is in
+    /// doubt.
+    pub(super) fn remade(&mut self, dir: DirKey, path: &RelPath) {
+        self.deeds.push(Entered { stamp: Stamp(0), deed: Deed::Lost(path.clone()) });
+        self.doubt_dir(dir);
+        if self.dirs.get(&dir).is_some_and(|state| state.spared) {
+            self.unclear(dir);
+        }
+    }
+
+    /// The sink had to make a directory that a listing of the one above told of.
+    pub(super) fn made_anew(&mut self, dir: DirKey, name: &Name, path: &RelPath, shared: &Shared) {
+        if let Some(key) = shared.map.child(dir, name) {
+            self.remade(key, &path.join(name));
+        }
+    }
+
+    /// The sink has found that a directory there may not be as the ledger has it.
+    pub(super) fn doubt_dir(&mut self, dir: DirKey) {
+        let state = self.dirs.entry(dir).or_default();
+        (state.doubted, state.trusted, state.dressed) = (true, false, false);
+    }
+
+    /// Whether of this directory only what is in doubt is to be sent.
+    pub(super) fn is_spared(&self, dir: DirKey) -> bool {
+        dir != DirKey::ROOT
+            && !self.is_sweeping()
+            && self.dirs.get(&dir).is_some_and(|state| state.trusted)
+    }
+
+    /// An entry that is not sent counts as known, and as done.
+    fn count_spared(&mut self, id: u64, listed: &Listed) {
+        if matches!(listed.entry, Entry::Dir { .. } | Entry::Special { .. }) {
+            return;
+        }
+        let bytes = listed.entry.content_bytes();
+        self.census.0 += 1;
+        self.census.1 += bytes;
+        if self.listings.get(&id).is_some_and(|listing| listing.counted) {
+            self.tally.files_known += 1;
+            self.tally.bytes_known += bytes;
+            self.tally.files_done += 1;
+            self.tally.bytes_done += bytes;
+        }
+    }
+
+    /// Has the content of files read again, at low priority, against what both sides once had.
+    fn check(&mut self, dir: DirKey, names: Vec<(Name, u64)>, hashes: Vec<Hash>) {
+        if names.is_empty() {
+            return;
+        }
+        for _ in &names {
+            self.busy(dir);
+            self.dirs.entry(dir).or_default().wanted += 1;
+        }
+        self.wants_count += names.len();
+        let (bring, displaced) = (Bring::Proof(hashes), self.displaced(dir));
+        self.wants.push_back(Want { dir, names, bring, counted: false, displaced });
+    }
+
+    /// Hands what this report told to the ledger.
+    pub(super) fn tell_ledger(&mut self, durable_through: u64, barrier: u64, shared: &mut Shared) {
+        let is_news = durable_through > std::mem::replace(&mut self.durable, durable_through);
+        if self.deeds.is_empty() && !is_news {
+            return;
+        }
+        let deeds = std::mem::take(&mut self.deeds);
+        let (epoch, report) = (self.terms.epoch, self.reports);
+        let entries = Entries { epoch, report, deeds, durable_through, barrier };
+        shared.actions.push_back(Action::Enter { sink: self.id, entries });
+    }
+}
+
+/// What the ledger must know before an operation leaves: durable is off from then on (H1).
+pub(super) fn offer_of(op: &Op, is_own: bool) -> Offer {
+    match op {
+        Op::Put { path, .. }
+        | Op::Commit { path, .. }
+        | Op::Symlink { path, .. }
+        | Op::Remove { path } => Offer::Name(path.clone()),
+        Op::MakeDir { path } => Offer::Dir(path.clone()),
+        Op::SetMeta { path, .. } if is_own => Offer::Attributes(path.clone()),
+        Op::SetMeta { path, .. } => Offer::Retouched(path.clone()),
+        Op::Rename { from, to, .. } => Offer::Moved { from: from.clone(), to: to.clone() },
+        Op::Exchange { a, b } => Offer::Exchanged { a: a.clone(), b: b.clone() },
+    }
+}
+
+/// What the ledger enters once an operation is answered `applied`; `facts` is what its look saw.
+pub(super) fn deed_of(op: &Op, facts: Option<Facts>, is_own: bool) -> Option<Deed> {
+    let stands =
+        |path: &RelPath, hash| facts.map(|facts| Deed::Stands { path: path.clone(), facts, hash });
+    match op {
+        Op::Put { path, hash, .. } | Op::Commit { path, hash, .. } => stands(path, Some(*hash)),
+        Op::Symlink { path, .. } => stands(path, None),
+        Op::SetMeta { path, .. } if is_own => {
+            facts.map(|facts| Deed::Dressed { dir: path.clone(), facts })
+        }
+        Op::SetMeta { path, presumes, .. } => match presumes {
+            Version::File { hash: Some(hash), .. } => facts.map(|facts| {
+                // This was the second look that a young object gets (H19).
+                let facts = Facts { is_young: false, ..facts };
+                Deed::Stands { path: path.clone(), facts, hash: Some(*hash) }
+            }),
+            Version::File { hash: None, .. } => stands(path, None),
+            Version::Dir | Version::Symlink { .. } => stands(path, None),
+        },
+        Op::MakeDir { path } => {
+            let facts = Facts::of_any_dir();
+            Some(Deed::Stands { path: path.clone(), facts, hash: None })
+        }
+        Op::Remove { path } => Some(Deed::Gone(path.clone())),
+        Op::Rename { from, to, presumes } => {
+            let hash = match presumes {
+                Version::File { hash, .. } => *hash,
+                Version::Dir | Version::Symlink { .. } => None,
+            };
+            let seen = facts.zip(hash);
+            let is_certain = seen.is_some() || *presumes == Version::Dir;
+            is_certain.then(|| Deed::Moved { from: from.clone(), to: to.clone(), seen })
+        }
+        // Which of the two the sink has where is told when both are listed again.
+        Op::Exchange { .. } => None,
+    }
+}

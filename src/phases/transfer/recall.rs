@@ -1,0 +1,101 @@
+//! What the ledgers know of what workers see: parts of listings are annotated where they are read.
+//!
+//! - A worker holds a ledger only while it asks about one part.
+//! - Of a listing under way the names are kept as 8-byte hashes, so that at its end the ledger can
+//!   tell which it misses.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::flow::ledger::judge;
+use crate::model::look::{Found, LookDone, LookJob, Seen, Task};
+use crate::model::op::ListingEnd;
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::SinkId;
+use crate::state::ledger::Ledger;
+
+/// A ledger, as threads share it.
+pub type SharedLedger = Arc<Mutex<Ledger>>;
+
+/// The ledgers of the sinks of this run.
+#[derive(Clone, Default)]
+pub struct Ledgers {
+    known: Arc<Mutex<BTreeMap<SinkId, SharedLedger>>>,
+    /// By listing: the names seen so far.
+    seen: Arc<Mutex<HashMap<u64, HashSet<u64>>>>,
+    hasher: RandomState,
+}
+
+impl Ledgers {
+    /// The ledger of a sink from now on.
+    pub fn put(&self, sink: SinkId, ledger: &SharedLedger) {
+        hold(&self.known).insert(sink, Arc::clone(ledger));
+    }
+
+    /// The sink has left.
+    pub fn remove(&self, sink: SinkId) {
+        hold(&self.known).remove(&sink);
+    }
+
+    /// Adds to what a look saw how the ledger stands to it, if the job asks for that.
+    #[must_use]
+    pub fn annotate(&self, job: &LookJob, mut done: LookDone) -> LookDone {
+        match (&job.task, &mut done.seen) {
+            (Task::CloseListing { listing }, _) => {
+                hold(&self.seen).remove(listing);
+            }
+            (
+                Task::List { listing, recall: true, .. },
+                Seen::Part { entries, problems, end, missing, .. },
+            ) => {
+                let ledger = job.sink.and_then(|sink| hold(&self.known).get(&sink).cloned());
+                let failing = problems.iter().map(|(name, _)| name);
+                let whole = self.note(*listing, entries, failing, *end);
+                if let Some(ledger) = ledger {
+                    *missing = self.ask(&hold(&ledger), &job.dir.path, entries, whole.as_ref());
+                }
+            }
+            _ => {}
+        }
+        done
+    }
+
+    /// Notes the names of a part; gives all of them back with the last.
+    fn note<'a>(
+        &self,
+        listing: u64,
+        entries: &'a [Found],
+        failing: impl Iterator<Item = &'a Name>,
+        end: ListingEnd,
+    ) -> Option<HashSet<u64>> {
+        let mut open = hold(&self.seen);
+        let seen = open.entry(listing).or_default();
+        let names = entries.iter().map(|found| &found.listed.name).chain(failing);
+        seen.extend(names.map(|name| self.hasher.hash_one(name.as_bytes())));
+        if end == ListingEnd::More {
+            return None;
+        }
+        open.remove(&listing).filter(|_| end == ListingEnd::Complete)
+    }
+
+    fn ask(
+        &self,
+        ledger: &Ledger,
+        dir: &RelPath,
+        entries: &mut [Found],
+        whole: Option<&HashSet<u64>>,
+    ) -> Option<Vec<Name>> {
+        let known = ledger.recall(dir, entries.iter().map(|found| &found.listed.name))?;
+        for (found, known) in entries.iter_mut().zip(known) {
+            found.standing = judge(&known, &found.facts);
+        }
+        let has = |seen: &HashSet<u64>, name: &[u8]| seen.contains(&self.hasher.hash_one(name));
+        Some(whole.map(|seen| ledger.missing(dir, |name| has(seen, name))).unwrap_or_default())
+    }
+}
+
+/// Locks, also after another thread died with the lock: a ledger is whole at any time.
+pub(super) fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

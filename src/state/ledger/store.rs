@@ -1,0 +1,156 @@
+//! The ledger on disk: an LMDB environment with three sorted tables.
+//!
+//! - A commit is with the kernel when it returns, and so outlives the process; it is on disk only
+//!   after `sync`. What a crash of the whole host leaves is not used: see `seal`.
+//! - The only home of `heed`, and of the one `unsafe` call that opening a map of a file needs.
+
+use std::path::Path;
+
+use heed::types::Bytes;
+use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
+
+use crate::model::limits::LEDGER_BYTES_MAX;
+
+type Table = Database<Bytes, Bytes>;
+
+/// An error of the store, in words.
+pub(super) type Failed = heed::Error;
+
+/// The tables; a clone is another handle to the same.
+#[derive(Clone)]
+pub(super) struct Store {
+    env: Env<WithoutTls>,
+    /// By set and name: a record.
+    names: Table,
+    /// By set and key of a name: what stands there as a directory.
+    places: Table,
+    /// Single values.
+    values: Table,
+}
+
+/// A change of the store: all of it, or nothing.
+pub(super) struct Change<'a> {
+    store: &'a Store,
+    txn: heed::RwTxn<'a>,
+}
+
+/// A view of the store that does not change.
+pub(super) struct View<'a> {
+    store: &'a Store,
+    txn: heed::RoTxn<'a, WithoutTls>,
+}
+
+impl Store {
+    /// Opens the store in a directory, or begins one.
+    pub(super) fn open(dir: &Path) -> Result<Store, Failed> {
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        options.map_size(LEDGER_BYTES_MAX).max_dbs(3).max_readers(64);
+        // SAFETY: a file that is mapped must not change under us. It lies in a directory that is
+        // ours alone, under the lock of its source directory, and only LMDB ever writes to it.
+        // Without a sync at each commit it may be torn after a crash of the host: then it is not
+        // opened any more.
+        let env = unsafe {
+            options.flags(EnvFlags::NO_SYNC | EnvFlags::NO_READ_AHEAD);
+            options.open(dir)?
+        };
+        let mut txn = env.write_txn()?;
+        let names = env.create_database(&mut txn, Some("names"))?;
+        let places = env.create_database(&mut txn, Some("places"))?;
+        let values = env.create_database(&mut txn, Some("values"))?;
+        txn.commit()?;
+        Ok(Store { env, names, places, values })
+    }
+
+    /// Begins a change.
+    pub(super) fn change(&self) -> Result<Change<'_>, Failed> {
+        Ok(Change { store: self, txn: self.env.write_txn()? })
+    }
+
+    /// Begins to read.
+    pub(super) fn view(&self) -> Result<View<'_>, Failed> {
+        Ok(View { store: self, txn: self.env.read_txn()? })
+    }
+
+    /// Brings all to the disk.
+    pub(super) fn sync(&self) -> Result<(), Failed> {
+        self.env.force_sync()
+    }
+}
+
+impl View<'_> {
+    /// The record of a name.
+    pub(super) fn name(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed> {
+        self.store.names.get(&self.txn, key)
+    }
+
+    /// A single value.
+    pub(super) fn value(&self, key: &str) -> Result<Option<&[u8]>, Failed> {
+        self.store.values.get(&self.txn, key.as_bytes())
+    }
+
+    /// All records whose key begins so, in order, until `each` is false.
+    pub(super) fn names(
+        &self,
+        prefix: &[u8],
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Failed> {
+        for row in self.store.names.prefix_iter(&self.txn, prefix)? {
+            let (key, value) = row?;
+            if !each(key, value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// All directories.
+    pub(super) fn places(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Failed> {
+        for row in self.store.places.iter(&self.txn)? {
+            let (key, value) = row?;
+            each(key, value);
+        }
+        Ok(())
+    }
+}
+
+impl Change<'_> {
+    /// The record of a name, as this change has left it.
+    pub(super) fn name(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed> {
+        self.store.names.get(&self.txn, key)
+    }
+
+    /// Writes the record of a name.
+    pub(super) fn put_name(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failed> {
+        self.store.names.put(&mut self.txn, key, value)
+    }
+
+    /// Forgets a name.
+    pub(super) fn drop_name(&mut self, key: &[u8]) -> Result<(), Failed> {
+        self.store.names.delete(&mut self.txn, key).map(drop)
+    }
+
+    /// Forgets all names whose key begins so.
+    pub(super) fn drop_names(&mut self, prefix: &[u8; 4]) -> Result<(), Failed> {
+        let end = u32::from_be_bytes(*prefix).saturating_add(1).to_be_bytes();
+        let range = (std::ops::Bound::Included(&prefix[..]), std::ops::Bound::Excluded(&end[..]));
+        self.store.names.delete_range(&mut self.txn, &range).map(drop)
+    }
+
+    /// Writes what stands at a directory's name, or forgets it.
+    pub(super) fn put_place(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Failed> {
+        match value {
+            Some(value) => self.store.places.put(&mut self.txn, key, value),
+            None => self.store.places.delete(&mut self.txn, key).map(drop),
+        }
+    }
+
+    /// Writes a single value.
+    pub(super) fn put_value(&mut self, key: &str, value: &[u8]) -> Result<(), Failed> {
+        self.store.values.put(&mut self.txn, key.as_bytes(), value)
+    }
+
+    /// Hands the change to the kernel.
+    pub(super) fn commit(self) -> Result<(), Failed> {
+        self.txn.commit()
+    }
+}
