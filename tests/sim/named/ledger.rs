@@ -80,6 +80,8 @@ fn a_restart_of_a_quiet_pair_asks_next_to_nothing() {
                 pool += &format!("mkdir p{dir}; small p{dir}/a; small p{dir}/b; symlink p{dir}/c;");
             }
             play(&mut world, &format!("{pool} settle; pause 100"), 4);
+            // What was read as soon as it was written is proved by the first restart (H19).
+            play(&mut world, &format!("{restart}; settle; pause 100"), 1);
             watch(&mut world);
             play(&mut world, &format!("{restart}; settle"), 1);
             let listings = sent(&world, &["Listing("]);
