@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
-use crate::flow::session::listings::{Bring, Listing};
+use crate::flow::session::listings::Listing;
 use crate::flow::session::looks::{Pending, Purpose};
+use crate::flow::session::wants::Bring;
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::{
     BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX, WANTS_MAX,

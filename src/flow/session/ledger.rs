@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
-use crate::flow::session::listings::{Bring, Want};
+use crate::flow::session::wants::{Bring, Want};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::entry::{Entry, Hash};
 use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Standing};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
-use crate::flow::session::listings::{Bring, Want};
 use crate::flow::session::parked::{Parked, ParkedWhat};
+use crate::flow::session::wants::{Bring, Want};
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, Sighting};
 use crate::model::ledger::Facts;

@@ -6,9 +6,9 @@
 //!   is remembered until it is answered (law 4).
 //!
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
-//! backlog, `ledger` what of it is spared, `answers` what the sink says, `renames` the fences,
-//! `removals` the clearing of directories, `transfers` large files, `patience` looks that never
-//! return, `sweeps` the doubt, `ending` the termination phase.
+//! backlog, `wants` what it found wanting, `ledger` what it is spared, `answers` what the sink
+//! says, `renames` the fences, `removals` the clearing of directories, `transfers` large files,
+//! `patience` looks that never return, `sweeps` the doubt, `ending` the termination phase.
 
 mod answers;
 mod changes;
@@ -25,6 +25,7 @@ mod renames;
 mod shared;
 mod sweeps;
 mod transfers;
+mod wants;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -49,13 +50,14 @@ pub use self::shared::{Action, Adrift, Arming, Outgoing, Shared};
 
 use self::ending::Termination;
 use self::flights::{Draft, Flight, Ready};
-use self::listings::{Listing, Want};
+use self::listings::Listing;
 use self::looks::Pending;
 use self::parked::{Parked, Query};
 use self::removals::Removal;
 use self::renames::Rename;
 use self::sweeps::Sweeps;
 use self::transfers::Transfer;
+use self::wants::Want;
 
 /// What one session knows of one directory.
 #[derive(Debug, Default, Clone)]
