@@ -127,6 +127,8 @@ pub enum Seen {
     Part {
         /// What the directory is.
         identity: Identity,
+        /// Its ctime, of once it was watched and before it was read.
+        changed: FileTime,
         /// How it was watched before it was read.
         watch: WatchState,
         /// Entries, in the order of the disk, with what each is.

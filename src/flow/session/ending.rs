@@ -69,6 +69,7 @@ impl Session {
             return;
         }
         self.outcome = None;
+        self.sweeps.give_way();
         self.termination = Some(Termination {
             ending,
             stage: Stage::Draining,

@@ -101,7 +101,7 @@ impl Session {
         let state = self.dirs.entry(key).or_default();
         let known = known.filter(|_| !state.doubted);
         state.trusted = known.is_some();
-        state.dressed = known.is_some_and(|(_, dressed)| dressed);
+        state.dressed = known.filter(|(_, dressed)| *dressed).map(|(facts, _)| facts.ctime);
         if state.trusted {
             (state.placed, state.confirmed) = (true, true);
         }
@@ -127,7 +127,7 @@ impl Session {
     /// The sink has found that a directory there may not be as the ledger has it.
     pub(super) fn doubt_dir(&mut self, dir: DirKey) {
         let state = self.dirs.entry(dir).or_default();
-        (state.doubted, state.trusted, state.dressed) = (true, false, false);
+        (state.doubted, state.trusted, state.dressed) = (true, false, None);
     }
 
     /// Whether of this directory only what is in doubt is to be sent.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::flow::marks::Hint;
 use crate::flow::session::ledger::Announced;
 use crate::flow::session::{Session, Shared};
-use crate::model::entry::{Entry, Identity};
+use crate::model::entry::{Entry, FileTime, Identity};
 use crate::model::ledger::{Deed, Entered, Facts};
 use crate::model::look::{Found, Seen, WatchState};
 use crate::model::message::ListingAnswer;
@@ -42,6 +42,8 @@ pub(super) struct Listing {
     pub(super) is_partial: bool,
     /// Whether a part was read.
     is_begun: bool,
+    /// The directory's ctime before that.
+    changed: FileTime,
 }
 
 impl Listing {
@@ -104,6 +106,7 @@ impl Session {
             counted,
             is_partial,
             is_begun: false,
+            changed: FileTime::default(),
         };
         self.listings.insert(id, listing);
         id
@@ -130,7 +133,9 @@ impl Session {
         let is_first = !std::mem::replace(&mut listing.is_begun, true);
         let blocked = shared.map.path(dir).as_ref() != Some(path) || self.is_fenced(dir, shared);
         match seen {
-            Seen::Part { identity, watch, entries, problems, end, missing } if !blocked => {
+            Seen::Part { identity, changed, watch, entries, problems, end, missing }
+                if !blocked =>
+            {
                 let strange = shared.is_anothers(dir, identity, &watch);
                 if strange || shared.map.identify(dir, identity).is_err() {
                     self.ask_place(dir, shared);
@@ -141,6 +146,9 @@ impl Session {
                 for (name, text) in problems {
                     self.problem(path.join(&name), text, shared);
                     self.fail_name(dir, &name, shared.now);
+                }
+                if let Some(listing) = self.listings.get_mut(&id).filter(|_| is_first) {
+                    listing.changed = changed;
                 }
                 let Some(missing) = self.recalled(id, is_first, missing) else {
                     return self.abandon(id, stamp, shared);
@@ -310,7 +318,7 @@ impl Session {
     fn listed(&mut self, id: u64, dir: DirKey, shared: &mut Shared) {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let met = std::mem::take(&mut listing.dirs);
-        let (doubt, names) = (listing.doubt, listing.names);
+        let (doubt, names, changed) = (listing.doubt, listing.names, listing.changed);
         self.set_names(dir, names);
         self.set_clear(dir, doubt);
         if doubt == 0 {
@@ -329,8 +337,9 @@ impl Session {
         }
         let is_sweeping = self.is_sweeping();
         let state = self.dirs.entry(dir).or_default();
-        // What the listing above told of its attributes holds for this one reading.
-        state.meta_due |= is_sweeping || !std::mem::take(&mut state.dressed);
+        // What the listing above told of its attributes holds for this one reading, if nothing
+        // changed before the directory was watched.
+        state.meta_due |= is_sweeping || state.dressed.take() != Some(changed);
     }
 
     /// The directories known in one come next: those too that it did not tell of itself, for it

@@ -37,6 +37,7 @@ use crate::flow::marks::{Hint, Marked, Marks};
 use crate::flow::problems::{Foreign, Problems};
 use crate::flow::stall::{Outstanding, Progress, StallWatch};
 use crate::flow::watermark::Stamps;
+use crate::model::entry::FileTime;
 use crate::model::ledger::Entered;
 use crate::model::look::LookId;
 use crate::model::marker::Marker;
@@ -84,8 +85,8 @@ struct DirState {
     flying: u32,
     /// The sink durably has it, by the ledger: only what is in doubt in it is sent.
     trusted: bool,
-    /// So it has its own attributes.
-    dressed: bool,
+    /// So it has its own attributes, of when its ctime was this.
+    dressed: Option<FileTime>,
     /// Only what was in doubt of it was sent when it was listed last.
     spared: bool,
     /// In this epoch the sink had to make it, or found that another's hand was at it.

@@ -42,6 +42,11 @@ impl Sweeps {
         *self = Sweeps { next: now + PAUSE, ..Sweeps::new() };
     }
 
+    /// The closing sweep takes the place of the one under way.
+    pub(super) fn give_way(&mut self) {
+        self.began = None;
+    }
+
     /// Whether doubt is still to be raised.
     pub(super) fn is_owed(&self) -> bool {
         self.overflowed.is_some()

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{DirEntry, FileType};
 use rustix::io::Errno;
 
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, FileTime};
 use crate::model::ledger::{Facts, Standing};
 use crate::model::limits::{LISTING_BYTES_MAX, LISTING_ENTRIES_MAX, LOOK_TRIES};
 use crate::model::look::{Armed, DirAddress, Found, Seen, WatchState};
@@ -20,6 +20,8 @@ pub(super) struct Listing {
     dir: Dir,
     reader: rustix::fs::Dir,
     watch: WatchState,
+    /// The directory's ctime before it was read.
+    changed: FileTime,
 }
 
 /// What one name of a listing is.
@@ -68,8 +70,9 @@ impl Looker {
     pub(super) fn list_first(&self, address: &DirAddress, number: u64) -> Result<Seen, Unseen> {
         let dir = self.resolve(address)?;
         let watch = self.arm(&dir, address.key);
+        let changed = stat::of_fd(dir.fd()).map_or(FileTime::default(), |s| stat::changed(&s));
         let reader = open_reader(&dir)?;
-        let listing = Mutex::new(Listing { dir, reader, watch });
+        let listing = Mutex::new(Listing { dir, reader, watch, changed });
         hold(&self.listings).put(number, listing);
         self.list_next(address, number)
     }
@@ -80,20 +83,22 @@ impl Looker {
             let identity = address.identity.ok_or(Unseen::Elsewhere)?;
             let (entries, problems, end) = (Vec::new(), Vec::new(), ListingEnd::Abandoned);
             let watch = WatchState::Unwatched("Its listing is no longer open".into());
-            return Ok(Seen::Part { identity, watch, entries, problems, end, missing: None });
+            let (changed, missing) = (FileTime::default(), None);
+            return Ok(Seen::Part { identity, changed, watch, entries, problems, end, missing });
         };
         let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = Vec::new();
         let mut problems = Vec::new();
         let end = listing.read_part(address, &mut entries, &mut problems);
-        let (identity, watch) = (listing.dir.identity, listing.watch.clone());
+        let (identity, changed) = (listing.dir.identity, listing.changed);
+        let (watch, missing) = (listing.watch.clone(), None);
         if end != ListingEnd::More {
             hold(&self.listings).take(number);
         }
         if end == ListingEnd::Abandoned && listing.dir.is_removed() {
             self.forget_descriptor(address);
         }
-        Ok(Seen::Part { identity, watch, entries, problems, end, missing: None })
+        Ok(Seen::Part { identity, changed, watch, entries, problems, end, missing })
     }
 
     fn forget_descriptor(&self, address: &DirAddress) {

@@ -71,6 +71,16 @@ fn h21_a_directory_whose_time_was_moved_at_the_sink_gets_it_back() {
 }
 
 #[test]
+fn h21_a_directory_that_changes_between_two_listings_of_a_restart_is_dressed() {
+    // The listing above told that it has its attributes; what came since moved its time, before
+    // anything watched it.
+    for change in ["small d/n", "mkdir d/n", "small d/n; rm d/n", "chmod d 700"] {
+        let during = format!("stop; restart source; pause 1; {change}");
+        over_schedules(&format!("{POOL} settle; pause 50; {during}"), |_| ());
+    }
+}
+
+#[test]
 fn a_restart_of_a_quiet_pair_asks_next_to_nothing() {
     for restart in ["restart source", "restart sink", "cut"] {
         for seed in 0..20 {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use osync::model::entry::{Entry, Hash, Sighting};
+use osync::model::entry::{Entry, FileTime, Hash, Sighting};
 use osync::model::ledger::{Facts, Standing};
 use osync::model::look::{
     Armed, DirAddress, Found, LookDone, LookJob, ReadContent, Seen, Sight, Task, Want, WatchState,
@@ -19,6 +19,7 @@ pub(super) struct OpenListing {
     dir: NodeId,
     path: RelPath,
     rest: VecDeque<Name>,
+    changed: FileTime,
 }
 
 /// A large file that is being read.
@@ -118,7 +119,8 @@ impl Disk {
 
     fn first_part(&mut self, listing: u64, dir: NodeId, address: &DirAddress) -> Seen {
         let rest = self.names(dir).into_iter().flatten().map(|(name, _)| name.clone()).collect();
-        self.listings.insert(listing, OpenListing { dir, path: address.path.clone(), rest });
+        let (changed, path) = (self.nodes[dir].ctime, address.path.clone());
+        self.listings.insert(listing, OpenListing { dir, path, rest, changed });
         self.next_part(listing, address.key)
     }
 
@@ -143,11 +145,11 @@ impl Disk {
             entries.push(Found { listed, facts, standing: Standing::Unknown });
         }
         let end = if open.rest.is_empty() { ListingEnd::Complete } else { ListingEnd::More };
-        let identity = self.nodes[open.dir].identity;
+        let (identity, changed) = (self.nodes[open.dir].identity, open.changed);
         if end == ListingEnd::More {
             self.listings.insert(listing, open);
         }
-        Seen::Part { identity, watch, entries, problems, end, missing: None }
+        Seen::Part { identity, changed, watch, entries, problems, end, missing: None }
     }
 
     fn look_at_names(&mut self, dir: NodeId, path: &RelPath, names: &[(Name, Want)]) -> Seen {
