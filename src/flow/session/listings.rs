@@ -439,7 +439,12 @@ impl Session {
         };
         let found = needed.iter().chain(&retouch).filter(is_new).count();
         self.count_differences(found as u64);
-        for at in answer.made.indexes(total) {
+        let made = answer.made.indexes(total);
+        if !made.is_empty() {
+            // Making them has moved the time of the directory at the sink (H21).
+            self.owe_meta(sent.dir);
+        }
+        for at in made {
             self.made_anew(sent.dir, &sent.entries[at].name, &sent.path, shared);
         }
         for at in superseded {

@@ -81,6 +81,17 @@ fn h21_a_directory_that_changes_between_two_listings_of_a_restart_is_dressed() {
 }
 
 #[test]
+fn h21_a_directory_in_which_a_listing_makes_another_gets_its_time_back() {
+    // Its attributes went, and were durable, after something was made in it of which the event was
+    // never read: by the ledger it has its attributes, and the listing makes what it lacks.
+    for lost in ["mkdir d/n", "mkdir d/n; small d/n/k", "mv d/e d/n"] {
+        let looked = "hold looks; chmod d 700; pause 5; hold notices";
+        let unread = format!("{looked}; {lost}; let looks; pause 60; restart source; open");
+        over_schedules(&format!("{POOL} settle; pause 50; {unread}"), |_| ());
+    }
+}
+
+#[test]
 fn a_restart_of_a_quiet_pair_asks_next_to_nothing() {
     for restart in ["restart source", "restart sink", "cut"] {
         for seed in 0..20 {
