@@ -10,6 +10,7 @@
 //!   durable: the sink may not have followed it.
 
 mod record;
+mod resident;
 mod seal;
 mod store;
 mod tree;

@@ -5,11 +5,13 @@
 //! - The only home of `heed`, and of the one `unsafe` call that opening a map of a file needs.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 
 use crate::model::limits::LEDGER_BYTES_MAX;
+use crate::state::ledger::resident::Resident;
 
 type Table = Database<Bytes, Bytes>;
 
@@ -26,6 +28,7 @@ pub(super) struct Store {
     places: Table,
     /// Single values.
     values: Table,
+    resident: Arc<Resident>,
 }
 
 /// A change of the store: all of it, or nothing.
@@ -58,17 +61,27 @@ impl Store {
         let places = env.create_database(&mut txn, Some("places"))?;
         let values = env.create_database(&mut txn, Some("values"))?;
         txn.commit()?;
-        Ok(Store { env, names, places, values })
+        let info = env.info();
+        let resident = Arc::new(Resident::new(info.map_addr, info.map_size));
+        Ok(Store { env, names, places, values, resident })
     }
 
     /// Begins a change.
     pub(super) fn change(&self) -> Result<Change<'_>, Failed> {
+        self.resident.bound();
         Ok(Change { store: self, txn: self.env.write_txn()? })
     }
 
     /// Begins to read.
     pub(super) fn view(&self) -> Result<View<'_>, Failed> {
+        self.resident.bound();
         Ok(View { store: self, txn: self.env.read_txn()? })
+    }
+
+    /// Lets the pages of its file go that are in memory.
+    #[cfg(test)]
+    pub(super) fn let_go(&self) {
+        self.resident.let_go();
     }
 
     /// Brings all to the disk.
