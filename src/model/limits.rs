@@ -29,9 +29,9 @@ pub const LIVE_CREDIT_MESSAGES: u32 = 64;
 /// Credit in the backlog lane, in bytes.
 pub const BACKLOG_CREDIT_BYTES: u64 = 8 * 1024 * 1024;
 /// Credit in the backlog lane, in messages.
-pub const BACKLOG_CREDIT_MESSAGES: u32 = 64;
+pub const BACKLOG_CREDIT_MESSAGES: u32 = 256;
 /// High-water mark of the data sockets: above the credit, so that `send` never blocks on it.
-pub const DATA_HWM: i32 = 160;
+pub const DATA_HWM: i32 = 600;
 /// Largest frame that either side accepts.
 pub const FRAME_BYTES_MAX: i64 = 4 * 1024 * 1024;
 
@@ -42,9 +42,11 @@ pub const REPORT_BYTES_MAX: usize = 1024 * 1024;
 /// Answers after which a report leaves.
 pub const REPORT_ANSWERS_MAX: usize = 64;
 
-/// Unanswered parts of listings for one sink.
-pub const LISTING_PARTS_MAX: usize = 32;
-/// Directories that are being listed at once for one sink.
+/// Unanswered parts of listings for one sink: most are small, and an answer takes its time to come.
+pub const LISTING_PARTS_MAX: usize = 256;
+/// Entries in unanswered parts of listings for one sink.
+pub const LISTED_MAX: usize = 32 * LISTING_ENTRIES_MAX;
+/// Directories that are being read at once for one sink.
 pub const LISTINGS_OPEN_MAX: usize = 16;
 /// Transfers of large files at once for one sink.
 pub const TRANSFERS_MAX: usize = 4;
@@ -97,7 +99,7 @@ pub const FOREIGN_MAX: usize = 10_000;
 pub const REPORT_LINES_MAX: usize = 5_000;
 
 /// Messages waiting for an applier, for each lane.
-pub const APPLY_QUEUE: usize = 64;
+pub const APPLY_QUEUE: usize = 256;
 /// Answers waiting for the reporter.
 pub const ANSWER_QUEUE: usize = 1_024;
 /// Notices waiting for the director.
@@ -109,7 +111,7 @@ pub const COMMAND_QUEUE: usize = 64;
 /// Locks among which the names at the sink are divided.
 pub const APPLIER_SHARDS: usize = 64;
 /// Listings that the sink keeps the names of, before their last part has come.
-pub const LISTINGS_KEPT_MAX: usize = 4 * LISTINGS_OPEN_MAX;
+pub const LISTINGS_KEPT_MAX: usize = LISTING_PARTS_MAX;
 /// Open directory descriptors kept by the sink.
 pub const DIR_CACHE: usize = 256;
 

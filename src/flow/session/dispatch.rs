@@ -8,7 +8,8 @@ use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::wants::Bring;
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::{
-    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTING_PARTS_MAX, LISTINGS_OPEN_MAX, LOOKS_MAX, WANTS_MAX,
+    BATCH_BYTES_MAX, BATCH_OPS_MAX, LISTED_MAX, LISTING_ENTRIES_MAX, LISTING_PARTS_MAX,
+    LISTINGS_OPEN_MAX, LOOKS_MAX, WANTS_MAX,
 };
 use crate::model::look::{Task, Want};
 use crate::model::path::Name;
@@ -204,10 +205,13 @@ impl Session {
             }
             self.read_part(id, false, shared);
         }
-        while self.may_list() && self.listings.len() < LISTINGS_OPEN_MAX {
+        let is_open = |listing: &&Listing| !listing.ended;
+        let mut open = self.listings.values().filter(is_open).count();
+        while self.may_list() && open < LISTINGS_OPEN_MAX {
             let Some(dir) = self.next_to_list(shared) else { return };
             let id = self.open_listing(dir, shared);
             self.read_part(id, true, shared);
+            open += 1;
         }
     }
 
@@ -216,7 +220,8 @@ impl Session {
         self.full_until.is_none()
             && self.wants_count < WANTS_MAX
             && self.large.len() < WANTS_MAX
-            && self.parts_unanswered + reading < LISTING_PARTS_MAX
+            && self.unanswered.parts + reading < LISTING_PARTS_MAX
+            && self.unanswered.entries + reading * LISTING_ENTRIES_MAX < LISTED_MAX
             && self.lane_room(Lane::Backlog, 0)
     }
 

@@ -53,6 +53,25 @@ impl Listing {
     }
 }
 
+/// What was listed and not answered.
+#[derive(Debug, Default)]
+pub(super) struct Unanswered {
+    pub(super) parts: usize,
+    pub(super) entries: usize,
+}
+
+impl Unanswered {
+    fn add(&mut self, entries: usize) {
+        self.parts += 1;
+        self.entries += entries;
+    }
+
+    fn take(&mut self, entries: usize) {
+        self.parts = self.parts.saturating_sub(1);
+        self.entries = self.entries.saturating_sub(entries);
+    }
+}
+
 /// A part under way, kept until it is answered: it gives the indexes of the answer their meaning.
 #[derive(Debug)]
 pub(super) struct SentListing {
@@ -284,7 +303,7 @@ impl Session {
         }
         listing.parts += 1;
         listing.unanswered += 1;
-        self.parts_unanswered += 1;
+        self.unanswered.add(entries.len());
         let mut sent = Vec::with_capacity(entries.len());
         for (listed, facts) in &entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
@@ -382,7 +401,7 @@ impl Session {
         shared: &mut Shared,
     ) {
         self.stamps.release(sent.stamp);
-        self.parts_unanswered = self.parts_unanswered.saturating_sub(1);
+        self.unanswered.take(sent.entries.len());
         if let Some(listing) = self.listings.get_mut(&sent.listing) {
             listing.unanswered = listing.unanswered.saturating_sub(1);
         }

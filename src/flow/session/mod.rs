@@ -51,7 +51,7 @@ pub use self::shared::{Action, Adrift, Arming, Outgoing, Shared};
 
 use self::ending::Termination;
 use self::flights::{Draft, Flight, Ready};
-use self::listings::Listing;
+use self::listings::{Listing, Unanswered};
 use self::looks::Pending;
 use self::parked::{Parked, Query};
 use self::removals::Removal;
@@ -155,7 +155,7 @@ pub struct Session {
     /// Directories whose own attributes may be due.
     metas: VecDeque<DirKey>,
     listings: BTreeMap<u64, Listing>,
-    parts_unanswered: usize,
+    unanswered: Unanswered,
     wants: VecDeque<Want>,
     wants_count: usize,
     /// Files for transfers to come.
@@ -222,7 +222,7 @@ impl Session {
             recheck: None,
             metas: VecDeque::new(),
             listings: BTreeMap::new(),
-            parts_unanswered: 0,
+            unanswered: Unanswered::default(),
             wants: VecDeque::new(),
             wants_count: 0,
             large: VecDeque::new(),
@@ -313,7 +313,7 @@ impl Session {
         self.walk.clear();
         self.fresh.clear();
         self.metas.clear();
-        self.parts_unanswered = 0;
+        self.unanswered = Unanswered::default();
         self.wants.clear();
         self.wants_count = 0;
         self.deeds.clear();

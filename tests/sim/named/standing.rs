@@ -281,7 +281,7 @@ fn h28_unanswered_parts_are_bounded() {
     let messages = 4 * LISTING_PARTS_MAX as u32;
     world.grant(Lane::Backlog, Credit { bytes: 4 * BATCH_BYTES_MAX, messages });
     let mut history = String::new();
-    for dir in 0..80 {
+    for dir in 0..150 {
         history += &format!("mkdir d{dir}; small d{dir}/x; small d{dir}/y;");
     }
     play(&mut world, &history, 1);
