@@ -13,6 +13,9 @@ use heed::{Database, Env, EnvFlags, EnvOpenOptions, WithoutTls};
 use crate::model::limits::LEDGER_BYTES_MAX;
 use crate::state::ledger::resident::Resident;
 
+/// The file that LMDB maps.
+const DATA_FILE: &str = "data.mdb";
+
 type Table = Database<Bytes, Bytes>;
 
 /// An error of the store, in words.
@@ -61,8 +64,7 @@ impl Store {
         let places = env.create_database(&mut txn, Some("places"))?;
         let values = env.create_database(&mut txn, Some("values"))?;
         txn.commit()?;
-        let info = env.info();
-        let resident = Arc::new(Resident::new(info.map_addr, info.map_size));
+        let resident = Arc::new(Resident::of(&dir.join(DATA_FILE)));
         Ok(Store { env, names, places, values, resident })
     }
 
@@ -80,8 +82,8 @@ impl Store {
 
     /// Lets the pages of its file go that are in memory.
     #[cfg(test)]
-    pub(super) fn let_go(&self) {
-        self.resident.let_go();
+    pub(super) fn let_go(&self) -> bool {
+        self.resident.let_go()
     }
 
     /// Brings all to the disk.
