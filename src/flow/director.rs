@@ -246,10 +246,12 @@ impl Director {
     pub fn pump(&mut self) {
         self.tell();
         self.believe();
-        self.shared.pump_arming(ARMS_MAX);
         for session in self.sessions.values_mut() {
             session.pump(&mut self.shared);
         }
+        // To list a directory is to arm it, so that arming by itself gives way to that.
+        let is_reading = self.sessions.values().any(Session::is_reading);
+        self.shared.pump_arming(ARMS_MAX, if is_reading { 1 } else { ARMS_MAX });
         self.tell();
     }
 
@@ -483,8 +485,8 @@ impl Director {
             if let (Some((parent, name)), Seen::Elsewhere) = (&place, &seen) {
                 self.mark(*parent, name, Hint::META, Duration::ZERO);
                 self.shared.arm_later(key);
-            } else if let Some(dir) = self.shared.map.get_mut(key) {
-                dir.scanned = true;
+            } else {
+                self.shared.map.set_armed(key);
             }
             return;
         };
@@ -499,9 +501,7 @@ impl Director {
             // The watch was under a key that the directory is not.
             return self.shared.to_arm.push_back(key);
         }
-        if let Some(dir) = self.shared.map.get_mut(key) {
-            dir.scanned = true;
-        }
+        self.shared.map.set_armed(key);
         self.shared.map.set_watched(key, !matches!(watch, WatchState::Unwatched(_)));
         if let WatchState::Unwatched(text) = watch {
             self.blindness.note_cause(text);

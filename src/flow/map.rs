@@ -22,11 +22,20 @@ pub struct Dir {
     watched: bool,
     /// Whether it was armed and its directories entered here.
     pub scanned: bool,
+    /// What was read of it may have been another one's: only a look that arms it tells.
+    mistaken: bool,
 }
 
 impl Dir {
     fn new(place: Option<(DirKey, Name)>) -> Dir {
-        Dir { place, children: BTreeMap::new(), identity: None, watched: false, scanned: false }
+        Dir {
+            place,
+            children: BTreeMap::new(),
+            identity: None,
+            watched: false,
+            scanned: false,
+            mistaken: false,
+        }
     }
 
     /// What it is; nothing before it was first opened.
@@ -111,12 +120,28 @@ impl DirMap {
         self.dirs.get(&key)
     }
 
-    /// One directory, to note that it was armed.
-    pub fn get_mut(&mut self, key: DirKey) -> Option<&mut Dir> {
-        self.dirs.get_mut(&key)
+    /// Notes that a directory was armed and read, by the look that armed it.
+    pub fn set_armed(&mut self, key: DirKey) {
+        if let Some(dir) = self.dirs.get_mut(&key) {
+            (dir.scanned, dir.mistaken) = (true, false);
+        }
     }
 
-    /// Notes whether events come from a directory.
+    /// Notes that a directory was armed and read, by a listing that may have begun at any time.
+    pub fn set_listed(&mut self, key: DirKey) {
+        if let Some(dir) = self.dirs.get_mut(&key) {
+            dir.scanned |= !dir.mistaken;
+        }
+    }
+
+    /// What was read of a directory may have been another one's: it is to be armed again.
+    pub fn set_mistaken(&mut self, key: DirKey) {
+        if let Some(dir) = self.dirs.get_mut(&key) {
+            (dir.scanned, dir.mistaken) = (false, true);
+        }
+    }
+
+    /// Notes whether events tell of a directory.
     pub fn set_watched(&mut self, key: DirKey, watched: bool) {
         let Some(dir) = self.dirs.get_mut(&key) else { return };
         dir.watched = watched && !self.deaf;

@@ -139,6 +139,7 @@ impl Session {
     pub(super) fn forget_dir(&mut self, key: DirKey) {
         self.marks.forget_dir(key, false);
         self.sink_place.remove(&key);
+        self.stirred.remove(&key);
         let Some(state) = self.dirs.remove(&key) else { return };
         self.names = self.names.saturating_sub(state.names.into());
         if state.clear == self.doubt {

@@ -215,6 +215,12 @@ impl Session {
         }
     }
 
+    /// Whether a part of a directory is being read.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        self.listings.values().any(|listing| listing.reading)
+    }
+
     fn may_list(&self) -> bool {
         let reading = self.listings.values().filter(|listing| listing.reading).count();
         self.full_until.is_none()

@@ -40,6 +40,8 @@ pub(super) struct Listing {
     pub(super) counted: bool,
     /// Only what is in doubt is sent: nothing may be concluded from what is missing.
     pub(super) is_partial: bool,
+    /// Names came or went since it began: it may have met them or not.
+    is_stirred: bool,
     /// Whether a part was read.
     is_begun: bool,
     /// The directory's ctime before that.
@@ -124,6 +126,7 @@ impl Session {
             dirs: HashSet::new(),
             counted,
             is_partial,
+            is_stirred: false,
             is_begun: false,
             changed: FileTime::default(),
         };
@@ -135,6 +138,13 @@ impl Session {
     pub(super) fn void_listings(&mut self, dir: DirKey) {
         for listing in self.listings.values_mut().filter(|listing| listing.dir == dir) {
             listing.doubt = 0;
+        }
+    }
+
+    /// A name came to a directory, or went, which may be under a listing.
+    pub(super) fn stir(&mut self, dir: DirKey) {
+        for listing in self.listings.values_mut().filter(|listing| listing.dir == dir) {
+            listing.is_stirred = true;
         }
     }
 
@@ -338,10 +348,18 @@ impl Session {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let met = std::mem::take(&mut listing.dirs);
         let (doubt, names, changed) = (listing.doubt, listing.names, listing.changed);
+        if listing.is_stirred {
+            self.stirred.insert(dir);
+        } else {
+            self.stirred.remove(&dir);
+        }
         self.set_names(dir, names);
         self.set_clear(dir, doubt);
         if doubt == 0 {
             self.recheck_at(shared.now + RELIST_DELAY);
+        } else if shared.map.is_watched(dir) {
+            // All that arming it would bring.
+            shared.map.set_listed(dir);
         }
         self.walk_below(dir, shared);
         let unmet: Vec<Name> = shared

@@ -27,7 +27,7 @@ mod sweeps;
 mod transfers;
 mod wants;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::flow::allowance::Allowance;
@@ -167,6 +167,8 @@ pub struct Session {
     removals: BTreeMap<u64, Removal>,
     next_removal: u64,
     allowance: Allowance,
+    /// Directories in which names came or went while they were listed: their counts may be off.
+    stirred: HashSet<DirKey>,
     /// Names wait that are gone at the source: there is no use in asking for more of them.
     held_back: bool,
     pending: HashMap<LookId, Pending>,
@@ -232,6 +234,7 @@ impl Session {
             removals: BTreeMap::new(),
             next_removal: 1,
             allowance: Allowance::default(),
+            stirred: HashSet::new(),
             held_back: false,
             pending: HashMap::new(),
             parked: Vec::new(),
@@ -446,6 +449,7 @@ impl Session {
 
     /// A name that is no directory came to a directory, or went.
     pub fn count_name(&mut self, dir: DirKey, came: bool) {
+        self.stir(dir);
         let Some(names) = self.dirs.get(&dir).map(|state| state.names) else { return };
         let names = if came { names.saturating_add(1) } else { names.saturating_sub(1) };
         self.set_names(dir, names);

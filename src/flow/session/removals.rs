@@ -335,6 +335,13 @@ impl Session {
         Pool { names, is_known: self.walked() && shared.is_armed() }
     }
 
+    /// The size of the pool has to be known for certain: what may be off is counted again.
+    fn count_again(&mut self) {
+        for dir in std::mem::take(&mut self.stirred) {
+            self.unclear(dir);
+        }
+    }
+
     /// Whether these names may be removed too; halts removals if that would be too many.
     pub(super) fn may_remove(&mut self, paths: &[&RelPath], shared: &mut Shared) -> bool {
         if paths.is_empty() {
@@ -344,7 +351,8 @@ impl Session {
             self.held_back = true;
             return false;
         }
-        let pool = self.pool(shared);
+        let mut pool = self.pool(shared);
+        pool.is_known &= self.stirred.is_empty();
         let names = pool.names;
         match self.allowance.ask(shared.max_delete, paths, pool, shared.now) {
             Verdict::Granted => {
@@ -353,6 +361,7 @@ impl Session {
             }
             Verdict::Later => {
                 self.held_back = true;
+                self.count_again();
                 false
             }
             Verdict::Exceeded(all) => {

@@ -219,10 +219,14 @@ impl Shared {
         self.forget_look(id);
     }
 
-    /// The next directory to arm, unless enough are being armed.
-    pub fn pump_arming(&mut self, at_once: usize) {
+    /// Has directories armed: so many at once of those that just appeared, and so many at once of
+    /// the others.
+    pub fn pump_arming(&mut self, at_once: usize, others: usize) {
         while self.arming.len() < at_once {
             let urgent = !self.to_arm_first.is_empty();
+            if !urgent && self.arming.len() >= others {
+                return;
+            }
             let next = self.to_arm_first.pop_front().or_else(|| self.to_arm.pop_front());
             let Some(key) = next else { return };
             if self.map.get(key).is_none_or(|dir| dir.scanned) {
@@ -258,9 +262,7 @@ impl Shared {
     /// anew.
     pub fn read_anew(&mut self, key: DirKey) {
         self.actions.push_back(Action::Disarm(key));
-        if let Some(dir) = self.map.get_mut(key) {
-            dir.scanned = false;
-        }
+        self.map.set_mistaken(key);
         self.to_arm.push_back(key);
         self.changes.push_back(Change::Unread { key });
     }

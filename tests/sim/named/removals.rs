@@ -53,7 +53,8 @@ fn a_share_of_the_pool_that_is_gone_halts() {
         let mut world = settled(seed, MaxDelete::Percent(60));
         play(&mut world, "rm d/f0; rm d/f1; rm d/f2; settle", 4);
         assert_eq!(world.director.halted(), None, "seed {seed}");
-        play(&mut world, "rmall d; rm kept; pause 3000", 4);
+        // Long enough to count again what changed while it was counted.
+        play(&mut world, "rmall d; rm kept; pause 20000", 4);
         assert!(world.director.halted().is_some(), "seed {seed}");
         world.director.unhalt(world.now);
         world.check().unwrap();
