@@ -1,6 +1,6 @@
 #!/bin/bash
-# Measures osync beside cp, tar and rsync over ssh on many small files, alternating, and adds a
-# section to BENCHMARKS.md.
+# Measures osync beside cp, tar and rsync over ssh on many small files, alternating: the first
+# copy, and a restart with nothing to do. Adds a section to BENCHMARKS.md.
 #
 # usage: scripts/bench.sh [--files N] [--median BYTES] [--runs N] [--dir DIR] [--new N] [--print]
 #   --files   files in the pool (200,000)        --median  of their lognormal sizes (4,096)
@@ -103,24 +103,60 @@ watch_memory() { # $1 source pid, $2 sink pid: returns when the sink has ended
     done
 }
 
-start_source() {
-    rm -rf "$work/state" "$work/invite"
+start_source() { # options
     "$osync" source "$work/pool" --port 0 --bind 127.0.0.1 --state "$work/state/source" \
-        --invite-file "$work/invite" >"$work/source.out" 2>"$work/source.err" &
+        "$@" >"$work/source.out" 2>"$work/source.err" &
     source_pid=$!
     pids+=("$source_pid")
-    until [ -s "$work/invite" ] && [ -s "$work/source.out" ]; do
+    osync_port=
+    until [ -n "$osync_port" ]; do
         kill -0 "$source_pid" 2>/dev/null || { cat "$work/source.err" >&2; fail "no source"; }
         sleep 0.01
+        osync_port=$(sed -n 's/^osync source: command service on port //p' "$work/source.out")
     done
-    osync_port=$(sed -n 's/^osync source: command service on port //p' "$work/source.out")
 }
 
 start_sink() { # options
     "$osync" sink "127.0.0.1:$osync_port" "$work/copy" --state "$work/state/sink" \
-        --invite-file "$work/invite" "$@" >"$work/sink.out" 2>"$work/sink.err" &
+        "$@" >"$work/sink.out" 2>"$work/sink.err" &
     sink_pid=$!
     pids+=("$sink_pid")
+}
+
+# The two meet for the first time.
+meet() { # options of the sink
+    rm -rf "$work/state" "$work/invite"
+    start_source --invite-file "$work/invite"
+    until [ -s "$work/invite" ]; do sleep 0.01; done
+    start_sink --invite-file "$work/invite" "$@"
+}
+
+figure() { # name, directory
+    "$osync" status "$2" --json | sed -n "s/.*\"$1\":\([0-9]*\).*/\1/p"
+}
+
+until_ready() {
+    until "$osync" status "$work/copy" --json 2>/dev/null | grep -q '"state":"READY"'; do
+        kill -0 "$sink_pid" 2>/dev/null || { cat "$work/sink.err" >&2; fail "the sink has ended"; }
+        sleep 0.05
+    done
+}
+
+stop_both() {
+    kill "$sink_pid"; wait "$sink_pid" || true
+    kill "$source_pid"; wait "$source_pid" || true
+}
+
+# Sets took, peak_restart (the source's, in KiB) and wire_restart (in bytes).
+run_restart() {
+    start_source
+    begun=$EPOCHREALTIME
+    start_sink
+    until_ready
+    took=$(seconds "$begun" "$EPOCHREALTIME")
+    peak_restart=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$source_pid/status")
+    wire_restart=$(figure bytes_on_wire "$work/copy")
+    stop_both
 }
 
 ended() { # pid, its messages
@@ -128,8 +164,7 @@ ended() { # pid, its messages
 }
 
 run_osync() {
-    start_source
-    start_sink --once
+    meet --once
     watch_memory "$source_pid" "$sink_pid"
     ended "$sink_pid" "$work/sink.err"
     ended "$source_pid" "$work/source.err"
@@ -169,16 +204,32 @@ for run in $(seq "$runs"); do
     done
 done
 
+say "restarts of both sides, and rsync, with nothing to do"
+rm -rf "$work/copy"
+meet
+until_ready
+stop_both
+peak_restart=0 wire_restart=0
+for run in $(seq "$runs"); do
+    run_restart
+    times[restart]+="$took"$'\n'
+    say "run $run: restart $took s"
+    begun=$EPOCHREALTIME
+    run_rsync
+    took=$(seconds "$begun" "$EPOCHREALTIME")
+    times[idle_rsync]+="$took"$'\n'
+    say "run $run: rsync with nothing to do $took s"
+done
+
 say "latency of $new new files during the backlog"
 rm -rf "$work/copy"
-start_source
-start_sink
+meet
 until compgen -G "$work/copy/d*" >/dev/null; do
     kill -0 "$sink_pid" 2>/dev/null || { cat "$work/sink.err" >&2; fail "the sink has ended"; }
     sleep 0.01
 done
 read -r latency_median latency_worst < <("$pool" latency "$work/pool" "$work/copy" "$new")
-status=$("$osync" status "$work/pool" --json | sed -n 's/.*"backlog_files":\([0-9]*\).*/\1/p')
+status=$(figure backlog_files "$work/pool")
 "$osync" cutover "$work/copy" >/dev/null 2>&1 || fail "the cutover ended with exit code $?"
 ended "$sink_pid" "$work/sink.err"
 ended "$source_pid" "$work/source.err"
@@ -208,6 +259,12 @@ section=$(
     row "tar to tar" tar
     row "rsync -aHAX over ssh" rsync
     echo
+    echo "| Nothing to do | Seconds | Files/s | MB/s | All runs |"
+    echo "|---|---|---|---|---|"
+    row "osync, both sides restarted, until READY" restart
+    row "rsync -aHAX over ssh" idle_rsync
+    echo
+    echo "The restart sent $wire_restart bytes; the source then peaked at $(mib "$peak_restart") MiB."
     echo "Peak memory: source $(mib "$worst_source") MiB, sink $(mib "$worst_sink") MiB."
     echo "A new file of 1 kB during the backlog is at the sink after $latency_median ms (median of"
     echo "$new) and $latency_worst ms (worst); ${status:-?} files of the backlog were left then."

@@ -16,7 +16,7 @@ mod store;
 mod tree;
 mod writing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -181,20 +181,29 @@ impl Ledger {
     /// Names that the sink may have in a directory and of which `is_seen` is false.
     #[must_use]
     pub fn missing(&self, dir: &RelPath, is_seen: impl Fn(&[u8]) -> bool) -> Vec<Name> {
-        let Some(set) = self.tree.own_at(dir.as_bytes()) else { return Vec::new() };
+        let Some(own) = self.tree.own_at(dir.as_bytes()) else { return Vec::new() };
+        let is_gone = |value: &[u8]| record::decode(value).is_some_and(|record| self.is_gone(&record));
         let ask = |view: &View<'_>| {
-            let mut missing = Vec::new();
-            view.names(&set.to_be_bytes(), |key, value| {
-                let name = &key[4..];
-                if !name.is_empty()
-                    && !is_seen(name)
-                    && record::decode(value).is_none_or(|record| !self.is_gone(&record))
-                {
-                    missing.extend(Name::new(name));
+            let mut missing = BTreeSet::new();
+            // What a rename brought along is there until it is known to be gone.
+            for set in self.tree.sets_at(dir.as_bytes()) {
+                view.names(&set.to_be_bytes(), |key, value| {
+                    let name = &key[4..];
+                    if !name.is_empty() && !is_seen(name) && !is_gone(value) {
+                        missing.extend(Name::new(name));
+                    }
+                    true
+                })?;
+            }
+            let mut found = Vec::with_capacity(missing.len());
+            let mut key = Vec::new();
+            for name in missing {
+                key_into(own, name.as_bytes(), &mut key);
+                if !view.name(&key)?.is_some_and(is_gone) {
+                    found.push(name);
                 }
-                true
-            })?;
-            Ok(missing)
+            }
+            Ok(found)
         };
         self.read(ask).unwrap_or_default()
     }

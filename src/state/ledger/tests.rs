@@ -266,6 +266,24 @@ fn a_rename_back_before_the_first_is_durable_loses_nothing() {
 }
 
 #[test]
+fn what_a_rename_brought_is_missed_though_its_directory_was_offered_anew() {
+    let mut book = Book::new();
+    book.offer(Offer::Dir(path("a")));
+    book.name("a/x");
+    book.name("a/y");
+    book.moved("a", "b");
+    let moved = book.stamp;
+    book.offer(Offer::Dir(path("b")));
+    book.name("b/z");
+    let deed = Deed::Moved { from: path("a"), to: path("b"), seen: None };
+    book.enter(1, moved, deed, 1);
+    assert_eq!(book.missing("b", &["z"]), ["x", "y"]);
+    book.enter(2, book.stamp + 1, Deed::Gone(path("b/x")), 2);
+    book.reopen();
+    assert_eq!(book.missing("b", &[]), ["y", "z"]);
+}
+
+#[test]
 fn a_sink_that_is_not_what_it_was_makes_all_an_offer() {
     let mut book = Book::new();
     book.name("f");
