@@ -250,8 +250,8 @@ impl Director {
             session.pump(&mut self.shared);
         }
         // To list a directory is to arm it, so that arming by itself gives way to that.
-        let is_reading = self.sessions.values().any(Session::is_reading);
-        self.shared.pump_arming(ARMS_MAX, if is_reading { 1 } else { ARMS_MAX });
+        let is_listing = self.sessions.values().any(Session::is_listing);
+        self.shared.pump_arming(ARMS_MAX, if is_listing { 1 } else { ARMS_MAX });
         self.tell();
     }
 

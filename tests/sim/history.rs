@@ -57,6 +57,9 @@ pub enum Change {
     CrashSink(usize),
     /// The content is another, of the same length, and the mtime is set back.
     Edit(RelPath),
+    /// The content is another, of the same length, and no event tells of it; whether the mtime
+    /// stays.
+    Slip(RelPath, bool),
     ReplaceSink(usize),
     RestartSource,
     /// The sink's disk is full, or has room again.
@@ -73,9 +76,13 @@ pub fn path(text: &str) -> RelPath {
 impl World {
     /// Content that was never written before.
     pub fn content(&mut self, size: Size) -> Vec<u8> {
+        self.content_of(size.bytes())
+    }
+
+    fn content_of(&mut self, bytes: usize) -> Vec<u8> {
         self.serial += 1;
         let text = format!("{:08}", self.serial);
-        text.bytes().cycle().take(size.bytes()).collect()
+        text.bytes().cycle().take(bytes).collect()
     }
 
     /// Makes a change; one that can't be made changes nothing.
@@ -143,11 +150,15 @@ impl World {
             }
             Change::Edit(path) => {
                 let stands = self.source.stands(path).ok_or(Obstacle::Missing)?;
-                self.serial += 1;
-                let text = format!("{:08}", self.serial);
-                let content: Vec<u8> = text.bytes().cycle().take(stands.content.len()).collect();
+                let content = self.content_of(stands.content.len());
                 self.source.write(path, &content, true)?;
                 self.source.touch(path, stands.entry.meta().mtime)
+            }
+            Change::Slip(path, keeps_mtime) => {
+                let stands = self.source.stands(path).ok_or(Obstacle::Missing)?;
+                let content = self.content_of(stands.content.len());
+                self.has_slips = true;
+                self.source.write_silently(path, &content, *keeps_mtime)
             }
             Change::ReplaceSink(sink) => {
                 self.replace_sink(*sink);
@@ -197,6 +208,15 @@ pub fn draw_path(dice: &mut Dice) -> RelPath {
 
 fn draw_size(dice: &mut Dice) -> Size {
     [Size::Small, Size::Small, Size::Medium, Size::Large][dice.below(4)]
+}
+
+/// Draws a change that no event tells of; of a tree without files it changes nothing.
+pub fn draw_slip(dice: &mut Dice, world: &World, may_keep_mtime: bool) -> Change {
+    let all = world.source.snapshot().into_iter();
+    let files: Vec<RelPath> =
+        all.filter(|(_, stands)| !stands.content.is_empty()).map(|(at, _)| at).collect();
+    let at = dice.pick(&files).cloned().unwrap_or_else(|| path("a"));
+    Change::Slip(at, may_keep_mtime && dice.one_in(2))
 }
 
 /// Draws a change that can be made, as far as one look at the source can tell.

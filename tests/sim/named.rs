@@ -37,6 +37,7 @@ mod ledger;
 mod removals;
 mod renames;
 mod several;
+mod silent;
 mod standing;
 
 use std::time::Duration;
@@ -168,6 +169,8 @@ fn change(words: &[&str]) -> Change {
         ["replace", "sink"] => Change::ReplaceSink(0),
         ["crash", "sink"] => Change::CrashSink(0),
         ["edit", at] => Change::Edit(path(at)),
+        ["slip", at] => Change::Slip(path(at), false),
+        ["slip", at, "unseen"] => Change::Slip(path(at), true),
         ["full"] => Change::Full(0, true),
         ["room"] => Change::Full(0, false),
         _ => panic!("no such change: {words:?}"),

@@ -4,9 +4,19 @@
 use osync::model::session::DeletePolicy;
 
 use super::dice::Dice;
-use super::history::{Change, draw_change};
+use super::history::{Change, draw_change, draw_slip};
 use super::tree::Bounds;
 use super::world::World;
+
+/// Changes that make no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slips {
+    None,
+    /// Their mtime moves.
+    Dated,
+    /// Of some only the ctime moves: what the ledger has lost can't tell these.
+    All,
+}
 
 /// What a family of histories is made of.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +35,8 @@ pub struct Family {
     pub policy: DeletePolicy,
     /// Whether the sinks' trees hold something before.
     pub filled: bool,
+    /// Which changes make no event.
+    pub slips: Slips,
 }
 
 /// The parts of one run that a seed draws, so that a shortened history runs the same way.
@@ -114,6 +126,9 @@ pub fn run(
         }
         let change = match script {
             Some(script) => script.during[at].clone(),
+            None if family.slips != Slips::None && dice.one_in(3) => {
+                draw_slip(&mut dice, &world, family.slips == Slips::All)
+            }
             None => draw_change(&mut dice, &world, family.sorts),
         };
         let _ = world.apply(&change);
@@ -216,6 +231,7 @@ const PLAIN: Family = Family {
     overflows: false,
     policy: DeletePolicy::Live,
     filled: false,
+    slips: Slips::None,
 };
 
 #[test]
@@ -252,6 +268,17 @@ fn everything_with_losses_of_events() {
 fn everything_at_sinks_that_are_not_empty() {
     let family = Family { sorts: 33, before: 10, during: 16, filled: true, sinks: 2, ..PLAIN };
     hunt("filled", &family);
+}
+
+#[test]
+fn everything_with_changes_that_make_no_event() {
+    hunt("slips", &Family { sorts: 32, before: 10, during: 20, slips: Slips::Dated, ..PLAIN });
+}
+
+#[test]
+fn slips_of_files_that_come_and_go() {
+    let slips = Slips::All;
+    hunt("slips of files", &Family { sorts: 17, before: 10, during: 20, slips, ..PLAIN });
 }
 
 #[test]

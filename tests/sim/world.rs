@@ -31,9 +31,9 @@ use super::tree::{Bounds, ModelTree};
 
 /// Steps after which a world that has no more changes must be quiet.
 const STEPS_MAX: usize = 100_000;
+/// Longer than the director waits between two patrols.
+const PATROL: Duration = Duration::from_secs(60);
 /// Virtual time after which only problems may keep it awake.
-/// Longer than the director waits between sweeps for what it can't watch.
-const SWEEP: Duration = Duration::from_secs(11);
 const QUIET_MAX: Duration = Duration::from_secs(1_200);
 
 /// What is held back, in a scripted history.
@@ -101,6 +101,8 @@ pub struct World {
     weights: Weights,
     /// Whether some directories can't be watched.
     is_blind: bool,
+    /// Whether something changed of which no event told.
+    pub(super) has_slips: bool,
     jobs: Vec<LookJob>,
     seen: Vec<LookDone>,
     notices: VecDeque<Notice>,
@@ -149,6 +151,7 @@ impl World {
             dice,
             weights: [10; 9],
             is_blind,
+            has_slips: false,
             jobs: Vec::new(),
             seen: Vec::new(),
             notices: VecDeque::new(),
@@ -474,7 +477,7 @@ impl World {
     pub fn settle(&mut self) -> Result<(), String> {
         self.holds = Holds::default();
         let (began, first) = (self.now, self.steps);
-        let mut sweeps = if self.is_blind { 2 } else { 0 };
+        let mut patrols = if self.is_blind || self.has_slips { 2 } else { 0 };
         self.director.tick(self.now);
         self.take_actions();
         loop {
@@ -485,11 +488,11 @@ impl World {
                 continue;
             }
             if self.director.next_wake().is_none() {
-                if sweeps == 0 {
+                if patrols == 0 {
                     break;
                 }
-                sweeps -= 1;
-                self.now += SWEEP;
+                patrols -= 1;
+                self.now += PATROL;
                 self.director.tick(self.now);
                 self.take_actions();
                 continue;

@@ -110,6 +110,9 @@ impl Session {
             }
             Errand::Want(counted) => {
                 self.want_over(op.dir);
+                if matches!(answer, Answer::Needed(_)) {
+                    self.count_differences(1);
+                }
                 if let Some(bytes) = *counted {
                     self.tally.files_done += 1;
                     self.tally.bytes_done += bytes;

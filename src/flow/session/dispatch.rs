@@ -44,8 +44,9 @@ impl Session {
         self.pump_gathered(shared);
         self.pump_transfers(shared);
         self.pump_wants(shared);
-        self.pump_sweeps(shared);
+        self.heed_overflow(shared.now);
         self.pump_listings(shared);
+        self.pump_patrols(shared);
         self.pump_ending(shared);
         self.watch_stall(shared);
     }
@@ -197,8 +198,10 @@ impl Session {
     }
 
     fn pump_listings(&mut self, shared: &mut Shared) {
+        let waits =
+            |listing: &Listing| !listing.reading && !listing.ended && listing.patrol.is_none();
         let open: Vec<u64> =
-            self.listings.iter().filter(|(_, l)| !l.reading && !l.ended).map(|(i, _)| *i).collect();
+            self.listings.iter().filter(|(_, l)| waits(l)).map(|(id, _)| *id).collect();
         for id in open {
             if !self.may_list() {
                 return;
@@ -215,13 +218,13 @@ impl Session {
         }
     }
 
-    /// Whether a part of a directory is being read.
+    /// Whether a part of a directory is being read, other than by a patrol.
     #[must_use]
-    pub fn is_reading(&self) -> bool {
-        self.listings.values().any(|listing| listing.reading)
+    pub fn is_listing(&self) -> bool {
+        self.listings.values().any(|listing| listing.reading && listing.patrol.is_none())
     }
 
-    fn may_list(&self) -> bool {
+    pub(super) fn may_list(&self) -> bool {
         let reading = self.listings.values().filter(|listing| listing.reading).count();
         self.full_until.is_none()
             && self.wants_count < WANTS_MAX
@@ -231,7 +234,7 @@ impl Session {
             && self.lane_room(Lane::Backlog, 0)
     }
 
-    fn read_part(&mut self, id: u64, first: bool, shared: &mut Shared) {
+    pub(super) fn read_part(&mut self, id: u64, first: bool, shared: &mut Shared) {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let dir = listing.dir;
         let Some(address) = shared.map.address(dir) else {
@@ -303,15 +306,19 @@ impl Session {
 
     /// The same, but for doubt that is still to be raised.
     pub(super) fn is_listed(&self) -> bool {
+        self.is_read() && self.large.is_empty() && self.transfers.is_empty()
+    }
+
+    /// Whether every directory known is clear, and all that its listing brought is done, but for
+    /// large files.
+    pub(super) fn is_read(&self) -> bool {
         self.active
             && self.inspected
             && self.walk.is_empty()
             && self.fresh.is_empty()
             && self.recheck.is_none()
-            && self.listings.is_empty()
+            && self.listings.values().all(|listing| listing.patrol.is_some())
             && self.wants.is_empty()
-            && self.large.is_empty()
-            && self.transfers.is_empty()
     }
 
     /// When something is to be done next, if nothing comes before.
@@ -321,7 +328,8 @@ impl Session {
             return None;
         }
         let (ripe, looks) = (self.marks.next_ripe(self.pumped), self.next_give_up());
-        let due = [ripe, self.full_until, self.recheck, looks, self.sweeps.due()];
+        let (doubt, patrol) = (self.sweeps.due(), self.patrols.next_wake());
+        let due = [ripe, self.full_until, self.recheck, looks, doubt, patrol];
         // What was due at the last pump and is left waits for something else than time.
         due.into_iter().flatten().filter(|at| *at >= self.pumped).min()
     }

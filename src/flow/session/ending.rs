@@ -69,7 +69,6 @@ impl Session {
             return;
         }
         self.outcome = None;
-        self.sweeps.give_way();
         self.termination = Some(Termination {
             ending,
             stage: Stage::Draining,

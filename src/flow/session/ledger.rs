@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::flow::marks::Hint;
+use crate::flow::marks::{Hint, Mark, State};
 use crate::flow::session::wants::{Bring, Want};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::entry::{Entry, Hash};
@@ -35,17 +35,26 @@ impl Session {
     ) -> Vec<Announced> {
         let Some(listing) = self.listings.get_mut(&id) else { return Vec::new() };
         let is_partial = listing.is_partial;
+        let is_patrol = is_partial && listing.patrol.is_some();
         listing.names +=
             entries.iter().filter(|found| found.facts.kind != Kind::Dir).count() as u32;
         let mut announced = Vec::with_capacity(if is_partial { 0 } else { entries.len() });
         let mut checks: Vec<(Name, u64)> = Vec::new();
         let mut hashes: Vec<Hash> = Vec::new();
         for Found { listed, facts, standing } in entries {
+            if is_patrol && self.is_passed_over(dir, &listed, standing) {
+                continue;
+            }
             let is_doubted = match standing {
                 Standing::Unknown => {
                     self.trust(dir, &listed.name, None, shared);
                     announced.push((listed, Some(facts)));
                     continue;
+                }
+                Standing::Undressed if is_patrol => {
+                    let key = shared.map.child(dir, &listed.name);
+                    key.into_iter().for_each(|key| self.owe_meta(key));
+                    false
                 }
                 Standing::Durable | Standing::Undressed => {
                     let dressed = standing == Standing::Durable;
@@ -78,6 +87,15 @@ impl Session {
         }
         self.check(dir, checks, hashes);
         announced
+    }
+
+    /// Whether a patrol leaves an entry alone: the sink has it, it can't be carried, or a look at
+    /// it is to come anyway.
+    fn is_passed_over(&self, dir: DirKey, listed: &Listed, standing: Standing) -> bool {
+        let waits = |mark: &Mark| mark.state == State::Waiting && mark.hint.content;
+        standing == Standing::Durable
+            || matches!(listed.entry, Entry::Special { .. })
+            || self.marks.get(dir, &listed.name).is_some_and(waits)
     }
 
     fn doubt_name(&mut self, dir: DirKey, name: &Name, hint: Hint, shared: &Shared) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::flow::marks::Hint;
 use crate::flow::session::ledger::Announced;
+use crate::flow::session::patrol::Beat;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, FileTime, Identity};
 use crate::model::ledger::{Deed, Entered, Facts};
@@ -22,7 +23,7 @@ const RELIST_DELAY: Duration = Duration::from_millis(20);
 pub(super) struct Listing {
     pub(super) dir: DirKey,
     /// The number of doubt when its first part was asked for; 0 if the directory came into doubt
-    /// since.
+    /// since, and for a patrol, which makes none clear.
     doubt: u64,
     /// Parts sent so far.
     parts: u32,
@@ -46,9 +47,30 @@ pub(super) struct Listing {
     is_begun: bool,
     /// The directory's ctime before that.
     changed: FileTime,
+    /// The patrol that it belongs to, if any.
+    pub(super) patrol: Option<Beat>,
 }
 
 impl Listing {
+    fn new(dir: DirKey, doubt: u64) -> Listing {
+        Listing {
+            dir,
+            doubt,
+            parts: 0,
+            unanswered: 0,
+            reading: false,
+            ended: false,
+            names: 0,
+            dirs: HashSet::new(),
+            counted: false,
+            is_partial: false,
+            is_stirred: false,
+            is_begun: false,
+            changed: FileTime::default(),
+            patrol: None,
+        }
+    }
+
     /// Whether it is being read, and will make its directory clear.
     pub(super) fn is_valid(&self) -> bool {
         !self.ended && self.doubt > 0
@@ -109,27 +131,28 @@ pub(super) struct SentEntry {
 impl Session {
     /// Begins to list a directory.
     pub(super) fn open_listing(&mut self, dir: DirKey, shared: &mut Shared) -> u64 {
-        let id = shared.next_open();
+        let is_partial = self.is_spared(dir);
         let state = self.dirs.entry(dir).or_default();
         let counted = !std::mem::replace(&mut state.counted, true);
-        self.busy(dir);
-        let is_partial = self.is_spared(dir);
-        self.dirs.entry(dir).or_default().spared = is_partial;
-        let listing = Listing {
-            dir,
-            doubt: self.doubt,
-            parts: 0,
-            unanswered: 0,
-            reading: false,
-            ended: false,
-            names: 0,
-            dirs: HashSet::new(),
-            counted,
-            is_partial,
-            is_stirred: false,
-            is_begun: false,
-            changed: FileTime::default(),
-        };
+        state.spared = is_partial;
+        let listing = Listing { counted, is_partial, ..Listing::new(dir, self.doubt) };
+        self.add_listing(listing, shared)
+    }
+
+    /// Begins to list a directory for a patrol.
+    pub(super) fn open_patrol_listing(
+        &mut self,
+        dir: DirKey,
+        beat: Beat,
+        shared: &mut Shared,
+    ) -> u64 {
+        let listing = Listing { is_partial: true, patrol: Some(beat), ..Listing::new(dir, 0) };
+        self.add_listing(listing, shared)
+    }
+
+    fn add_listing(&mut self, listing: Listing, shared: &mut Shared) -> u64 {
+        let id = shared.next_open();
+        self.busy(listing.dir);
         self.listings.insert(id, listing);
         id
     }
@@ -160,6 +183,9 @@ impl Session {
         listing.reading = false;
         let dir = listing.dir;
         let is_first = !std::mem::replace(&mut listing.is_begun, true);
+        if let Some(beat) = listing.patrol {
+            self.patrols.part_read(beat, shared.now);
+        }
         let blocked = shared.map.path(dir).as_ref() != Some(path) || self.is_fenced(dir, shared);
         match seen {
             Seen::Part { identity, changed, watch, entries, problems, end, missing }
@@ -190,10 +216,12 @@ impl Session {
             Seen::Unreadable(text) if !blocked => {
                 let path = shared.map.path(dir).unwrap_or_default();
                 self.problem(path, text, shared);
-                self.listings.remove(&id);
-                let doubt = self.doubt;
-                self.set_clear(dir, doubt);
-                self.walk_below(dir, shared);
+                let was = self.listings.remove(&id);
+                if was.is_some_and(|listing| listing.patrol.is_none()) {
+                    let doubt = self.doubt;
+                    self.set_clear(dir, doubt);
+                    self.walk_below(dir, shared);
+                }
                 self.idle(dir);
             }
             seen => {
@@ -229,7 +257,7 @@ impl Session {
     /// Gives a listing up: what was sent of it proves nothing, and the directory is listed again.
     fn abandon(&mut self, id: u64, stamp: Stamp, shared: &mut Shared) {
         let Some(listing) = self.listings.get_mut(&id) else { return };
-        let dir = listing.dir;
+        let (dir, patrol) = (listing.dir, listing.patrol);
         listing.ended = true;
         shared.close_listing(id, dir);
         if listing.parts > 0 {
@@ -239,7 +267,12 @@ impl Session {
             }
         }
         self.drop_ended(id);
-        if shared.map.get(dir).is_some() {
+        self.list_again(dir, patrol, shared);
+    }
+
+    /// A listing of a directory was in vain. A patrol comes again anyway.
+    fn list_again(&mut self, dir: DirKey, patrol: Option<Beat>, shared: &Shared) {
+        if shared.map.get(dir).is_some() && patrol.is_none() {
             self.set_clear(dir, 0);
             self.recheck_at(shared.now + RELIST_DELAY);
         }
@@ -347,13 +380,18 @@ impl Session {
     fn listed(&mut self, id: u64, dir: DirKey, shared: &mut Shared) {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let met = std::mem::take(&mut listing.dirs);
-        let (doubt, names, changed) = (listing.doubt, listing.names, listing.changed);
+        let (doubt, names, patrol) = (listing.doubt, listing.names, listing.patrol);
+        let changed = listing.changed;
         if listing.is_stirred {
             self.stirred.insert(dir);
         } else {
             self.stirred.remove(&dir);
         }
         self.set_names(dir, names);
+        self.miss_dirs(dir, &met, shared);
+        if patrol.is_some() {
+            return;
+        }
         self.set_clear(dir, doubt);
         if doubt == 0 {
             self.recheck_at(shared.now + RELIST_DELAY);
@@ -362,6 +400,15 @@ impl Session {
             shared.map.set_listed(dir);
         }
         self.walk_below(dir, shared);
+        let is_sweeping = self.is_sweeping();
+        let state = self.dirs.entry(dir).or_default();
+        // What the listing above told of its attributes holds for this one reading, if nothing
+        // changed before the directory was watched.
+        state.meta_due |= is_sweeping || state.dressed.take() != Some(changed);
+    }
+
+    /// Directories known in one that its listing did not meet: each is looked at by itself.
+    fn miss_dirs(&mut self, dir: DirKey, met: &HashSet<Name>, shared: &Shared) {
         let unmet: Vec<Name> = shared
             .map
             .children(dir)
@@ -372,11 +419,6 @@ impl Session {
         for name in unmet.iter().rev() {
             self.mark(dir, name, Hint::META, shared.now, Duration::ZERO);
         }
-        let is_sweeping = self.is_sweeping();
-        let state = self.dirs.entry(dir).or_default();
-        // What the listing above told of its attributes holds for this one reading, if nothing
-        // changed before the directory was watched.
-        state.meta_due |= is_sweeping || state.dressed.take() != Some(changed);
     }
 
     /// The directories known in one come next: those too that it did not tell of itself, for it
@@ -394,13 +436,10 @@ impl Session {
     pub(super) fn listing_adrift(&mut self, id: u64, shared: &mut Shared) {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         listing.ended = true;
-        let dir = listing.dir;
+        let (dir, patrol) = (listing.dir, listing.patrol);
         shared.close_listing(id, dir);
         self.drop_ended(id);
-        if shared.map.get(dir).is_some() {
-            self.set_clear(dir, 0);
-            self.recheck_at(shared.now + RELIST_DELAY);
-        }
+        self.list_again(dir, patrol, shared);
     }
 
     fn drop_ended(&mut self, id: u64) {

@@ -352,7 +352,11 @@ impl Session {
                     let draft = self.draft(op, &at, Errand::Want(counted), facts);
                     drafts.push(draft);
                 }
-                None => self.want_marked(dir, &name, counted, shared.now),
+                None => {
+                    // Its content is another, or it is no file any more.
+                    self.count_differences(1);
+                    self.want_marked(dir, &name, counted, shared.now);
+                }
             }
         }
         self.post_ops(Lane::Backlog, drafts, kept.finish(), shared);

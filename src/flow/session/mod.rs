@@ -8,7 +8,8 @@
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
 //! backlog, `wants` what it found wanting, `ledger` what it is spared, `answers` what the sink
 //! says, `renames` the fences, `removals` the clearing of directories, `transfers` large files,
-//! `patience` looks that never return, `sweeps` the doubt, `ending` the termination phase.
+//! `patience` looks that never return, `sweeps` the doubt, `patrol` what makes no events, `ending`
+//! the termination phase.
 
 mod answers;
 mod changes;
@@ -20,6 +21,7 @@ mod listings;
 mod looks;
 mod parked;
 mod patience;
+mod patrol;
 mod removals;
 mod renames;
 mod shared;
@@ -54,6 +56,7 @@ use self::flights::{Draft, Flight, Ready};
 use self::listings::{Listing, Unanswered};
 use self::looks::Pending;
 use self::parked::{Parked, Query};
+use self::patrol::Patrols;
 use self::removals::Removal;
 use self::renames::Rename;
 use self::sweeps::Sweeps;
@@ -144,6 +147,7 @@ pub struct Session {
     /// Directories clear at this number of doubt.
     clear_count: u64,
     sweeps: Sweeps,
+    patrols: Patrols,
     /// Files, and bytes of content in them, listed at this number of doubt.
     census: (u64, u64),
     /// Directories to list, next one last.
@@ -217,7 +221,8 @@ impl Session {
             doubt: 0,
             names: 0,
             clear_count: 0,
-            sweeps: Sweeps::new(),
+            sweeps: Sweeps::default(),
+            patrols: Patrols::default(),
             census: (0, 0),
             walk: Vec::new(),
             fresh: VecDeque::new(),
@@ -271,7 +276,9 @@ impl Session {
         self.stamps = Stamps::default();
         self.doubt += 1;
         self.clear_count = 0;
-        self.sweeps.restart(shared.now);
+        // Everything is in doubt anyway.
+        self.sweeps = Sweeps::default();
+        self.patrols.restart(shared.now);
         self.census = (0, 0);
         for state in self.dirs.values_mut() {
             let placed = state.placed && keep_places;

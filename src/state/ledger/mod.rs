@@ -182,7 +182,8 @@ impl Ledger {
     #[must_use]
     pub fn missing(&self, dir: &RelPath, is_seen: impl Fn(&[u8]) -> bool) -> Vec<Name> {
         let Some(own) = self.tree.own_at(dir.as_bytes()) else { return Vec::new() };
-        let is_gone = |value: &[u8]| record::decode(value).is_some_and(|record| self.is_gone(&record));
+        let is_gone =
+            |value: &[u8]| record::decode(value).is_some_and(|record| self.is_gone(&record));
         let ask = |view: &View<'_>| {
             let mut missing = BTreeSet::new();
             // What a rename brought along is there until it is known to be gone.

@@ -211,11 +211,16 @@ impl Pen<'_, '_> {
             return self.put(set, name, (record.epoch, record.stamp), step);
         }
         let before = known.and_then(|record| match record.step {
-            Step::Applied { facts: before, proof, .. } if before.is_like(facts) => proof.hash(),
+            Step::Applied { facts: before, proof, .. } if before.is_like(facts) => Some(proof),
             _ => None,
         });
-        let proof = hash.map(Proof::Agreed).or(before.map(Proof::Stale)).unwrap_or(Proof::None);
-        self.answer(set, name, moment, Step::Applied { report, facts: *facts, proof })
+        let stale = before.and_then(|proof| proof.hash()).map(Proof::Stale);
+        let proof = hash.map(Proof::Agreed).or(stale).unwrap_or(Proof::None);
+        // Attributes were set, on what was put there by an answer that is not entered yet: its
+        // content may have changed between the two, and bear the same size and mtime.
+        let is_unseen = hash.is_none() && before.is_none() && facts.kind == Kind::File;
+        let facts = Facts { is_young: facts.is_young || is_unseen, ..*facts };
+        self.answer(set, name, moment, Step::Applied { report, facts, proof })
     }
 
     /// The sink had what a listing told, by size and time.

@@ -1,11 +1,12 @@
-//! What is beyond the tree: names that leave it and come back, and a source that starts anew.
+//! What is beyond the tree: names that leave it and come back, what no event tells of, and a source
+//! that starts anew.
 
 use osync::model::event::Happening;
 use osync::model::path::RelPath;
 use osync::model::stamp::DirKey;
 
 use super::mutate::Changed;
-use super::{ModelTree, Obstacle};
+use super::{Inside, ModelTree, Obstacle};
 
 impl ModelTree {
     /// Moves a name out of the tree, with all below it; its watches stay on it.
@@ -29,6 +30,21 @@ impl ModelTree {
         disk.queue.cookies += 1;
         let (cookie, is_dir) = (disk.queue.cookies, disk.nodes[id].is_dir());
         disk.tell(dir, Happening::MovedTo { name, cookie, is_dir });
+        Ok(())
+    }
+
+    /// Writes a file anew, through a mapping or a name outside the tree: no event tells of it.
+    pub fn write_silently(&self, path: &RelPath, content: &[u8], keeps_mtime: bool) -> Changed {
+        let mut disk = self.disk();
+        let id = disk.at(path)?;
+        let now = disk.tick();
+        let node = &mut disk.nodes[id];
+        let Inside::File(old) = &mut node.body else { return Err(Obstacle::IsDir) };
+        *old = content.to_vec();
+        node.ctime = now;
+        if !keeps_mtime {
+            node.meta.mtime = now;
+        }
         Ok(())
     }
 
