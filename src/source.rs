@@ -38,6 +38,7 @@ use crate::phases::transfer::source::{Engine, Parts};
 use crate::phases::transfer::workers::Workers;
 use crate::state::dir::StateDir;
 use crate::stop::{Stop, StopLevel};
+use crate::tree::distant;
 use crate::tree::lock::lock_directory;
 use crate::tree::looker::Looker;
 use crate::tree::roots::source_directory;
@@ -122,7 +123,12 @@ fn serve<'scope, 'env>(
 ) -> Result<Ended, Error> {
     let closing = Stop::new();
     let _ends = EndsAll(closing.clone());
-    let looker = Arc::new(Looker::open(&directory, watcher.clone())?);
+    let looker = Looker::open(&directory, watcher.clone())?;
+    let looker = match config.watch {
+        WatchKind::Auto => looker.sweep_distant(),
+        WatchKind::Fanotify | WatchKind::Inotify | WatchKind::Sweep => looker,
+    };
+    let looker = Arc::new(looker);
     let ledgers = Ledgers::default();
     let (eyes, memory) = (Arc::clone(&looker), ledgers.clone());
     let workers = Workers::start(WORKERS, HUNG, move |job| memory.annotate(job, eyes.run(job)));
@@ -222,6 +228,8 @@ fn watch(kind: WatchKind, root: &Path, monitor: &dyn Monitor) -> Result<Watching
         WatchKind::Sweep => return Ok((notices, None)),
         WatchKind::Fanotify => return Ok((notices, Some(by_fanotify(root, notify)?))),
         WatchKind::Inotify => return Ok((notices, Some(Watcher::by_inotify(handing(notify))?))),
+        // Nothing but what is mounted below will be watched.
+        WatchKind::Auto if distant::kind_at(root).is_some() => Watcher::by_inotify(handing(notify)),
         WatchKind::Auto => by_fanotify(root, notify.clone()).or_else(|error| {
             monitor.note(&format!("{error}; each directory gets an inotify watch"));
             Watcher::by_inotify(handing(notify))

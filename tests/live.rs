@@ -13,5 +13,6 @@ mod ordinary;
 mod refusals;
 mod registers;
 mod room;
+mod silent;
 mod watchers;
 mod words;

@@ -10,6 +10,7 @@ pub(crate) mod mount;
 pub(crate) mod operator;
 pub(crate) mod oracle;
 pub(crate) mod proxy;
+pub(crate) mod silent;
 pub(crate) mod zoo;
 
 use std::time::{Duration, Instant};

@@ -54,6 +54,8 @@ pub enum Task {
         first: bool,
         /// Whether the ledger is asked how it stands to each name.
         recall: bool,
+        /// Whether files that have changed lately are probed for writers.
+        probe: bool,
     },
     /// Forgets an open listing.
     CloseListing {
@@ -62,6 +64,8 @@ pub enum Task {
     },
     /// Looks at single names.
     Names(Vec<(Name, Want)>),
+    /// Probes which of these files are open for writing.
+    Probe(Vec<Name>),
     /// Looks at the directory's own attributes.
     OwnMeta,
     /// Looks at paths below a name that is gone (no directory may be left to go through).
@@ -148,6 +152,8 @@ pub enum Seen {
         /// The contents brought, one after the other, in that order.
         content: Vec<u8>,
     },
+    /// Answer to `Probe`: those that are open for writing.
+    Writers(Vec<Name>),
     /// Answer to `OwnMeta`.
     Own(Sighting),
     /// Answer to `Paths`: which of them are gone for certain (ENOENT, ENOTDIR).
@@ -179,6 +185,8 @@ pub struct Found {
     pub facts: Facts,
     /// How the ledger stands to it; unknown where it was not asked.
     pub standing: Standing,
+    /// Whether it was probed, and somebody has it open for writing.
+    pub has_writer: bool,
 }
 
 /// What arming found.

@@ -113,7 +113,8 @@ pub struct FinalReport {
     /// Names that only the sink has; at most `REPORT_LINES_MAX` of them.
     #[serde(with = "byte_lists")]
     pub foreign: Vec<Vec<u8>>,
-    /// Names that went on changing; at most `REPORT_LINES_MAX` of them.
+    /// Names that went on changing, and files that were still open for writing; at most
+    /// `REPORT_LINES_MAX` of them.
     #[serde(with = "byte_lists")]
     pub hot: Vec<Vec<u8>>,
     /// Attributes that the sink could not keep, by kind.

@@ -19,23 +19,35 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::model::entry::Identity;
+use crate::model::entry::{FileTime, Identity};
 use crate::model::limits::{LISTINGS_KEPT, LOOK_DIR_CACHE, TRANSFERS_KEPT};
 use crate::model::look::{DirAddress, LookDone, LookJob, Seen, Task, WatchState};
 use crate::model::path::RelPath;
 use crate::model::stamp::DirKey;
+use crate::tree::distant::Distances;
 use crate::tree::keeping::{Recent, Shelf};
 use crate::tree::watch::{Ground, Watcher};
-use crate::tree::{beneath, hold, stat};
+use crate::tree::{beneath, distant, hold, stat};
 
-use self::listing::Listing;
+use self::listing::{Listing, probe};
 use self::transfer::Transfer;
+
+/// Files that have changed so long before the source began are still probed for writers: pages of
+/// a mapping that were stored to then may not have been written back yet, and a store to them
+/// moves no time.
+const PROBED_SECONDS: i64 = 10 * 60;
 
 /// Looks at the tree below one root; shared by all threads that look.
 pub struct Looker {
     root: Dir,
     root_path: PathBuf,
     watcher: Option<Arc<Watcher>>,
+    /// Which filesystems others change without an event.
+    distances: Distances,
+    /// Whether these are watched nevertheless.
+    watches_distant: bool,
+    /// Files that have changed since then are probed for writers.
+    probed_since: FileTime,
     dirs: Mutex<Recent<DirKey, Dir>>,
     listings: Mutex<Shelf<Mutex<Listing>>>,
     transfers: Mutex<Shelf<Transfer>>,
@@ -90,10 +102,19 @@ impl Looker {
             root: Dir { fd: Arc::new(fd), identity, ground },
             root_path: root.to_path_buf(),
             watcher,
+            distances: Distances::default(),
+            watches_distant: true,
+            probed_since: stat::before_now(PROBED_SECONDS),
             dirs: Mutex::new(Recent::new(LOOK_DIR_CACHE)),
             listings: Mutex::new(Shelf::new(LISTINGS_KEPT)),
             transfers: Mutex::new(Shelf::new(TRANSFERS_KEPT)),
         })
+    }
+
+    /// Leaves filesystems unwatched that others may change without an event: they are swept.
+    #[must_use]
+    pub fn sweep_distant(self) -> Looker {
+        Looker { watches_distant: false, ..self }
     }
 
     /// What the root is.
@@ -131,8 +152,13 @@ impl Looker {
         let dir = &job.dir;
         match &job.task {
             Task::Arm { files_max } => self.arm_and_read(dir, *files_max),
-            Task::List { listing, first: true, .. } => self.list_first(dir, *listing),
-            Task::List { listing, first: false, .. } => self.list_next(dir, *listing),
+            Task::List { listing, first: true, probe, .. } => {
+                self.list_first(dir, *listing, *probe)
+            }
+            Task::List { listing, first: false, probe, .. } => {
+                self.list_next(dir, *listing, *probe)
+            }
+            Task::Probe(names) => Ok(probe(&self.through(dir)?, names)),
             Task::CloseListing { listing } => {
                 hold(&self.listings).take(*listing);
                 Ok(Seen::Closed)
@@ -212,9 +238,14 @@ impl Looker {
     }
 
     fn arm(&self, dir: &Dir, key: DirKey) -> WatchState {
-        match &self.watcher {
-            Some(watcher) => watcher.arm(dir.fd(), dir.ground, key),
-            None => WatchState::Unwatched("Nothing is watched: changes are found by sweeps".into()),
+        let distant = || self.distances.kind_of(dir.fd(), dir.ground.device);
+        let kind = if self.watches_distant { None } else { distant() };
+        match (&self.watcher, kind) {
+            (_, Some(kind)) => WatchState::Unwatched(distant::words(kind)),
+            (Some(watcher), None) => watcher.arm(dir.fd(), dir.ground, key),
+            (None, None) => {
+                WatchState::Unwatched("Nothing is watched: changes are found by sweeps".into())
+            }
         }
     }
 

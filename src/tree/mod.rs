@@ -7,7 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod beneath;
 mod content;
+pub mod distant;
 mod keeping;
+mod lease;
 pub mod lock;
 pub mod looker;
 pub mod nesting;

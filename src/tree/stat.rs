@@ -110,6 +110,12 @@ fn now() -> FileTime {
     FileTime { seconds: i64::try_from(now.as_secs()).unwrap_or(0), nanos: now.subsec_nanos() }
 }
 
+/// The time so many seconds ago.
+pub(super) fn before_now(seconds: i64) -> FileTime {
+    let now = now();
+    FileTime { seconds: now.seconds - seconds, ..now }
+}
+
 /// Whether a ctime lies within the last granule before `now`; one in the future does not.
 fn is_young(ctime: FileTime, now: FileTime) -> bool {
     let nanos = |time: FileTime| i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nanos);

@@ -97,6 +97,8 @@ struct Disk {
     outside: Vec<NodeId>,
     no_room: bool,
     unreadable: HashSet<RelPath>,
+    /// Files that somebody has open for writing.
+    writers: HashSet<NodeId>,
     /// Directories that a mounted filesystem hides, by the node that stands there now.
     covered: HashMap<NodeId, NodeId>,
     devices: u64,
@@ -146,6 +148,7 @@ impl ModelTree {
             outside: Vec::new(),
             no_room: false,
             unreadable: HashSet::new(),
+            writers: HashSet::new(),
             covered: HashMap::new(),
             devices: 1,
             root_lost: false,

@@ -131,7 +131,7 @@ fn in_words(result: &ResultObject) -> String {
         text += &format!("\n  problem at \"{path}\": {}", tame(&problem.text));
     }
     for name in &result.hot {
-        text += &format!("\n  went on changing: \"{}\"", escaped(&name.0));
+        text += &format!("\n  went on changing, or is open for writing: \"{}\"", escaped(&name.0));
     }
     for name in &result.foreign_list {
         text += &format!("\n  foreign, left alone: \"{}\"", escaped(&name.0));

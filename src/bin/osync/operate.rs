@@ -139,7 +139,7 @@ fn tell_details(screen: &Screen, report: &FinalReport, told: &[ProblemLine], fil
         screen.say(&problem_line(&problem.path, &problem.text));
     }
     for name in report.hot.iter().take(NAMES_TOLD_MAX) {
-        screen.say(&format!("went on changing: \"{}\"", escaped(name)));
+        screen.say(&format!("went on changing, or is open for writing: \"{}\"", escaped(name)));
     }
     for name in report.foreign.iter().take(NAMES_TOLD_MAX) {
         screen.say(&format!("foreign, left alone: \"{}\"", escaped(name)));

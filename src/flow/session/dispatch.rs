@@ -100,7 +100,7 @@ impl Session {
         self.start_look(Lane::Live, dir, address, task, purpose, shared);
     }
 
-    fn start_look(
+    pub(super) fn start_look(
         &mut self,
         lane: Lane,
         dir: DirKey,
@@ -243,7 +243,7 @@ impl Session {
         listing.reading = true;
         let stamp = self.stamp();
         let purpose = Purpose::Part { listing: id, stamp };
-        let task = Task::List { listing: id, first, recall: true };
+        let task = Task::List { listing: id, first, recall: true, probe: self.is_sweeping() };
         self.start_look(Lane::Backlog, dir, address, task, purpose, shared);
     }
 

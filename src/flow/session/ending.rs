@@ -4,14 +4,17 @@
 //! |---|---|---|
 //! | draining | the backlog is empty and (once) what was marked by then is settled | sweeping |
 //! | sweeping | every directory was listed again and what that brought is settled | see below |
+//! | probing | files that were open for writing were probed once more | the end |
 //!
-//! A sweep that found nothing ends the phase; one that found something is followed by another, up
+//! A sweep that found nothing is the last; one that found something is followed by another, up
 //! to a bound. For `Ending::Cutover` nothing may be marked at the end; for `Ending::Once` names
-//! that changed after the backlog emptied are listed as hot.
+//! that changed after the backlog emptied are listed as hot, and for both what is still open for
+//! writing.
 
 use std::time::Duration;
 
 use crate::flow::marks::State;
+use crate::flow::session::writers::Writers;
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::SWEEPS_MAX;
 use crate::model::path::RelPath;
@@ -42,6 +45,7 @@ pub(super) struct Termination {
     differences: u64,
     /// What was last sent in each lane, and since when nothing more was.
     sent: ([Sequence; 2], Duration),
+    writers: Writers,
 }
 
 /// A sweep that has seen every directory.
@@ -59,6 +63,7 @@ struct Sweep {
 enum Stage {
     Draining,
     Sweeping,
+    Probing,
 }
 
 impl Session {
@@ -79,6 +84,7 @@ impl Session {
             sweeps: 0,
             differences: 0,
             sent: (self.sent, shared.now),
+            writers: Writers::default(),
         });
     }
 
@@ -90,7 +96,11 @@ impl Session {
 
     /// Whether every directory is listed once more, for the end.
     pub(super) fn is_sweeping(&self) -> bool {
-        self.termination.as_ref().is_some_and(|termination| termination.stage == Stage::Sweeping)
+        self.termination.as_ref().is_some_and(|termination| termination.stage != Stage::Draining)
+    }
+
+    pub(super) fn writers(&mut self) -> Option<&mut Writers> {
+        self.termination.as_mut().map(|termination| &mut termination.writers)
     }
 
     pub(super) fn count_differences(&mut self, found: u64) {
@@ -162,6 +172,7 @@ impl Session {
                 }
             }
             Stage::Sweeping => self.swept(&Sweep { ending, began, emptied, late, calm }, shared),
+            Stage::Probing => self.probed(ending, began, shared),
         }
     }
 
@@ -171,6 +182,7 @@ impl Session {
             termination.walked = None;
             termination.sweeps += 1;
             termination.differences = 0;
+            termination.writers = Writers::default();
         }
         self.foreign.reset();
         self.raise_doubt();
@@ -200,11 +212,36 @@ impl Session {
             self.next_sweep();
         } else if again || (shared.halted.is_some() && !self.marks.is_empty()) {
             self.finish(Outcome::Unfinished, shared);
-        } else if self.problems.count() > 0 || !settled {
-            self.finish(Outcome::Problems, shared);
+        } else if self.writers().is_some_and(|writers| writers.is_any_met()) {
+            self.set_stage(Stage::Probing);
         } else {
-            self.finish(Outcome::Equal, shared);
+            self.conclude(settled, shared);
         }
+    }
+
+    fn probed(&mut self, ending: Ending, began: Duration, shared: &mut Shared) {
+        if !self.probe_writers(shared) {
+            return;
+        }
+        let settled = self.settled(began);
+        if settled || ending == Ending::Once {
+            self.conclude(settled, shared);
+        } else {
+            // Something has changed meanwhile.
+            self.set_stage(Stage::Sweeping);
+        }
+    }
+
+    fn set_stage(&mut self, stage: Stage) {
+        if let Some(termination) = &mut self.termination {
+            termination.stage = stage;
+        }
+    }
+
+    fn conclude(&mut self, settled: bool, shared: &mut Shared) {
+        let is_written = self.writers().is_some_and(|writers| !writers.found().is_empty());
+        let is_equal = settled && !is_written && self.problems.count() == 0;
+        self.finish(if is_equal { Outcome::Equal } else { Outcome::Problems }, shared);
     }
 
     /// What is under way, by stage, for people who wonder why it does not end.
@@ -242,11 +279,15 @@ impl Session {
             .take(REPORT_LINES_MAX)
             .filter_map(|(dir, name, _)| Some(shared.map.path(dir)?.join(name)))
             .collect();
+        let written = self.writers().map(|writers| writers.found().to_vec()).unwrap_or_default();
         let text = match outcome {
             Outcome::Equal if self.foreign.count() > 0 => {
                 "Both trees are equal, but for foreign names at the sink".to_owned()
             }
             Outcome::Equal => "Both trees are equal".to_owned(),
+            Outcome::Problems if self.problems.count() == 0 && hot.is_empty() => {
+                "Finished; some files are still open for writing: the report lists them".to_owned()
+            }
             Outcome::Problems if hot.is_empty() => {
                 "Finished, with problems: the report lists them".to_owned()
             }
@@ -262,6 +303,7 @@ impl Session {
                 ),
             },
         };
+        let bytes = |path: &RelPath| path.as_bytes().to_vec();
         let mut figures = self.figures(shared);
         if outcome == Outcome::Equal {
             // The last sweep has seen every file once; what came before is progress, not a count.
@@ -275,7 +317,7 @@ impl Session {
             figures,
             problems: self.problems.lines(),
             foreign: self.foreign.names(),
-            hot: hot.iter().map(|path| path.as_bytes().to_vec()).collect(),
+            hot: hot.iter().chain(&written).take(REPORT_LINES_MAX).map(bytes).collect(),
             lost_attributes: Vec::new(),
         });
         self.termination = None;

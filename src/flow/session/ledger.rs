@@ -41,7 +41,10 @@ impl Session {
         let mut announced = Vec::with_capacity(if is_partial { 0 } else { entries.len() });
         let mut checks: Vec<(Name, u64)> = Vec::new();
         let mut hashes: Vec<Hash> = Vec::new();
-        for Found { listed, facts, standing } in entries {
+        for Found { listed, facts, standing, has_writer } in entries {
+            if has_writer {
+                self.meet_writer(dir, &listed.name);
+            }
             if is_patrol && self.is_passed_over(dir, &listed, standing) {
                 continue;
             }

@@ -45,6 +45,7 @@ pub(super) enum Purpose {
     Open { transfer: u64, stamp: Stamp },
     Chunk { transfer: u64 },
     Finish { transfer: u64, stamp: Stamp },
+    Probe,
 }
 
 impl Session {
@@ -95,6 +96,7 @@ impl Session {
                 self.stamps.release(stamp);
             }
             Purpose::Chunk { transfer } => self.chunk_read(transfer, seen, shared),
+            Purpose::Probe => self.probe_seen(&path, seen),
             Purpose::Finish { transfer, stamp } => {
                 self.transfer_finished(transfer, stamp, seen, shared);
                 self.stamps.release(stamp);

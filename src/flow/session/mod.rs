@@ -9,7 +9,7 @@
 //! backlog, `wants` what it found wanting, `ledger` what it is spared, `answers` what the sink
 //! says, `renames` the fences, `removals` the clearing of directories, `transfers` large files,
 //! `patience` looks that never return, `sweeps` the doubt, `patrol` what makes no events, `ending`
-//! the termination phase.
+//! the termination phase, `writers` who is still at work then.
 
 mod answers;
 mod changes;
@@ -28,6 +28,7 @@ mod shared;
 mod sweeps;
 mod transfers;
 mod wants;
+mod writers;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;

@@ -7,13 +7,13 @@ use rustix::fs::{DirEntry, FileType};
 use rustix::io::Errno;
 
 use crate::model::entry::{Entry, FileTime};
-use crate::model::ledger::{Facts, Standing};
+use crate::model::ledger::{Facts, Kind, Standing};
 use crate::model::limits::{LISTING_BYTES_MAX, LISTING_ENTRIES_MAX, LOOK_TRIES};
 use crate::model::look::{Armed, DirAddress, Found, Seen, WatchState};
 use crate::model::op::{Listed, ListingEnd};
 use crate::model::path::Name;
 use crate::tree::looker::{Dir, Looker, Unseen};
-use crate::tree::{beneath, hold, stat};
+use crate::tree::{beneath, hold, lease, stat};
 
 /// A directory that is being listed.
 pub(super) struct Listing {
@@ -67,17 +67,27 @@ impl Looker {
         Ok(Seen::Armed(armed))
     }
 
-    pub(super) fn list_first(&self, address: &DirAddress, number: u64) -> Result<Seen, Unseen> {
+    pub(super) fn list_first(
+        &self,
+        address: &DirAddress,
+        number: u64,
+        probe: bool,
+    ) -> Result<Seen, Unseen> {
         let dir = self.resolve(address)?;
         let watch = self.arm(&dir, address.key);
         let changed = stat::of_fd(dir.fd()).map_or(FileTime::default(), |s| stat::changed(&s));
         let reader = open_reader(&dir)?;
         let listing = Mutex::new(Listing { dir, reader, watch, changed });
         hold(&self.listings).put(number, listing);
-        self.list_next(address, number)
+        self.list_next(address, number, probe)
     }
 
-    pub(super) fn list_next(&self, address: &DirAddress, number: u64) -> Result<Seen, Unseen> {
+    pub(super) fn list_next(
+        &self,
+        address: &DirAddress,
+        number: u64,
+        probe: bool,
+    ) -> Result<Seen, Unseen> {
         let listing = hold(&self.listings).get(number);
         let Some(listing) = listing else {
             let identity = address.identity.ok_or(Unseen::Elsewhere)?;
@@ -90,6 +100,9 @@ impl Looker {
         let mut entries = Vec::new();
         let mut problems = Vec::new();
         let end = listing.read_part(address, &mut entries, &mut problems);
+        if probe {
+            self.probe_lately_changed(&listing.dir, &mut entries);
+        }
         let (identity, changed) = (listing.dir.identity, listing.changed);
         let (watch, missing) = (listing.watch.clone(), None);
         if end != ListingEnd::More {
@@ -99,6 +112,20 @@ impl Looker {
             self.forget_descriptor(address);
         }
         Ok(Seen::Part { identity, changed, watch, entries, problems, end, missing })
+    }
+
+    /// Probes files that may have been written while the source runs. A filesystem of other hosts
+    /// would say of all that they have writers.
+    fn probe_lately_changed(&self, dir: &Dir, entries: &mut [Found]) {
+        if self.distances.kind_of(dir.fd(), dir.ground.device).is_some() {
+            return;
+        }
+        for found in entries {
+            let is_late = found.facts.ctime >= self.probed_since;
+            if is_late && found.facts.kind == Kind::File {
+                found.has_writer = is_written(dir, &found.listed.name);
+            }
+        }
     }
 
     fn forget_descriptor(&self, address: &DirAddress) {
@@ -148,7 +175,8 @@ impl Listing {
                 Ok(seen) => {
                     let facts = Facts::of(&seen);
                     let listed = Listed { name: name.clone(), entry: seen.entry };
-                    return Item::There(Found { listed, facts, standing: Standing::Unknown });
+                    let standing = Standing::Unknown;
+                    return Item::There(Found { listed, facts, standing, has_writer: false });
                 }
                 // A symlink may have gone between two calls, and another thing may stand there.
                 Err(Errno::NOENT) if stat::of_name(dir, name).is_ok() => {}
@@ -158,6 +186,16 @@ impl Listing {
         }
         Item::Problem("It is replaced faster than it can be looked at".into())
     }
+}
+
+/// Which of these files somebody has open for writing.
+pub(super) fn probe(dir: &Dir, names: &[Name]) -> Seen {
+    Seen::Writers(names.iter().filter(|name| is_written(dir, name)).cloned().collect())
+}
+
+fn is_written(dir: &Dir, name: &Name) -> bool {
+    let file = beneath::open_file(dir.fd(), name).ok();
+    file.and_then(|file| lease::has_writer(file.as_fd())).unwrap_or(false)
 }
 
 fn open_reader(dir: &Dir) -> Result<rustix::fs::Dir, Unseen> {

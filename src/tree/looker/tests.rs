@@ -192,7 +192,7 @@ fn a_listing_comes_in_parts() {
     symlink("target", tree.at("link")).unwrap();
     let mut seen = std::collections::BTreeSet::new();
     for part in 0.. {
-        let task = Task::List { listing: 9, first: part == 0, recall: false };
+        let task = Task::List { listing: 9, first: part == 0, recall: false, probe: false };
         let Seen::Part { entries, problems, watch, end, .. } = tree.run(0, "", None, task) else {
             panic!("no part");
         };
@@ -210,7 +210,8 @@ fn a_listing_comes_in_parts() {
     }
     assert_eq!(seen.len(), count);
     let is = Some(tree.looker.root_identity());
-    let lost = tree.run(0, "", is, Task::List { listing: 9, first: false, recall: false });
+    let lost =
+        tree.run(0, "", is, Task::List { listing: 9, first: false, recall: false, probe: false });
     assert!(matches!(lost, Seen::Part { end: ListingEnd::Abandoned, .. }));
 }
 
@@ -221,14 +222,20 @@ fn a_listing_that_was_closed_or_lost_its_directory_is_abandoned() {
     for n in 0..LISTING_ENTRIES_MAX + 1 {
         fs::write(tree.at(&format!("d/{n}")), b"").unwrap();
     }
-    let list = |first| tree.run(1, "d", None, Task::List { listing: 4, first, recall: false });
+    let list = |first| {
+        tree.run(1, "d", None, Task::List { listing: 4, first, recall: false, probe: false })
+    };
     let Seen::Part { identity, end: ListingEnd::More, .. } = list(true) else { panic!("no part") };
     fs::remove_dir_all(tree.at("d")).unwrap();
     let Seen::Part { end: ListingEnd::Abandoned, .. } = list(false) else { panic!("not given up") };
     let closed = tree.run(1, "d", None, Task::CloseListing { listing: 4 });
     assert_eq!(closed, Seen::Closed);
-    let again =
-        tree.run(1, "d", Some(identity), Task::List { listing: 4, first: true, recall: false });
+    let again = tree.run(
+        1,
+        "d",
+        Some(identity),
+        Task::List { listing: 4, first: true, recall: false, probe: false },
+    );
     assert_eq!(again, Seen::Elsewhere);
 }
 

@@ -7,7 +7,7 @@ use osync::model::status::State;
 
 use super::super::compare::differences;
 use super::super::world::World;
-use super::{figures, over, play, sent, watch};
+use super::{figures, over, path, play, sent, watch};
 
 const POOL: &str = "mkdir d; mkdir d/e; small d/x; medium d/y; symlink d/s; small d/e/z; large l;";
 /// Longer than the pause between two patrols.
@@ -36,11 +36,11 @@ fn a_patrol_goes_on_beside_live_work() {
     for seed in 0..20 {
         let mut world = World::new(seed);
         play(&mut world, &format!("{POOL} settle; slip d/e/z unseen; small f"), 1);
-        let before = world.sinks[0].tree.stands(&super::path("d/e/z"));
+        let before = world.sinks[0].tree.stands(&path("d/e/z"));
         for _ in 0..600 {
             play(&mut world, "write f; pause 100", 4);
         }
-        let after = world.sinks[0].tree.stands(&super::path("d/e/z"));
+        let after = world.sinks[0].tree.stands(&path("d/e/z"));
         assert_ne!(before, after, "seed {seed}: a minute of writes has put all patrols off");
         world.check().unwrap();
     }
@@ -64,6 +64,39 @@ fn patrols_of_a_quiet_pool_say_nothing_and_leave_it_ready() {
         }
         assert!(figures(&world, 0).sweeps > before + 3, "seed {seed}: nobody goes on patrol");
         assert_eq!(sent(&world, &[]), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn files_that_are_open_for_writing_at_the_end_are_hot() {
+    for (seed, goes) in (0..50).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut world = World::new(seed);
+        play(&mut world, &format!("{POOL} settle"), 4);
+        let (x, l) = (path("d/x"), path("l"));
+        world.source.set_written(&x, true);
+        world.source.set_written(&l, true);
+        let id = world.sinks[0].id;
+        world.director.terminate(id, Ending::Cutover, world.now);
+        while world.director.outcome(id).is_none() {
+            world.run(Duration::from_millis(1));
+            let began = figures(&world, 0).directories_left < 3;
+            if goes && began && world.dice.one_in(3) {
+                world.source.set_written(&l, false);
+            }
+        }
+        let report = world.director.outcome(id).unwrap();
+        assert_eq!(report.outcome, Outcome::Problems, "seed {seed}");
+        assert!(report.hot.contains(&b"d/x".to_vec()), "seed {seed}: {:?}", report.hot);
+        if !goes {
+            assert_eq!(report.hot.len(), 2, "seed {seed}: {:?}", report.hot);
+        }
+        world.source.set_written(&x, false);
+        world.source.set_written(&l, false);
+        world.director.terminate(id, Ending::Cutover, world.now);
+        while world.director.outcome(id).is_none() {
+            world.run(Duration::from_millis(100));
+        }
+        assert_eq!(world.director.outcome(id).unwrap().outcome, Outcome::Equal, "seed {seed}");
     }
 }
 

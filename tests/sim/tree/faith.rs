@@ -157,8 +157,12 @@ fn listings_come_in_parts_and_transfers_in_chunks() {
     }
     let mut counts = Vec::new();
     for first in [true, false] {
-        let part =
-            tree.run_look(&job(&tree, 0, "", Task::List { listing: 1, first, recall: false }));
+        let part = tree.run_look(&job(
+            &tree,
+            0,
+            "",
+            Task::List { listing: 1, first, recall: false, probe: false },
+        ));
         let Seen::Part { entries, end, watch, .. } = part.seen else { panic!() };
         assert!(matches!(watch, WatchState::Unwatched(_)), "there are no watches");
         counts.push((entries.len(), end));

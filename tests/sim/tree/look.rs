@@ -65,6 +65,7 @@ impl Disk {
             Task::Arm { files_max } => Seen::Armed(self.arm(dir, job.dir.key, *files_max)),
             Task::List { listing, .. } => self.first_part(*listing, dir, &job.dir),
             Task::Names(names) => self.look_at_names(dir, &job.dir.path, names),
+            Task::Probe(names) => self.probe(dir, names),
             Task::OwnMeta if self.nodes[dir].links == 0 => Seen::Elsewhere,
             Task::OwnMeta => Seen::Own(self.nodes[dir].sighting()),
             Task::Finish { transfer, name } => self.finish(dir, *transfer, name),
@@ -84,6 +85,14 @@ impl Disk {
         let kept = address.identity.and_then(|_| self.kept.get(&address.key)).copied();
         let kept = kept.filter(|&id| is_it(self, id));
         if resolves || kept.is_none() || self.dice.one_in(2) { by_path } else { kept }
+    }
+
+    fn probe(&self, dir: NodeId, names: &[Name]) -> Seen {
+        let all = self.names(dir);
+        let is_written = |name: &&Name| {
+            all.and_then(|all| all.get(*name)).is_some_and(|id| self.writers.contains(id))
+        };
+        Seen::Writers(names.iter().filter(is_written).cloned().collect())
     }
 
     fn arm(&mut self, dir: NodeId, key: DirKey, files_max: usize) -> Armed {
@@ -142,7 +151,8 @@ impl Disk {
             let node = &self.nodes[id];
             let (listed, facts) =
                 (Listed { name, entry: node.entry() }, Facts::of(&node.sighting()));
-            entries.push(Found { listed, facts, standing: Standing::Unknown });
+            let (standing, has_writer) = (Standing::Unknown, self.writers.contains(&id));
+            entries.push(Found { listed, facts, standing, has_writer });
         }
         let end = if open.rest.is_empty() { ListingEnd::Complete } else { ListingEnd::More };
         let (identity, changed) = (self.nodes[open.dir].identity, open.changed);

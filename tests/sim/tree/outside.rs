@@ -48,6 +48,17 @@ impl ModelTree {
         Ok(())
     }
 
+    /// Whether somebody has a file open for writing from now on.
+    pub fn set_written(&self, path: &RelPath, is_written: bool) {
+        let mut disk = self.disk();
+        let id = disk.at(path).unwrap();
+        if is_written {
+            disk.writers.insert(id);
+        } else {
+            disk.writers.remove(&id);
+        }
+    }
+
     /// Lets go of the watch and the descriptor of a directory.
     pub fn forget(&self, key: DirKey) {
         let mut disk = self.disk();
