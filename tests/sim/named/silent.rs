@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 fn a_patrol_finds_what_made_no_event() {
     for at in ["d/x", "d/y", "d/e/z", "l"] {
         for how in ["", "unseen"] {
-            over(0..50, World::new, &format!("{POOL} settle; slip {at} {how}"), |_| ());
+            over(0..25, World::new, &format!("{POOL} settle; slip {at} {how}"), |_| ());
             over(
                 0..50,
                 World::new,
@@ -27,13 +27,13 @@ fn a_patrol_finds_what_made_no_event() {
         }
         // What a lost connection has taken from the ledger is compared by size and mtime alone.
         let later = format!("settle; slip {at}; mv d/e moved; cut; slip l");
-        over(0..50, World::new, &format!("{POOL} {later}"), |_| ());
+        over(0..25, World::new, &format!("{POOL} {later}"), |_| ());
     }
 }
 
 #[test]
 fn a_patrol_goes_on_beside_live_work() {
-    for seed in 0..20 {
+    for seed in 0..5 {
         let mut world = World::new(seed);
         play(&mut world, &format!("{POOL} settle; slip d/e/z unseen; small f"), 1);
         let before = world.sinks[0].tree.stands(&path("d/e/z"));
