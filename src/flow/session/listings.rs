@@ -381,13 +381,8 @@ impl Session {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let met = std::mem::take(&mut listing.dirs);
         let (doubt, names, patrol) = (listing.doubt, listing.names, listing.patrol);
-        let changed = listing.changed;
-        if listing.is_stirred {
-            self.stirred.insert(dir);
-        } else {
-            self.stirred.remove(&dir);
-        }
-        self.set_names(dir, names);
+        let (is_stirred, changed) = (listing.is_stirred, listing.changed);
+        self.count_listed(dir, names, is_stirred, patrol);
         self.miss_dirs(dir, &met, shared);
         if patrol.is_some() {
             return;
@@ -405,6 +400,18 @@ impl Session {
         // What the listing above told of its attributes holds for this one reading, if nothing
         // changed before the directory was watched.
         state.meta_due |= is_sweeping || state.dressed.take() != Some(changed);
+    }
+
+    /// Takes over the count of a listing, and notes whether it may be off. What is known is as good
+    /// as what a patrol counted while names came and went.
+    fn count_listed(&mut self, dir: DirKey, names: u32, is_stirred: bool, patrol: Option<Beat>) {
+        if !is_stirred {
+            self.stirred.remove(&dir);
+            self.set_names(dir, names);
+        } else if patrol.is_none() {
+            self.stirred.insert(dir);
+            self.set_names(dir, names);
+        }
     }
 
     /// Directories known in one that its listing did not meet: each is looked at by itself.
