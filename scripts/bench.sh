@@ -208,6 +208,8 @@ say "restarts of both sides, and rsync, with nothing to do"
 rm -rf "$work/copy"
 meet
 until_ready
+# Until a barrier has told the source that all is on the sink's disk: there is one every 5 s.
+sleep 6
 stop_both
 peak_restart=0 wire_restart=0
 for run in $(seq "$runs"); do
@@ -264,7 +266,8 @@ section=$(
     row "osync, both sides restarted, until READY" restart
     row "rsync -aHAX over ssh" idle_rsync
     echo
-    echo "The restart sent $wire_restart bytes; the source then peaked at $(mib "$peak_restart") MiB."
+    echo "The restart sent $wire_restart bytes; the source then peaked at" \
+        "$(mib "$peak_restart") MiB."
     echo "Peak memory: source $(mib "$worst_source") MiB, sink $(mib "$worst_sink") MiB."
     echo "A new file of 1 kB during the backlog is at the sink after $latency_median ms (median of"
     echo "$new) and $latency_worst ms (worst); ${status:-?} files of the backlog were left then."

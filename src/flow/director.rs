@@ -486,7 +486,10 @@ impl Director {
                 self.mark(*parent, name, Hint::META, Duration::ZERO);
                 self.shared.arm_later(key);
             } else {
+                // What can't be read is tried again when its name is seen again, and by patrols.
                 self.shared.map.set_armed(key);
+                self.shared.map.set_watched(key, false);
+                self.shared.arm_later(key);
             }
             return;
         };

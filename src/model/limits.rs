@@ -213,6 +213,8 @@ pub const OPENED_MAX: usize = 10_000;
 pub const STAGING_LEFT_MAX: usize = 256;
 /// Bytes of address space for one ledger: more than any pool's, for nothing is taken beforehand.
 pub const LEDGER_BYTES_MAX: usize = 1 << 36;
+/// Pages above one another in a ledger's trees: more than its bytes could fill.
+pub const LEDGER_DEPTH_MAX: usize = 32;
 /// Bytes of mapped files in memory, the ledger's and the program's own together, above which the
 /// ledger lets its map go.
 pub const LEDGER_RESIDENT_MAX: u64 = 32 << 20;

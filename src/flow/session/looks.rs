@@ -52,7 +52,8 @@ impl Session {
     /// Takes what a look brought.
     pub fn look_done(&mut self, id: LookId, seen: Seen, shared: &mut Shared) {
         let Some(Pending { dir, path, purpose, .. }) = self.pending.remove(&id) else { return };
-        self.looked += 1;
+        // A patrol gets on while all else stands still.
+        self.looked += u64::from(!self.is_for_patrol(&purpose));
         let moved = shared.map.path(dir).as_ref() != Some(&path);
         match purpose {
             Purpose::Marks { names, stamp } => {

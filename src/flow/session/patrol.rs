@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use crate::flow::session::looks::Purpose;
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::LISTINGS_OPEN_MAX;
 use crate::model::stamp::DirKey;
@@ -179,5 +180,11 @@ impl Session {
 
     fn is_reading(&self, id: u64) -> bool {
         self.listings.get(&id).is_some_and(|listing| listing.reading)
+    }
+
+    /// Whether a look is a patrol's.
+    pub(super) fn is_for_patrol(&self, purpose: &Purpose) -> bool {
+        let Purpose::Part { listing, .. } = purpose else { return false };
+        self.listings.get(listing).is_some_and(|listing| listing.patrol.is_some())
     }
 }

@@ -275,15 +275,18 @@ impl Shared {
         unmet && self.map.path(key).as_ref() != Some(path)
     }
 
-    /// A directory was found at its place: should it not have been when it was to be armed, it is
-    /// armed now.
+    /// A directory was found at its place: should it not have been when it was to be armed, or not
+    /// have been readable, it is armed now.
     pub fn arm_again(&mut self, key: DirKey) {
         if self.arm_later.remove(&key) {
+            self.map.set_mistaken(key);
             self.to_arm.push_back(key);
+            self.changes.push_back(Change::Unread { key });
         }
     }
 
-    /// A directory was not at its place when it was to be armed; its place will be looked at.
+    /// A directory was not at its place when it was to be armed, or can't be read: its name will be
+    /// looked at.
     pub fn arm_later(&mut self, key: DirKey) {
         self.arm_later.insert(key);
     }

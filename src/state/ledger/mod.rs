@@ -9,6 +9,7 @@
 //! - A name once offered stays offered at its path, also after a rename, until the rename is
 //!   durable: the sink may not have followed it.
 
+mod check;
 mod record;
 mod resident;
 mod seal;
@@ -95,6 +96,8 @@ impl Ledger {
 
     /// Opens what a seal was broken of; the error says what is damaged.
     fn load(dir: &Path) -> Result<Ledger, String> {
+        let file = dir.join(store::DATA_FILE);
+        check::check(&file).map_err(|error| error.to_string())??;
         let store = Store::open(dir).map_err(|error| error.to_string())?;
         let memory = remember(&store).map_err(|error| error.to_string())?;
         let Some(Memory { tree, durable, marker, floor, is_new }) = memory else {

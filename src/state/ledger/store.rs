@@ -14,7 +14,7 @@ use crate::model::limits::LEDGER_BYTES_MAX;
 use crate::state::ledger::resident::Resident;
 
 /// The file that LMDB maps.
-const DATA_FILE: &str = "data.mdb";
+pub(super) const DATA_FILE: &str = "data.mdb";
 
 type Table = Database<Bytes, Bytes>;
 

@@ -81,6 +81,8 @@ fn lose_power(store: &Store, kind: &str, seed: u64) -> usize {
     let hole = File::create(late.join("sparse")).unwrap();
     hole.set_len(5_000_000).unwrap();
     hole.write_all_at(b"end", 4_999_000).unwrap();
+    // A cutover would list it as open for writing.
+    drop(hole);
     let some = paths.len() / 2 + dice.below(paths.len() / 2) - 1;
     let seen = pair.sink_dir().join(paths[some].strip_prefix(pair.source_dir()).unwrap());
     until_true("some of it has arrived", LONG, || seen.exists());

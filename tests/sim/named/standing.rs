@@ -139,6 +139,18 @@ fn h17a_what_failed_in_a_listing_is_looked_at_again() {
 }
 
 #[test]
+fn h17a_a_directory_that_becomes_readable_is_read() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        play(&mut world, "mkdir d; unreadable d; small d/x; mkdir d/e; small d/e/y; pause 5000", 4);
+        assert!(figures(&world, 0).problems > 0, "seed {seed}");
+        play(&mut world, "readable d; chmod d 711; pause 5000; small d/z; pause 1000", 1);
+        assert!(has(&world, "d/e/y") && has(&world, "d/z"), "seed {seed}");
+        world.check().unwrap();
+    }
+}
+
+#[test]
 fn h17b_a_full_disk_lets_removals_through() {
     for seed in 0..100 {
         let mut world = World::new(seed);
