@@ -29,6 +29,10 @@ use crate::wire::command::{
     Alive, Heartbeat, PROGRAM, Refusal, Registered, Registration, Reply, Request,
 };
 
+/// What a second sink with one key is told.
+const ELSEWHERE: &str = "A sink with the same key is connected and fills another directory: end that one, or start \
+     this one with a --state of its own and an invite";
+
 /// Silence after which a sink is taken for gone.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long a last number may stay unseen before the epoch is over (H17).
@@ -137,6 +141,9 @@ impl Engine<'_, '_> {
     fn register(&mut self, key: PublicKey, address: &str, wish: &Registration) -> Reply {
         let Some(mut doorkeeper) = self.doorkeeper.take() else { return stale() };
         let reply = doorkeeper.register(key, wish, |wish, key| {
+            if self.is_elsewhere(&key, wish) {
+                return Err(Declined { code: Refusal::Busy, text: ELSEWHERE.to_owned() });
+            }
             self.grant(key, address, wish).map_err(|error| {
                 let text = format!("The source can't begin a session: {error}");
                 self.parts.monitor.note(&text);
@@ -145,6 +152,13 @@ impl Engine<'_, '_> {
         });
         self.doorkeeper = Some(doorkeeper);
         reply
+    }
+
+    /// Whether a sink with that key is connected and fills another directory.
+    fn is_elsewhere(&self, key: &PublicKey, wish: &Registration) -> bool {
+        let id = self.sessions.of(key).filter(|id| self.links.contains_key(id));
+        let known = id.and_then(|id| self.sessions.known.get(&id));
+        known.is_some_and(|known| known.root_id != wish.root_id)
     }
 
     fn grant(
@@ -228,6 +242,12 @@ impl Engine<'_, '_> {
         epoch: Epoch,
     ) -> Result<(), Error> {
         let mut known = hold(ledger);
+        if known.damage().is_none() && !known.has_met() && wish.marker.barrier > 0 {
+            self.parts.monitor.note(
+                "There is no ledger of this sink, which was filled before: all of it is compared, \
+                 and names removed at the source before now will stay there",
+            );
+        }
         if !known.meet(&wish.marker, epoch)? {
             self.parts.monitor.note(
                 "The sink is not as it was left (another disk, an older state, or its marker is \

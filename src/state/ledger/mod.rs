@@ -130,6 +130,12 @@ impl Ledger {
         self.damage.as_deref()
     }
 
+    /// Whether a sink has ever shown its marker to this ledger.
+    #[must_use]
+    pub fn has_met(&self) -> bool {
+        self.marker.is_some()
+    }
+
     /// Begins an epoch with a sink that shows this marker. False if it is not the sink that the
     /// ledger speaks of, or is older than it was: nothing counts as durable any more (H2).
     ///
