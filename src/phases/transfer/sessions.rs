@@ -30,8 +30,8 @@ use crate::wire::command::{
 };
 
 /// What a second sink with one key is told.
-const ELSEWHERE: &str = "A sink with the same key is connected and fills another directory: end that one, or start \
-     this one with a --state of its own and an invite";
+const ELSEWHERE: &str = "A sink with the same key is connected and fills another directory: end \
+                         that one, or start this one with a --state of its own and an invite";
 
 /// Silence after which a sink is taken for gone.
 const SILENCE: Duration = Duration::from_secs(20);
