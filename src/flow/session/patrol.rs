@@ -8,6 +8,7 @@
 //! - Of what it lists only what the ledger doubts is sent. A directory that the ledger does not
 //!   know is compared whole.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::flow::session::looks::Purpose;
@@ -122,7 +123,10 @@ impl Session {
 
     fn set_out(&mut self, beat: Beat, shared: &Shared) {
         let is_due = self.patrols.0[beat.index()].next <= shared.now;
-        if is_due && self.is_read() && !self.sweeps.is_owed() && shared.is_armed() {
+        // Messages of a patrol would hide that others are never answered.
+        let is_answered = self.flights.iter().all(BTreeMap::is_empty);
+        let is_calm = is_answered && !self.sweeps.is_owed() && shared.is_armed();
+        if is_due && self.is_read() && is_calm {
             let left = beat.dirs(shared);
             let patrol = &mut self.patrols.0[beat.index()];
             patrol.began = (!left.is_empty()).then_some(shared.now);

