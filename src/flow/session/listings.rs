@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::flow::marks::Hint;
 use crate::flow::session::ledger::Announced;
 use crate::flow::session::patrol::Beat;
+use crate::flow::session::wants::Bring;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, FileTime, Identity};
 use crate::model::ledger::{Deed, Entered, Facts};
@@ -539,8 +540,8 @@ impl Session {
             }
             self.mark(sent.dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
         }
-        self.want(sent, &needed, false, shared);
-        self.want(sent, &retouch, true, shared);
+        self.want(sent, &needed, Bring::Content, shared);
+        self.want(sent, &retouch, Bring::Attributes, shared);
     }
 
     /// An entry that counted as known is now somebody else's: it counts as done here.

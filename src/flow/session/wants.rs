@@ -64,12 +64,12 @@ impl Want {
 }
 
 impl Session {
-    /// Names of a part that the sink needs: all of them, or (`retouch`) their attributes.
+    /// Names of a part that the sink lacks this of.
     pub(super) fn want(
         &mut self,
         sent: &SentListing,
         picked: &[usize],
-        retouch: bool,
+        bring: Bring,
         shared: &mut Shared,
     ) {
         let mut names = Vec::with_capacity(picked.len());
@@ -86,7 +86,7 @@ impl Session {
                 let name = entry.name.clone();
                 self.done_elsewhere(sent, at);
                 self.mark(sent.dir, &name, Hint::META, shared.now, Duration::ZERO);
-            } else if entry.bytes > LIVE_BYTES_MAX && !retouch {
+            } else if entry.bytes > LIVE_BYTES_MAX && bring == Bring::Content {
                 self.done_elsewhere(sent, at);
                 self.marks.begin(sent.dir, &entry.name, Hint::CONTENT, shared.now);
                 self.large.push_back((sent.dir, entry.name.clone()));
@@ -99,7 +99,6 @@ impl Session {
         if !names.is_empty() {
             self.wants_count += names.len();
             let (dir, counted, displaced) = (sent.dir, sent.counted, sent.displaced);
-            let bring = if retouch { Bring::Attributes } else { Bring::Content };
             let want = Want { dir, names, bring, counted, displaced };
             self.wants.push_back(want);
         }

@@ -96,8 +96,6 @@ impl Ledger {
 
     /// Opens what a seal was broken of; the error says what is damaged.
     fn load(dir: &Path) -> Result<Ledger, String> {
-        let file = dir.join(store::DATA_FILE);
-        check::check(&file).map_err(|error| error.to_string())??;
         let store = Store::open(dir).map_err(|error| error.to_string())?;
         let memory = remember(&store).map_err(|error| error.to_string())?;
         let Some(Memory { tree, durable, marker, floor, is_new }) = memory else {

@@ -2,24 +2,25 @@
 //!
 //! While a ledger is open its seal names the boot of the host; when it is closed, the hash of the
 //! whole file. A ledger that a crash of the host found open may be torn, one whose hash differs is
-//! damaged: neither is opened.
+//! damaged: neither is opened. One that this boot left open is opened if its pages hang together.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::state::ledger::check::check;
+use crate::state::ledger::store::DATA_FILE;
+
 const OPEN: &str = "open";
 const CLOSED: &str = "closed";
-/// The file that LMDB keeps all tables in.
-const DATA: &str = "data.mdb";
 const SEAL: &str = "seal";
 
 /// Checks the seal of a ledger's directory, and names the present boot in it.
 ///
 /// The inner error says why the ledger can't be used.
 pub(super) fn break_open(dir: &Path) -> io::Result<Result<(), String>> {
-    let is_new = !dir.join(DATA).try_exists()?;
+    let is_new = !dir.join(DATA_FILE).try_exists()?;
     let boot = boot_id()?;
     let seal = match std::fs::read_to_string(dir.join(SEAL)) {
         Ok(seal) => seal,
@@ -34,9 +35,13 @@ pub(super) fn break_open(dir: &Path) -> io::Result<Result<(), String>> {
     };
     let complaint = match seal.trim_end().split_once(' ') {
         None if is_new => None,
-        Some((OPEN, then)) if then == boot => None,
+        // What was closed bears a hash; of what was not the pages are looked at.
+        Some((OPEN, then)) if then == boot => match check(&dir.join(DATA_FILE)) {
+            Ok(checked) => checked.err(),
+            Err(_) => Some("it can't be read"),
+        },
         Some((OPEN, _)) => Some("the host went down while it was in use"),
-        Some((CLOSED, hash)) if !is_new && hash_of(&dir.join(DATA))? == hash => None,
+        Some((CLOSED, hash)) if !is_new && hash_of(&dir.join(DATA_FILE))? == hash => None,
         Some((CLOSED, _)) => Some("it is not what was written"),
         _ => Some("its seal can't be read"),
     };
@@ -49,7 +54,7 @@ pub(super) fn break_open(dir: &Path) -> io::Result<Result<(), String>> {
 
 /// Seals a ledger that is on disk and will not change any more.
 pub(super) fn close(dir: &Path) -> io::Result<()> {
-    write(dir, &format!("{CLOSED} {}\n", hash_of(&dir.join(DATA))?))
+    write(dir, &format!("{CLOSED} {}\n", hash_of(&dir.join(DATA_FILE))?))
 }
 
 fn write(dir: &Path, text: &str) -> io::Result<()> {
