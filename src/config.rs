@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::attributes::Carried;
 use crate::model::session::DeletePolicy;
 
 pub use crate::model::removal::MaxDelete;
@@ -34,6 +35,8 @@ pub struct SourceConfig {
     pub watch: WatchKind,
     /// How many removals are too many.
     pub max_delete: MaxDelete,
+    /// The attributes that are carried.
+    pub carried: Carried,
 }
 
 /// What a sink is to do.
@@ -57,6 +60,8 @@ pub struct SinkConfig {
     pub timeout: Option<Duration>,
     /// Fail when the first connection takes longer.
     pub connect_timeout: Duration,
+    /// The attributes that are wanted here.
+    pub wanted: Carried,
 }
 
 /// What both operators in one process are to do, over loopback.

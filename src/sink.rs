@@ -40,7 +40,7 @@ use crate::tree::lock::{DirLock, lock_directory};
 use crate::tree::nesting::refuse_nested;
 use crate::tree::roots::sink_directory;
 use crate::tree::sink_root::SinkRoot;
-use crate::wire::command::{Abilities, PROGRAM, Registration};
+use crate::wire::command::{PROGRAM, Registration};
 
 /// An epoch that lasted this long was a good one: the next is tried for at once.
 const GOOD_EPOCH: Duration = Duration::from_secs(10);
@@ -193,6 +193,7 @@ impl Sink<'_> {
             late: &late,
             announce: &announce,
         };
+        self.root.carry(&session.registered.carried.and(&self.config.wanted));
         let rules =
             Rules { delete: self.config.delete, staging: Some(self.root.staging_name().clone()) };
         let durability = (&self.durability, shown);
@@ -218,10 +219,8 @@ impl Sink<'_> {
                 Credit { bytes: BACKLOG_CREDIT_BYTES, messages: BACKLOG_CREDIT_MESSAGES },
             ],
             delete: self.config.delete,
-            abilities: Abilities {
-                owners: self.root.owners(),
-                staging_name: self.root.staging_name().to_string(),
-            },
+            abilities: self.root.abilities().clone(),
+            wanted: self.config.wanted,
             ending: wish.map(|wish| wish.ending),
         }
     }
@@ -337,6 +336,7 @@ mod tests {
     use crate::config::{Address, Fsync, SinkConfig};
     use crate::ended::Ended;
     use crate::error::Error;
+    use crate::model::attributes::Carried;
     use crate::model::session::{DeletePolicy, Figures};
     use crate::monitor::{Monitor, StateChange};
     use crate::stop::{Stop, StopLevel};
@@ -371,6 +371,7 @@ mod tests {
             once: false,
             timeout: None,
             connect_timeout: Duration::from_secs(1),
+            wanted: Carried::all(),
         };
         let stop = Stop::new();
         let end = run(config, &Leaving(stop.clone()), &stop);

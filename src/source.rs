@@ -25,8 +25,10 @@ use crate::config::{SourceConfig, WatchKind};
 use crate::control::{ControlReply, ControlRequest, ControlServer};
 use crate::ended::Ended;
 use crate::error::Error;
+use crate::model::attributes::{Carried, Namespace};
 use crate::model::event::Notice;
 use crate::model::limits::{COMMAND_QUEUE, HUNG_MS, NOTICE_QUEUE, REPLY_QUEUE};
+use crate::model::look::LookJob;
 use crate::model::status::Role;
 use crate::monitor::Monitor;
 use crate::net::ports::PortRange;
@@ -109,6 +111,13 @@ pub fn run_with(
     })
 }
 
+/// What of attributes can be read here: only root sees all namespaces.
+fn readable(wanted: Carried) -> Carried {
+    let mut carried = wanted;
+    carried.namespaces[Namespace::Trusted.index()] &= rustix::process::geteuid().is_root();
+    carried
+}
+
 #[allow(clippy::too_many_arguments)]
 fn serve<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
@@ -128,10 +137,12 @@ fn serve<'scope, 'env>(
         WatchKind::Auto => looker.sweep_distant(),
         WatchKind::Fanotify | WatchKind::Inotify | WatchKind::Sweep => looker,
     };
-    let looker = Arc::new(looker);
+    let carried = readable(config.carried);
+    let looker = Arc::new(looker.carrying(carried));
     let ledgers = Ledgers::default();
     let (eyes, memory) = (Arc::clone(&looker), ledgers.clone());
-    let workers = Workers::start(WORKERS, HUNG, move |job| memory.annotate(job, eyes.run(job)));
+    let look = move |job: &LookJob| eyes.complete(job, memory.annotate(job, eyes.run(job)));
+    let workers = Workers::start(WORKERS, HUNG, look);
     let PreparedService { service, doorkeeper, gatekeeper, .. } = prepared;
     let (call, calls) = bounded::<Call>(COMMAND_QUEUE);
     let (answer, answers) = bounded(REPLY_QUEUE);
@@ -169,6 +180,7 @@ fn serve<'scope, 'env>(
         announce: Box::new(move |result| server.announce(result)),
         root_stands: watch_root(scope, &looker, &closing),
         max_delete: config.max_delete,
+        carried,
         monitor,
         stop: stop.clone(),
         looker,

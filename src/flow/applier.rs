@@ -57,6 +57,17 @@ pub struct Executed {
     pub exceptions: Vec<(u32, Answer)>,
     /// Directories made on the way, outermost first.
     pub made: Vec<RelPath>,
+    /// What was applied without some attributes, by index, in words.
+    pub lacking: Vec<(u32, String)>,
+}
+
+/// What an operation did beside what it was asked for.
+#[derive(Debug, Default)]
+struct Effects {
+    /// Directories made on the way, outermost first.
+    made: Vec<RelPath>,
+    /// What of the attributes could not be set, in words.
+    lack: Option<String>,
 }
 
 /// What one try at a name came to.
@@ -102,12 +113,19 @@ impl<T: Target> Applier<T> {
     ) -> Option<MessageAnswer> {
         self.advance(watermark);
         let (lane, sequence) = place;
-        let mut answer =
-            MessageAnswer { lane, sequence, exceptions: vec![], made: vec![], listing: None };
+        let mut answer = MessageAnswer {
+            lane,
+            sequence,
+            exceptions: vec![],
+            made: vec![],
+            lacking: vec![],
+            listing: None,
+        };
         match body {
             Body::Operations(operations) => {
                 let executed = self.operations(operations, content);
                 (answer.exceptions, answer.made) = (executed.exceptions, executed.made);
+                answer.lacking = executed.lacking;
             }
             Body::Listing(part) => {
                 let (listing, made) = self.compare(part);
@@ -126,6 +144,7 @@ impl<T: Target> Applier<T> {
     /// Executes operations in their order; `content` holds the bytes of the `Put`s.
     pub fn operations(&self, operations: &[Operation], content: &[u8]) -> Executed {
         let mut executed = Executed::default();
+        let mut effects = Effects::default();
         let mut rest = content;
         let mut room = ANSWER_BYTES_MAX;
         for (index, operation) in (0..).zip(operations) {
@@ -133,40 +152,50 @@ impl<T: Target> Applier<T> {
             let bytes = size.and_then(|size| rest.split_at_checked(size));
             let (bytes, after) = bytes.unwrap_or((&[], &[]));
             rest = after;
-            match self.operation(operation, bytes, &mut executed.made) {
-                Answer::Applied => {}
+            match self.operation(operation, bytes, &mut effects) {
+                Answer::Applied => {
+                    executed.lacking.extend(effects.lack.take().map(|lack| (index, lack)));
+                }
                 answer => executed.exceptions.push((index, cut(answer, &mut room))),
             }
         }
+        executed.made = effects.made;
         keep_short(&mut executed.made);
         executed
     }
 
-    fn operation(&self, operation: &Operation, bytes: &[u8], made: &mut Vec<RelPath>) -> Answer {
+    fn operation(&self, operation: &Operation, bytes: &[u8], effects: &mut Effects) -> Answer {
         let stamp = operation.stamp;
         if let Some(answer) = self.refused(&operation.op) {
             return answer;
         }
         match &operation.op {
-            Op::Put { path, size, meta, hash } => {
+            Op::Put { path, size, attributes, hash } => {
                 if bytes.len() as u64 != *size || blake3::hash(bytes).as_bytes() != &hash.0 {
                     return Answer::Needed(Need::Content);
                 }
-                let stage = || self.target.stage_file(bytes, meta).map_err(failed);
-                self.put(path, stamp, names::Kind::File, stage, made)
+                let stage = || self.target.stage_file(bytes, attributes).map_err(failed);
+                self.put(path, stamp, names::Kind::File, stage, effects)
             }
-            Op::Commit { path, transfer, size, meta, hash } => {
-                let stage = || self.take(path, *transfer, *size, hash, meta);
-                self.put(path, stamp, names::Kind::File, stage, made)
+            Op::Commit { path, transfer, size, attributes, hash } => {
+                let stage = || self.take(path, *transfer, *size, hash, attributes);
+                self.put(path, stamp, names::Kind::File, stage, effects)
             }
-            Op::Symlink { path, target, meta } => {
-                let stage = || self.target.stage_symlink(target, meta).map_err(failed);
-                self.put(path, stamp, names::Kind::Symlink, stage, made)
+            Op::Symlink { path, target, attributes } => {
+                let stage = || self.target.stage_symlink(target, attributes).map_err(failed);
+                self.put(path, stamp, names::Kind::Symlink, stage, effects)
             }
-            Op::MakeDir { path } => self.make_dir(path, stamp, made),
-            Op::SetMeta { path, presumes, meta } => self.set_meta(path, stamp, presumes, meta),
+            Op::Special { path, kind, device, attributes } => {
+                let stage =
+                    || self.target.stage_special(*kind, *device, attributes).map_err(failed);
+                self.put(path, stamp, names::Kind::Special, stage, effects)
+            }
+            Op::MakeDir { path } => self.make_dir(path, stamp, effects),
+            Op::SetMeta { path, presumes, attributes } => {
+                self.set_attributes(path, stamp, presumes, attributes, effects)
+            }
             Op::Remove { path } => self.remove(path, stamp),
-            Op::Rename { from, to, presumes } => self.rename((from, to), stamp, presumes, made),
+            Op::Rename { from, to, presumes } => self.rename((from, to), stamp, presumes, effects),
             Op::Exchange { a, b } => self.exchange((a, b), stamp),
         }
     }
@@ -242,12 +271,12 @@ impl<T: Target> Applier<T> {
     }
 
     /// Makes the directories above a name that are not there. To be called alone.
-    fn make_above(&self, path: &RelPath, made: &mut Vec<RelPath>) -> Result<(), Obstacle> {
+    fn make_above(&self, path: &RelPath, effects: &mut Effects) -> Result<(), Obstacle> {
         let mut missing = Vec::new();
         for above in path.ancestors().filter(|above| !above.is_root()) {
             match self.target.make_dir(&above) {
                 Ok(()) => {
-                    made.push(above);
+                    effects.made.push(above);
                     break;
                 }
                 Err(Obstacle::Exists) => break,
@@ -257,7 +286,7 @@ impl<T: Target> Applier<T> {
         }
         for below in missing.into_iter().rev() {
             match self.target.make_dir(&below) {
-                Ok(()) => made.push(below),
+                Ok(()) => effects.made.push(below),
                 Err(Obstacle::Exists) => {}
                 Err(other) => return Err(other),
             }

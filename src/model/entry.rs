@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::attributes::Xattr;
+pub use crate::model::attributes::{Attributes, Meta};
+
 /// A moment as a filesystem keeps it: seconds since 1970 (may be negative) and nanoseconds.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
@@ -32,19 +35,6 @@ pub struct Identity {
     pub inode: u64,
     /// Birth time in nanoseconds since 1970, or the inode's generation; 0 where neither is had.
     pub birth: i128,
-}
-
-/// Attributes that every object bears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Meta {
-    /// The 12 permission bits.
-    pub mode: u16,
-    /// Numeric owner.
-    pub uid: u32,
-    /// Numeric group.
-    pub gid: u32,
-    /// Modification time.
-    pub mtime: FileTime,
 }
 
 /// What stands at a name: a value without identity, as it travels.
@@ -106,6 +96,16 @@ impl Entry {
         }
     }
 
+    /// The attributes, to be changed.
+    pub fn meta_mut(&mut self) -> &mut Meta {
+        match self {
+            Entry::File { meta, .. }
+            | Entry::Dir { meta }
+            | Entry::Symlink { meta, .. }
+            | Entry::Special { meta, .. } => meta,
+        }
+    }
+
     /// Whether this is a directory.
     #[must_use]
     pub fn is_dir(&self) -> bool {
@@ -131,9 +131,23 @@ pub struct Sighting {
     pub identity: Identity,
     /// Time of the last change of content or attributes.
     pub ctime: FileTime,
+    /// Its extended attributes, in the order of their names; of an entry of a listing none: its
+    /// marks are enough there.
+    pub xattrs: Vec<Xattr>,
+    /// Time of the last reading.
+    pub atime: Option<FileTime>,
     /// Number of names.
     pub links: u64,
     /// Its ctime lies within the last granule of the clock before the look, and not after it: a
     /// change to come may bear the same times (H19).
     pub is_young: bool,
+}
+
+impl Sighting {
+    /// All its attributes.
+    #[must_use]
+    pub fn attributes(&self) -> Attributes {
+        let xattrs = self.xattrs.clone();
+        Attributes { meta: *self.entry.meta(), xattrs, atime: self.atime }
+    }
 }

@@ -5,6 +5,8 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// Longest path below the root in bytes that travels.
 pub const PATH_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of names and values of the extended attributes of one object.
+pub const XATTR_BYTES_MAX: usize = 256 * 1024;
 /// Content up to this many bytes may travel in the live lane; more goes as a transfer (law 5).
 pub const LIVE_BYTES_MAX: u64 = 256 * 1024;
 /// Bytes of one chunk of a transfer.

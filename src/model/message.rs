@@ -82,6 +82,8 @@ pub struct MessageAnswer {
     pub exceptions: Vec<(u32, Answer)>,
     /// Directories that were made on the way, or stood there otherwise than one would think.
     pub made: Vec<RelPath>,
+    /// Operations (by index) that were applied without some attributes, and which.
+    pub lacking: Vec<(u32, String)>,
     /// The answer to a part of a listing.
     pub listing: Option<ListingAnswer>,
 }
@@ -137,13 +139,14 @@ impl MessageAnswer {
         };
         let exceptions: usize = self.exceptions.iter().map(|(_, one)| answer(one) + 24).sum();
         let made: usize = self.made.iter().map(|path| path.as_bytes().len() + 5).sum();
+        let lacking: usize = self.lacking.iter().map(|(_, text)| text.len() + 8).sum();
         let listing = self.listing.as_ref().map_or(0, |l| {
             let failed = l.failed.as_ref().map_or(0, answer);
             let picks = [&l.needed, &l.retouch, &l.superseded, &l.made].map(picked);
             let picks: usize = picks.iter().sum();
             names(&l.extras) + failed + picks + 64
         });
-        exceptions + made + listing + 32
+        exceptions + made + lacking + listing + 32
     }
 }
 

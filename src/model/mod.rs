@@ -3,6 +3,8 @@
 //! Nothing here does I/O, takes a lock or reads a clock. This floor imports no other. One trait
 //! stands here because floors that never meet share it: [`target::Target`].
 
+pub mod abilities;
+pub mod attributes;
 pub mod entry;
 pub mod event;
 pub mod key;

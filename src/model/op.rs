@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::entry::{Entry, FileTime, Hash, Meta};
+use crate::model::entry::{Attributes, Entry, FileTime, Hash, SpecialKind};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::Stamp;
 
@@ -25,7 +25,7 @@ pub enum Op {
         /// Length of the content in the frame.
         size: u64,
         /// Attributes.
-        meta: Meta,
+        attributes: Attributes,
         /// Of the content.
         hash: Hash,
     },
@@ -38,7 +38,7 @@ pub enum Op {
         /// Length that the staged object must have.
         size: u64,
         /// Attributes.
-        meta: Meta,
+        attributes: Attributes,
         /// Of the content.
         hash: Hash,
     },
@@ -50,7 +50,18 @@ pub enum Op {
         #[serde(with = "serde_bytes")]
         target: Vec<u8>,
         /// Attributes.
-        meta: Meta,
+        attributes: Attributes,
+    },
+    /// Puts a fifo, socket or device there.
+    Special {
+        /// Where.
+        path: RelPath,
+        /// Which of them.
+        kind: SpecialKind,
+        /// Device number for the device kinds, else 0.
+        device: u64,
+        /// Attributes.
+        attributes: Attributes,
     },
     /// Makes a directory, mode 0700 until its attributes come.
     MakeDir {
@@ -64,7 +75,7 @@ pub enum Op {
         /// What must stand there.
         presumes: Version,
         /// The attributes.
-        meta: Meta,
+        attributes: Attributes,
     },
     /// Removes a name: unlinks it, or removes the directory if it is empty.
     Remove {
@@ -97,11 +108,25 @@ impl Op {
             Op::Put { path, .. }
             | Op::Commit { path, .. }
             | Op::Symlink { path, .. }
+            | Op::Special { path, .. }
             | Op::MakeDir { path }
             | Op::SetMeta { path, .. }
             | Op::Remove { path }
             | Op::Rename { to: path, .. }
             | Op::Exchange { a: path, .. } => path,
+        }
+    }
+
+    /// Bytes of extended attributes in the header frame.
+    #[must_use]
+    pub fn xattr_bytes(&self) -> u64 {
+        match self {
+            Op::Put { attributes, .. }
+            | Op::Commit { attributes, .. }
+            | Op::Symlink { attributes, .. }
+            | Op::Special { attributes, .. }
+            | Op::SetMeta { attributes, .. } => attributes.xattr_bytes(),
+            _ => 0,
         }
     }
 

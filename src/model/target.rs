@@ -4,7 +4,7 @@
 //! verb resolves its path beneath the root without following a symlink anywhere (law 10), and
 //! never removes recursively (H7).
 
-use crate::model::entry::{Entry, Hash, Meta};
+use crate::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use crate::model::path::{Name, RelPath};
 
 /// Why a verb did not do what it was asked.
@@ -48,13 +48,30 @@ pub trait Target {
     ///
     /// # Errors
     /// `NoRoom` or `Other`.
-    fn stage_file(&self, content: &[u8], meta: &Meta) -> Result<Self::Staged, Obstacle>;
+    fn stage_file(&self, content: &[u8], attributes: &Attributes)
+    -> Result<Self::Staged, Obstacle>;
 
     /// Stages a symlink with its attributes.
     ///
     /// # Errors
     /// `NoRoom` or `Other`.
-    fn stage_symlink(&self, target: &[u8], meta: &Meta) -> Result<Self::Staged, Obstacle>;
+    fn stage_symlink(
+        &self,
+        target: &[u8],
+        attributes: &Attributes,
+    ) -> Result<Self::Staged, Obstacle>;
+
+    /// Stages a fifo, socket or device with its attributes; `device` is the number of the device
+    /// kinds.
+    ///
+    /// # Errors
+    /// `NoRoom` or `Other`.
+    fn stage_special(
+        &self,
+        kind: SpecialKind,
+        device: u64,
+        attributes: &Attributes,
+    ) -> Result<Self::Staged, Obstacle>;
 
     /// Takes what a transfer has staged, gives it its attributes, and checks length and hash.
     ///
@@ -65,8 +82,11 @@ pub trait Target {
         transfer: u64,
         size: u64,
         hash: &Hash,
-        meta: &Meta,
+        attributes: &Attributes,
     ) -> Result<Self::Staged, Obstacle>;
+
+    /// What of its attributes could not be given to what is staged, in words, if anything.
+    fn lack(&self, staged: &Self::Staged) -> Option<String>;
 
     /// Renames what is staged to its name, replacing anything but a directory. On an error the
     /// staged object is kept, so that the caller can clear the way and try again.
@@ -125,11 +145,16 @@ pub trait Target {
     /// `Missing`, `NoParent`, `NotDir`, `Other`.
     fn exchange(&self, a: &RelPath, b: &RelPath) -> Result<(), Obstacle>;
 
-    /// Sets the attributes of what stands at a name (the mode of a symlink excepted).
+    /// Sets the attributes of what stands at a name (the mode of a symlink excepted). Tells in
+    /// words what of them could not be set, if anything.
     ///
     /// # Errors
     /// `Missing`, `NoParent`, `NotDir`, `Other`.
-    fn set_meta(&self, path: &RelPath, meta: &Meta) -> Result<(), Obstacle>;
+    fn set_attributes(
+        &self,
+        path: &RelPath,
+        attributes: &Attributes,
+    ) -> Result<Option<String>, Obstacle>;
 
     /// Whether attributes on this sink agree: what the sink cannot hold is left out.
     fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool;

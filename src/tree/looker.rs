@@ -15,19 +15,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::model::entry::{FileTime, Identity};
-use crate::model::limits::{LISTINGS_KEPT, LOOK_DIR_CACHE, TRANSFERS_KEPT};
+use crate::model::attributes::{Carried, Marks};
+use crate::model::entry::{FileTime, Identity, Sighting};
+use crate::model::limits::{LISTINGS_KEPT, LOOK_DIR_CACHE, TRANSFERS_KEPT, XATTR_BYTES_MAX};
 use crate::model::look::{DirAddress, LookDone, LookJob, Seen, Task, WatchState};
 use crate::model::path::RelPath;
 use crate::model::stamp::DirKey;
 use crate::tree::distant::Distances;
 use crate::tree::keeping::{Recent, Shelf};
 use crate::tree::watch::{Ground, Watcher};
-use crate::tree::{beneath, distant, hold, stat};
+use crate::tree::xattrs::Object;
+use crate::tree::{beneath, distant, hold, stat, xattrs};
 
 use self::listing::{Listing, probe};
 use self::transfer::Transfer;
@@ -48,6 +50,8 @@ pub struct Looker {
     watches_distant: bool,
     /// Files that have changed since then are probed for writers.
     probed_since: FileTime,
+    /// The attributes that are carried.
+    carried: Carried,
     dirs: Mutex<Recent<DirKey, Dir>>,
     listings: Mutex<Shelf<Mutex<Listing>>>,
     transfers: Mutex<Shelf<Transfer>>,
@@ -105,6 +109,7 @@ impl Looker {
             distances: Distances::default(),
             watches_distant: true,
             probed_since: stat::before_now(PROBED_SECONDS),
+            carried: Carried::all(),
             dirs: Mutex::new(Recent::new(LOOK_DIR_CACHE)),
             listings: Mutex::new(Shelf::new(LISTINGS_KEPT)),
             transfers: Mutex::new(Shelf::new(TRANSFERS_KEPT)),
@@ -115,6 +120,12 @@ impl Looker {
     #[must_use]
     pub fn sweep_distant(self) -> Looker {
         Looker { watches_distant: false, ..self }
+    }
+
+    /// Looks at these attributes alone.
+    #[must_use]
+    pub fn carrying(self, carried: Carried) -> Looker {
+        Looker { carried, ..self }
     }
 
     /// What the root is.
@@ -258,7 +269,23 @@ impl Looker {
             hold(&self.dirs).remove(&address.key);
             return Err(Unseen::Elsewhere);
         }
-        Ok(Seen::Own(stat::sighting(&stat)))
+        let mut seen = stat::sighting(&stat);
+        self.dress(Object::Held(dir.fd()), &stat, &mut seen)
+            .map_err(|errno| Unseen::Unreadable(no_xattrs(errno)))?;
+        Ok(Seen::Own(seen))
+    }
+
+    /// Adds to a sighting what its inode alone does not tell.
+    fn dress(
+        &self,
+        object: Object<'_>,
+        stat: &Statx,
+        sighting: &mut Sighting,
+    ) -> Result<(), Errno> {
+        sighting.xattrs = xattrs::read(object, &self.carried.namespaces)?;
+        sighting.entry.meta_mut().marks = Marks::of(&sighting.xattrs);
+        sighting.atime = self.carried.atimes.then(|| stat::read_last(stat));
+        Ok(())
     }
 
     /// Whether nothing of the tree stands at a path, for certain: a name on the way is missing, or
@@ -266,6 +293,17 @@ impl Looker {
     fn is_gone(&self, path: &RelPath) -> bool {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         self.open_path(path, flags).is_err_and(beneath::leads_nowhere)
+    }
+}
+
+/// Why extended attributes can't be carried.
+fn no_xattrs(errno: Errno) -> String {
+    match errno {
+        Errno::TOOBIG => format!(
+            "It has more than {} KiB of extended attributes, which are not carried",
+            XATTR_BYTES_MAX / 1024
+        ),
+        _ => stat::words("Can't read its extended attributes", errno),
     }
 }
 

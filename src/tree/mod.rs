@@ -13,10 +13,12 @@ mod lease;
 pub mod lock;
 pub mod looker;
 pub mod nesting;
+mod pathconf;
 pub mod roots;
 pub mod sink_root;
 mod stat;
 pub mod watch;
+mod xattrs;
 
 /// Locks, also after another thread died with the lock: what our locks guard is whole at any time.
 fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

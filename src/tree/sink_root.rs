@@ -6,24 +6,28 @@
 //! - Shared by all appliers; no lock is held while content is written, but for the one transfer
 //!   that it belongs to.
 
+mod across;
 mod attributes;
 mod closed;
 mod inspection;
 mod marker;
+mod probe;
 mod staging;
 mod transfers;
 mod verbs;
 mod ways;
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
-use crate::model::entry::{Identity, Meta};
+use crate::model::abilities::Abilities;
+use crate::model::attributes::Carried;
+use crate::model::entry::{Attributes, Entry, Identity, Meta};
 use crate::model::limits::TRANSFERS_KEPT;
 use crate::model::marker::Window;
 use crate::model::path::{Name, RelPath};
@@ -42,7 +46,9 @@ pub struct SinkRoot {
     identity: Identity,
     ways: Ways,
     staging: Staging,
-    keeps: Keeps,
+    abilities: Abilities,
+    /// What is kept of attributes in the epoch under way.
+    keeps: RwLock<Keeps>,
     transfers: Mutex<Shelf<Mutex<Incoming>>>,
     /// When a file that was changed then may hold other content than it seems to.
     doubt: Mutex<Vec<Window>>,
@@ -71,7 +77,7 @@ impl SinkRoot {
         let identity = stat::identity(&stat::of_fd(fd.as_fd()).map_err(failed)?);
         let ways = Ways::new(Arc::new(fd), identity.device);
         let staging = Staging::new(name);
-        let keeps = Keeps::probe(&staging, &ways).map_err(|obstacle| {
+        let probed = probe::probe(&staging, &ways).map_err(|obstacle| {
             let root = root.display();
             let why = match obstacle {
                 Obstacle::Other(text) => text,
@@ -83,7 +89,8 @@ impl SinkRoot {
         })?;
         let transfers = Mutex::new(Shelf::new(TRANSFERS_KEPT));
         let doubt = Mutex::default();
-        Ok(SinkRoot { identity, ways, staging, keeps, transfers, doubt, sync_files })
+        let (abilities, keeps) = (probed.abilities, RwLock::new(probed.keeps));
+        Ok(SinkRoot { identity, ways, staging, abilities, keeps, transfers, doubt, sync_files })
     }
 
     /// What the root is.
@@ -92,10 +99,21 @@ impl SinkRoot {
         self.identity
     }
 
-    /// Whether owners can be set here.
+    /// What can be held here.
     #[must_use]
-    pub fn owners(&self) -> bool {
-        self.keeps.owners
+    pub fn abilities(&self) -> &Abilities {
+        &self.abilities
+    }
+
+    /// What the source carries, and a person wants: attributes that are not among these are
+    /// neither compared nor set from now on.
+    pub fn carry(&self, carried: &Carried) {
+        let mut keeps = self.keeps.write().unwrap_or_else(PoisonError::into_inner);
+        keeps.carried = self.abilities.carried.and(carried);
+    }
+
+    fn keeps(&self) -> Keeps {
+        *self.keeps.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The name of the staging directory.
@@ -162,7 +180,42 @@ impl SinkRoot {
     }
 
     fn same(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
-        self.keeps.same(theirs, ours, is_symlink)
+        self.keeps().same(theirs, ours, is_symlink)
+    }
+
+    /// What stands at a name, with the marks of its extended attributes.
+    fn entry_at(&self, dir: BorrowedFd<'_>, name: &Name) -> Result<Entry, Errno> {
+        let mut entry = stat::sighting_at(dir, name, &stat::of_name(dir, name)?)?.entry;
+        self.keeps().mark(dir, name, &mut entry)?;
+        Ok(entry)
+    }
+
+    /// Gives a staged file its attributes, and what it gets with its name.
+    fn dress_file(
+        &self,
+        file: OwnedFd,
+        mut staged: Staged,
+        attributes: &Attributes,
+    ) -> Result<Staged, Obstacle> {
+        let keeps = self.keeps();
+        staged.lack = keeps.set_on_file(file.as_fd(), attributes)?;
+        self.sync_file(file.as_fd())?;
+        let flags = keeps.flags(&attributes.meta);
+        staged.seal = (!flags.is_empty()).then_some((file, flags));
+        Ok(staged)
+    }
+
+    /// Gives a staged symlink or special file its attributes.
+    fn dress_other(
+        &self,
+        mut staged: Staged,
+        attributes: &Attributes,
+        is_symlink: bool,
+    ) -> Result<Staged, Obstacle> {
+        let dir = staged.home.dir.as_fd();
+        let lack = self.keeps().set_on_staged(dir, &staged.name, attributes, is_symlink)?;
+        staged.lack = lack;
+        Ok(staged)
     }
 
     /// The name that a verb is about and the directory above it; the root is in no directory.

@@ -4,9 +4,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Statx, StatxFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, Statx, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
+use crate::model::attributes::Flags;
 use crate::model::entry::{Entry, FileTime, Identity, Meta, Sighting, SpecialKind};
 use crate::model::limits::CLOCK_GRANULE_MS;
 use crate::model::path::Name;
@@ -61,19 +62,37 @@ pub(super) fn modified(stat: &Statx) -> FileTime {
     FileTime { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
 }
 
+/// When it was read last, as far as the filesystem keeps that.
+pub(super) fn read_last(stat: &Statx) -> FileTime {
+    FileTime { seconds: stat.stx_atime.tv_sec, nanos: stat.stx_atime.tv_nsec }
+}
+
 /// When anything of the object changed last, by the clock of its filesystem.
 pub(super) fn changed(stat: &Statx) -> FileTime {
     FileTime { seconds: stat.stx_ctime.tv_sec, nanos: stat.stx_ctime.tv_nsec }
 }
 
-/// The attributes.
+/// The attributes, but for what no look at the inode tells: the extended ones.
 pub(super) fn meta(stat: &Statx) -> Meta {
     Meta {
         mode: stat.stx_mode & 0o7777,
         uid: stat.stx_uid,
         gid: stat.stx_gid,
         mtime: modified(stat),
+        flags: flags(stat),
+        marks: None,
     }
+}
+
+/// The inode flags, as far as they are carried.
+fn flags(stat: &Statx) -> Flags {
+    let known = [
+        (StatxAttributes::IMMUTABLE, Flags::IMMUTABLE),
+        (StatxAttributes::APPEND, Flags::APPEND),
+        (StatxAttributes::NODUMP, Flags::NODUMP),
+    ];
+    let set = known.into_iter().filter(|(bit, _)| stat.stx_attributes.contains(*bit));
+    set.fold(Flags::none(), |flags, (_, flag)| flags.with(flag))
 }
 
 /// The entry of anything but a symlink, whose target the kernel tells apart.
@@ -99,6 +118,8 @@ fn sighting_with(stat: &Statx, entry: Entry) -> Sighting {
         entry,
         identity: identity(stat),
         ctime,
+        xattrs: Vec::new(),
+        atime: None,
         links: u64::from(stat.stx_nlink),
         is_young: is_young(ctime, now()),
     }

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::abilities::Abilities;
+use crate::model::attributes::Carried;
 use crate::model::marker::Marker;
 use crate::model::session::{
     Credit, DeletePolicy, Ending, Figures, FinalReport, Partial, PhaseTag,
@@ -94,17 +96,10 @@ pub struct Registration {
     pub delete: DeletePolicy,
     /// What the sink can do and hold.
     pub abilities: Abilities,
+    /// The attributes that the person at the sink wants.
+    pub wanted: Carried,
     /// How the session is to end by itself, if at all (`--once`).
     pub ending: Option<Ending>,
-}
-
-/// What the sink can hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Abilities {
-    /// Whether owners can be set.
-    pub owners: bool,
-    /// The name of the staging directory, left out of every comparison at the sink.
-    pub staging_name: String,
 }
 
 /// A sign of life, with what shows a lost tail (H17e).
@@ -173,6 +168,8 @@ pub struct Registered {
     pub directory: Vec<u8>,
     /// The program's own version, for people.
     pub program: String,
+    /// The attributes that the source carries: others are left alone.
+    pub carried: Carried,
     /// Things that a person should know before the first byte.
     pub warnings: Vec<String>,
 }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::time::Duration;
 
+use osync::model::abilities::Abilities;
+use osync::model::attributes::Carried;
 use osync::model::marker::{Marker, MarkerId};
 use osync::model::session::{Credit, DeletePolicy};
 use osync::model::stamp::{Epoch, Lane};
@@ -16,9 +18,7 @@ use osync::phases::init::sink::Registrar;
 use osync::state::dir::StateDir;
 use osync::state::invite::Invite;
 use osync::state::keys::KeyRole;
-use osync::wire::command::{
-    Abilities, Heartbeat, Refusal, Registered, Registration, Reply, Request,
-};
+use osync::wire::command::{Heartbeat, Refusal, Registered, Registration, Reply, Request};
 
 use crate::support::operator::{Pair, SOON};
 use crate::support::until_true;
@@ -82,7 +82,8 @@ fn registration(nonce: u64, last_epoch: Epoch) -> Registration {
         last_epoch,
         credit: [credit, credit],
         delete: DeletePolicy::Live,
-        abilities: Abilities { owners: false, staging_name: ".osync-staging-0".into() },
+        abilities: Abilities::full(".osync-staging-0"),
+        wanted: Carried::all(),
         ending: None,
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use osync::flow::applier::{Applier, Executed, Rules};
-use osync::model::entry::{Entry, FileTime, Hash, Meta};
+use osync::model::entry::{Attributes, Entry, FileTime, Hash, Meta};
 use osync::model::message::{ListingAnswer, Picked};
 use osync::model::op::{
     Answer, Failure, Listed, ListingEnd, ListingPart, Need, Op, Operation, Version,
@@ -25,8 +25,12 @@ pub fn name(text: &str) -> Name {
     Name::new(text.as_bytes()).unwrap()
 }
 
+fn dress(mtime: i64) -> Attributes {
+    Attributes::plain(meta(mtime))
+}
+
 fn meta(mtime: i64) -> Meta {
-    Meta { mode: 0o644, uid: 0, gid: 0, mtime: FileTime { seconds: mtime, nanos: 0 } }
+    Meta::plain(0o644, 0, 0, FileTime { seconds: mtime, nanos: 0 })
 }
 
 pub fn file(content: &str, mtime: i64) -> Entry {
@@ -61,14 +65,15 @@ impl Sink {
 
     pub fn run(&self, stamp: u64, op: Op, content: &str) -> (Answer, Vec<RelPath>) {
         let operation = Operation { stamp: Stamp(stamp), op };
-        let Executed { exceptions, made } = self.0.operations(&[operation], content.as_bytes());
+        let Executed { exceptions, made, lacking: _ } =
+            self.0.operations(&[operation], content.as_bytes());
         (exceptions.into_iter().next().map_or(Answer::Applied, |(_, answer)| answer), made)
     }
 
     pub fn put(&self, stamp: u64, at: &str, content: &str) -> Answer {
         let size = content.len() as u64;
-        let (path, meta, hash) = (path(at), meta(stamp as i64), hash(content));
-        self.run(stamp, Op::Put { path, size, meta, hash }, content).0
+        let (path, attributes, hash) = (path(at), dress(stamp as i64), hash(content));
+        self.run(stamp, Op::Put { path, size, attributes, hash }, content).0
     }
 
     pub fn make_dir(&self, stamp: u64, at: &str) -> Answer {
@@ -80,8 +85,8 @@ impl Sink {
     }
 
     pub fn set_meta(&self, stamp: u64, at: &str, presumes: Version) -> Answer {
-        let meta = Meta { mode: 0o600, ..meta(stamp as i64) };
-        self.run(stamp, Op::SetMeta { path: path(at), presumes, meta }, "").0
+        let attributes = Attributes::plain(Meta { mode: 0o600, ..meta(stamp as i64) });
+        self.run(stamp, Op::SetMeta { path: path(at), presumes, attributes }, "").0
     }
 
     pub fn rename(&self, stamp: u64, from: &str, to: &str, presumes: Version) -> Answer {
@@ -152,7 +157,7 @@ fn h7_a_directory_that_is_not_empty_stays() {
     assert_eq!(sink.remove(7, "p"), remains("p", &["x"]));
     assert_eq!(sink.put(8, "p", "file"), remains("p", &["x"]));
     let target = b"q".to_vec();
-    let link = Op::Symlink { path: path("p"), target, meta: meta(8) };
+    let link = Op::Symlink { path: path("p"), target, attributes: dress(8) };
     assert_eq!(sink.run(8, link, "").0, remains("p", &["x"]));
     assert_eq!(sink.rename(9, "q", "p", version("file", 3)), remains("p", &["x"]));
     sink.make_dir(3, "empty");
@@ -201,7 +206,7 @@ fn h7_a_commit_over_what_remains_keeps_its_transfer() {
         path: path("p"),
         transfer: 9,
         size: 5,
-        meta: meta(8),
+        attributes: dress(8),
         hash: hash(content),
     };
     assert_eq!(sink.run(8, commit("large"), "").0, remains("p", &["x"]));
@@ -226,7 +231,7 @@ fn h8_a_late_child_does_not_turn_a_file_into_a_directory() {
 #[test]
 fn h8_a_parent_made_on_the_way_has_no_stamp_and_is_told() {
     let sink = Sink::new();
-    let put = |at: &str| Op::Put { path: path(at), size: 0, meta: meta(9), hash: hash("") };
+    let put = |at: &str| Op::Put { path: path(at), size: 0, attributes: dress(9), hash: hash("") };
     let (answer, made) = sink.run(9, put("a/b/c/f"), "");
     assert_eq!(answer, Answer::Applied);
     assert_eq!(made, [path("a"), path("a/b"), path("a/b/c")]);
@@ -333,7 +338,8 @@ fn h23_never_removes_nothing() {
     let forbidden = |answer| matches!(answer, Answer::Failed(Failure::Forbidden(_)));
     sink.put(3, "f", "file");
     sink.make_dir(3, "d");
-    let link = |at: &str| Op::Symlink { path: path(at), target: b"t".to_vec(), meta: meta(4) };
+    let link =
+        |at: &str| Op::Symlink { path: path(at), target: b"t".to_vec(), attributes: dress(4) };
     assert!(forbidden(sink.make_dir(4, "f")));
     assert!(forbidden(sink.put(4, "d", "file")));
     assert!(forbidden(sink.run(4, link("d"), "").0));
@@ -421,7 +427,8 @@ fn the_root_and_the_staging_directory_are_not_touched() {
     assert!(forbidden(sink.run(3, Op::Remove { path: root.clone() }, "").0));
     assert_eq!(sink.run(3, Op::MakeDir { path: root.clone() }, "").0, Answer::Applied);
     let meta = meta(77);
-    let set = Op::SetMeta { path: root.clone(), presumes: Version::Dir, meta };
+    let attributes = Attributes::plain(meta);
+    let set = Op::SetMeta { path: root.clone(), presumes: Version::Dir, attributes };
     assert_eq!(sink.run(4, set, "").0, Answer::Applied);
     assert_eq!(sink.0.target().stands(&root).unwrap().entry.meta(), &meta);
     let listed = sink.list(5, "", &[(".osync-staging-0", dir()), ("f", file("", 3))]);
@@ -431,7 +438,7 @@ fn the_root_and_the_staging_directory_are_not_touched() {
 #[test]
 fn content_that_is_not_what_it_says_is_needed() {
     let sink = Sink::new();
-    let put = |size| Op::Put { path: path("f"), size, meta: meta(3), hash: hash("content") };
+    let put = |size| Op::Put { path: path("f"), size, attributes: dress(3), hash: hash("content") };
     for (size, content) in [(7, "cONTENT"), (7, "con"), (u64::MAX, "content"), (3, "content")] {
         assert_eq!(sink.run(3, put(size), content).0, Answer::Needed(Need::Content));
     }

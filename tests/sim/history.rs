@@ -1,6 +1,6 @@
 //! Changes of the source, and accidents; drawn at random or written down.
 
-use osync::model::entry::FileTime;
+use osync::model::entry::{FileTime, SpecialKind};
 use osync::model::path::{Name, RelPath};
 use osync::model::target::Obstacle;
 
@@ -38,6 +38,10 @@ pub enum Change {
     Mkdir(RelPath),
     Symlink(RelPath),
     Chmod(RelPath, u16),
+    /// An extended attribute gets a value of its own, or goes.
+    Xattr(RelPath, bool),
+    /// A fifo or a device.
+    Node(RelPath, u64),
     Touch(RelPath, i64),
     Rename(RelPath, RelPath),
     Exchange(RelPath, RelPath),
@@ -105,6 +109,16 @@ impl World {
                 self.source.symlink(path, target.as_bytes())
             }
             Change::Chmod(path, mode) => self.source.chmod(path, *mode),
+            Change::Xattr(path, goes) => {
+                self.serial += 1;
+                let value = self.serial.to_string();
+                let value = (!goes).then_some(value.as_bytes());
+                self.source.set_xattr(path, "user.serial", value)
+            }
+            Change::Node(path, 0) => self.source.make_node(path, SpecialKind::Fifo, 0),
+            Change::Node(path, device) => {
+                self.source.make_node(path, SpecialKind::Character, *device)
+            }
             Change::Touch(path, seconds) => {
                 self.serial += 1;
                 let nanos = self.serial as u32;
@@ -245,8 +259,10 @@ pub fn draw_change(dice: &mut Dice, world: &World, sorts: usize) -> Change {
         0..=3 => Change::Create(fresh(dice), draw_size(dice)),
         4..=6 => Change::Write(file(dice), draw_size(dice), dice.one_in(2)),
         7..=9 => Change::Mkdir(fresh(dice)),
+        10 if dice.one_in(2) => Change::Xattr(any(dice), dice.one_in(3)),
         10 => Change::Chmod(any(dice), [0o600, 0o640, 0o711, 0o755][dice.below(4)]),
         11 => Change::Touch(any(dice), dice.below(2_000_000) as i64),
+        12 if dice.one_in(2) => Change::Node(fresh(dice), dice.below(3) as u64),
         12 => Change::Symlink(fresh(dice)),
         13..=14 => Change::Remove(any(dice)),
         15 => Change::RemoveAll(any(dice)),

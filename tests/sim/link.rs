@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use osync::flow::applier::{Applier, Rules};
 use osync::flow::session::Outgoing;
-use osync::model::entry::{Entry, Hash, Meta};
+use osync::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use osync::model::marker::{Marker, MarkerId};
 use osync::model::message::{Body, MessageAnswer, Report};
 use osync::model::offer::{Offer, Offering};
@@ -88,20 +88,31 @@ impl Guarded {
 impl Target for Guarded {
     type Staged = Staged;
 
-    fn stage_file(&self, content: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
-        self.tree.stage_file(content, meta)
+    fn stage_file(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
+        self.tree.stage_file(content, attributes)
     }
-    fn stage_symlink(&self, target: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
-        self.tree.stage_symlink(target, meta)
+    fn stage_symlink(&self, target: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
+        self.tree.stage_symlink(target, attributes)
+    }
+    fn stage_special(
+        &self,
+        kind: SpecialKind,
+        device: u64,
+        attributes: &Attributes,
+    ) -> Result<Staged, Obstacle> {
+        self.tree.stage_special(kind, device, attributes)
+    }
+    fn lack(&self, staged: &Staged) -> Option<String> {
+        self.tree.lack(staged)
     }
     fn take_transfer(
         &self,
         transfer: u64,
         size: u64,
         hash: &Hash,
-        meta: &Meta,
+        attributes: &Attributes,
     ) -> Result<Staged, Obstacle> {
-        self.tree.take_transfer(transfer, size, hash, meta)
+        self.tree.take_transfer(transfer, size, hash, attributes)
     }
     fn place(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
         self.goes("place", path, true);
@@ -139,8 +150,12 @@ impl Target for Guarded {
         self.goes("exchange", b, false);
         Target::exchange(&*self.tree, a, b)
     }
-    fn set_meta(&self, path: &RelPath, meta: &Meta) -> Result<(), Obstacle> {
-        self.tree.set_meta(path, meta)
+    fn set_attributes(
+        &self,
+        path: &RelPath,
+        attributes: &Attributes,
+    ) -> Result<Option<String>, Obstacle> {
+        self.tree.set_attributes(path, attributes)
     }
     fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
         self.tree.same_meta(theirs, ours, is_symlink)
@@ -337,6 +352,7 @@ impl SinkEnd {
             sequence: message.sequence,
             exceptions: vec![],
             made: vec![],
+            lacking: vec![],
             listing: None,
         };
         self.hands.push(Hand { message, at: (0, 0), answer });

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use osync::flow::applier::{Applier, Rules};
-use osync::model::entry::{Entry, FileTime, Hash};
+use osync::model::entry::{Attributes, Entry, FileTime, Hash};
 use osync::model::message::{Body, ListingAnswer, MessageAnswer};
 use osync::model::op::{Answer, Listed, ListingEnd, ListingPart, Need, Op, Operation, Version};
 use osync::model::path::{Name, RelPath};
@@ -213,19 +213,19 @@ impl Mini {
         let Some(stands) = self.source.stands(&path) else {
             return self.send(Op::Remove { path }, Vec::new(), Vec::new());
         };
-        let meta = *stands.entry.meta();
+        let attributes = Attributes::plain(*stands.entry.meta());
         let hash = Hash(*blake3::hash(&stands.content).as_bytes());
         let op = match stands.entry {
             Entry::Dir { .. } => Op::MakeDir { path },
-            _ if !whole => Op::SetMeta { path, presumes: self.version(&stands), meta },
-            Entry::Symlink { target, .. } => Op::Symlink { path, target, meta },
+            _ if !whole => Op::SetMeta { path, presumes: self.version(&stands), attributes },
+            Entry::Symlink { target, .. } => Op::Symlink { path, target, attributes },
             Entry::File { size, .. } if self.dice.one_in(4) => {
                 self.transfers += 1;
                 let transfer = self.transfers;
                 self.sink.target().write_chunk(transfer, 0, &stands.content).unwrap();
-                Op::Commit { path, transfer, size, meta, hash }
+                Op::Commit { path, transfer, size, attributes, hash }
             }
-            _ => Op::Put { path, size: stands.content.len() as u64, meta, hash },
+            _ => Op::Put { path, size: stands.content.len() as u64, attributes, hash },
         };
         let content = if op.frame_bytes() > 0 { stands.content } else { Vec::new() };
         self.send(op, content, Vec::new());
@@ -393,8 +393,8 @@ impl Mini {
     fn settle_directories(&mut self) {
         for (path, stands) in self.source.snapshot() {
             if stands.entry.is_dir() {
-                let meta = *stands.entry.meta();
-                self.send(Op::SetMeta { path, presumes: Version::Dir, meta }, vec![], vec![]);
+                let attributes = Attributes::plain(*stands.entry.meta());
+                self.send(Op::SetMeta { path, presumes: Version::Dir, attributes }, vec![], vec![]);
             }
         }
         while !self.flights.is_empty() {

@@ -15,7 +15,8 @@ mod target;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use osync::model::entry::{Entry, FileTime, Identity, Meta, Sighting};
+use osync::model::attributes::{Attributes, Marks, Xattr};
+use osync::model::entry::{Entry, FileTime, Identity, Meta, Sighting, SpecialKind};
 use osync::model::path::{Name, RelPath};
 use osync::model::stamp::DirKey;
 use osync::model::target::Obstacle;
@@ -64,6 +65,7 @@ struct Node {
     identity: Identity,
     body: Inside,
     meta: Meta,
+    xattrs: Vec<Xattr>,
     ctime: FileTime,
     links: u64,
     /// Of a directory that is linked.
@@ -75,6 +77,7 @@ enum Inside {
     File(Vec<u8>),
     Dir(BTreeMap<Name, NodeId>),
     Symlink(Vec<u8>),
+    Special(SpecialKind, u64),
 }
 
 struct Disk {
@@ -241,7 +244,15 @@ impl Node {
             Inside::File(content) => Entry::File { size: content.len() as u64, meta },
             Inside::Dir(_) => Entry::Dir { meta },
             Inside::Symlink(target) => Entry::Symlink { target: target.clone(), meta },
+            Inside::Special(kind, device) => Entry::Special { kind: *kind, device: *device, meta },
         }
+    }
+
+    /// Takes on attributes that came; the marks are those of what came.
+    fn bear(&mut self, attributes: &Attributes) {
+        self.meta = attributes.meta;
+        self.xattrs.clone_from(&attributes.xattrs);
+        self.meta.marks = Marks::of(&self.xattrs);
     }
 
     fn is_dir(&self) -> bool {
@@ -253,6 +264,8 @@ impl Node {
             entry: self.entry(),
             identity: self.identity,
             ctime: self.ctime,
+            xattrs: self.xattrs.clone(),
+            atime: None,
             links: self.links,
             is_young: false,
         }
@@ -281,7 +294,8 @@ impl Disk {
         self.nodes.push(Node {
             identity: Identity { device: 1, inode, birth: i128::from(self.births) },
             body,
-            meta: Meta { mode, uid: 0, gid: 0, mtime: now },
+            meta: Meta::plain(mode, 0, 0, now),
+            xattrs: Vec::new(),
             ctime: now,
             links: 0,
             parent: None,

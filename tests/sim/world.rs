@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use osync::flow::director::Director;
 use osync::flow::session::{Action, Terms};
+use osync::model::abilities::Abilities;
+use osync::model::attributes::Carried;
 use osync::model::entry::Identity;
 use osync::model::event::Notice;
 use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
@@ -220,6 +222,8 @@ impl World {
             delete: end.policy,
             same_root: std::mem::replace(&mut end.same_root, true),
             staging_name: None,
+            abilities: Abilities::full(".staging"),
+            wanted: Carried::all(),
             marker: end.marker,
             partials: BTreeMap::new(),
         }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use osync::model::entry::{Entry, FileTime, Hash, Meta, SpecialKind};
+use osync::model::abilities::Abilities;
+use osync::model::attributes::{Carried, Flags, Marks, Xattr};
+use osync::model::entry::{Attributes, Entry, FileTime, Hash, Meta, SpecialKind};
 use osync::model::marker::{Marker, MarkerId};
 use osync::model::message::{Body, ListingAnswer, MessageAnswer, Picked, Report};
 use osync::model::op::{
@@ -14,9 +16,7 @@ use osync::model::session::{
     Credit, DeletePolicy, Ending, Figures, FinalReport, Outcome, Partial, PhaseTag, ProblemLine,
 };
 use osync::model::stamp::{Epoch, Lane, Stamp};
-use osync::wire::command::{
-    Abilities, Alive, Heartbeat, Refusal, Registered, Registration, Reply, Request,
-};
+use osync::wire::command::{Alive, Heartbeat, Refusal, Registered, Registration, Reply, Request};
 use osync::wire::data::Header;
 
 /// Values with the name of each.
@@ -35,7 +35,20 @@ fn name(text: &str) -> Name {
 }
 
 const MTIME: FileTime = FileTime { seconds: -7, nanos: 999_999_999 };
-const META: Meta = Meta { mode: 0o7755, uid: u32::MAX, gid: 1_000, mtime: MTIME };
+const META: Meta = Meta {
+    mode: 0o7755,
+    uid: u32::MAX,
+    gid: 1_000,
+    mtime: MTIME,
+    flags: Flags::NODUMP,
+    marks: Some(Marks([0, 1, 0, u64::MAX])),
+};
+
+fn attributes() -> Attributes {
+    let xattr = |name: &str| Xattr { name: name.into(), value: b"\0\xff".to_vec() };
+    let xattrs = vec![xattr("system.posix_acl_access"), xattr("user.\u{e9}")];
+    Attributes { meta: META, xattrs, atime: Some(MTIME) }
+}
 
 fn hash() -> Hash {
     Hash(std::array::from_fn(|index| index as u8 * 7))
@@ -77,13 +90,19 @@ fn versions() -> Named<Version> {
 }
 
 fn ops() -> Named<Op> {
-    let (size, meta, hash) = (3, META, hash());
+    let (size, hash) = (3, hash());
     let all = vec![
-        Op::Put { path: path(), size, meta, hash },
-        Op::Commit { path: path(), transfer: 9, size, meta, hash },
-        Op::Symlink { path: path(), target: b"../\xff".to_vec(), meta },
+        Op::Put { path: path(), size, attributes: Attributes::plain(META), hash },
+        Op::Commit { path: path(), transfer: 9, size, attributes: attributes(), hash },
+        Op::Symlink { path: path(), target: b"../\xff".to_vec(), attributes: attributes() },
+        Op::Special {
+            path: path(),
+            kind: SpecialKind::Block,
+            device: 0x0801,
+            attributes: attributes(),
+        },
         Op::MakeDir { path: raw_path() },
-        Op::SetMeta { path: RelPath::root(), presumes: Version::Dir, meta },
+        Op::SetMeta { path: RelPath::root(), presumes: Version::Dir, attributes: attributes() },
         Op::Remove { path: path() },
         Op::Rename { from: path(), to: raw_path(), presumes: Version::Symlink { mtime: MTIME } },
         Op::Exchange { a: path(), b: raw_path() },
@@ -93,14 +112,17 @@ fn ops() -> Named<Op> {
             Op::Put { .. } => "put",
             Op::Commit { .. } => "commit",
             Op::Symlink { .. } => "symlink",
+            Op::Special { .. } => "special",
             Op::MakeDir { .. } => "make-dir",
             Op::SetMeta { .. } => "set-meta",
             Op::Remove { .. } => "remove",
             Op::Rename { .. } => "rename",
             Op::Exchange { .. } => "exchange",
         };
-        let names =
-            &["put", "commit", "symlink", "make-dir", "set-meta", "remove", "rename", "exchange"];
+        let names = &[
+            "put", "commit", "symlink", "special", "make-dir", "set-meta", "remove", "rename",
+            "exchange",
+        ];
         (name, names)
     })
 }
@@ -150,7 +172,7 @@ fn bodies() -> Named<Body> {
         bodies.push((name, Body::Operations(vec![Operation { stamp, op }])));
     }
     for (name, presumes) in versions() {
-        let op = Op::SetMeta { path: path(), presumes, meta: META };
+        let op = Op::SetMeta { path: path(), presumes, attributes: attributes() };
         let body = Body::Operations(vec![Operation { stamp, op }]);
         bodies.push((format!("presumes-{name}"), body));
     }
@@ -245,6 +267,7 @@ pub fn reports() -> Named<Report> {
         sequence: 12,
         exceptions,
         made: vec![path(), raw_path()],
+        lacking: vec![(3, "No room for user.a".into())],
         listing,
     };
     let report = |answers| Report {
@@ -341,10 +364,8 @@ fn registration(delete: DeletePolicy, ending: Option<Ending>) -> Registration {
         last_epoch: Epoch(2),
         credit: [Credit { bytes: 1, messages: 2 }, Credit { bytes: 3, messages: 4 }],
         delete,
-        abilities: Abilities {
-            owners: true,
-            staging_name: ".osync-staging-0123456789abcdef".into(),
-        },
+        abilities: Abilities::full(".osync-staging-0123456789abcdef"),
+        wanted: Carried { owners: false, ..Carried::all() },
         ending,
     }
 }
@@ -426,6 +447,7 @@ fn registered() -> Registered {
         epoch: Epoch(u64::MAX),
         data_ports: [9_754, 9_755],
         report_port: 9_756,
+        carried: Carried::all(),
         directory: b"/data/\xff".to_vec(),
         program: "0.1.0".into(),
         warnings: vec!["owners can't be kept".into()],

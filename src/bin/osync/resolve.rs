@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use osync::config::{Address, Fsync, LocalConfig, PORT_DEFAULT, SinkConfig, SourceConfig};
 use osync::error::Error;
+use osync::model::attributes::Carried;
 use osync::model::limits::INVITE_BYTES_MAX;
 use osync::model::session::DeletePolicy;
 
@@ -103,6 +104,7 @@ fn source_config(
         invite_file: options.invite_file.as_deref().map(absolute).transpose()?,
         watch: options.watch,
         max_delete: options.max_delete.unwrap_or_default(),
+        carried: Carried::all(),
     })
 }
 
@@ -131,6 +133,7 @@ fn sink_config(
         once: options.once,
         timeout: options.timeout,
         connect_timeout: options.connect_timeout,
+        wanted: Carried::all(),
     }
 }
 

@@ -4,7 +4,7 @@
 //! lock of its name, and looked at again if anything passed that lock meanwhile.
 
 use crate::flow::applier::listings::Listing;
-use crate::flow::applier::{Applier, Step, failed};
+use crate::flow::applier::{Applier, Effects, Step, failed};
 use crate::flow::stamps::Reach;
 use crate::model::entry::Entry;
 use crate::model::limits::EXTRAS_MAX;
@@ -29,36 +29,32 @@ enum Verdict {
 struct Looked {
     gate: u64,
     shards: Vec<u64>,
-    found: Vec<Option<Result<Entry, Obstacle>>>,
+    found: Vec<Result<Entry, Obstacle>>,
 }
 
 impl<T: Target> Applier<T> {
     /// Compares one part of a listing with the directory here, making the directory if need be.
     pub fn compare(&self, part: &ListingPart) -> (ListingAnswer, Vec<RelPath>) {
-        let mut made = Vec::new();
-        let answer = self.compared(part, &mut made).unwrap_or_else(|failure| ListingAnswer {
+        let mut effects = Effects::default();
+        let answer = self.compared(part, &mut effects).unwrap_or_else(|failure| ListingAnswer {
             failed: Some(failure),
             ..ListingAnswer::equal(part.listing, part.part)
         });
-        (answer, made)
+        (answer, effects.made)
     }
 
-    fn compared(
-        &self,
-        part: &ListingPart,
-        made: &mut Vec<RelPath>,
-    ) -> Result<ListingAnswer, Answer> {
+    fn compared(&self, part: &ListingPart, effects: &mut Effects) -> Result<ListingAnswer, Answer> {
         if part.end == ListingEnd::Abandoned && part.entries.is_empty() {
             // Nothing is said of the directory; it may have gone from here.
             self.listings().note(part, false);
             return Ok(ListingAnswer::equal(part.listing, part.part));
         }
-        let empty = self.stand(&part.dir, part.stamp, made)?;
+        let empty = self.stand(&part.dir, part.stamp, effects)?;
         let noted = self.listings().note(part, empty);
         let verdicts = if empty || noted.began_empty {
-            part.entries.iter().map(|listed| self.unseen(part, listed, made)).collect()
+            part.entries.iter().map(|listed| self.unseen(part, listed, effects)).collect()
         } else {
-            self.judge(part, made)?
+            self.judge(part, effects)?
         };
         let picked = |verdict: Verdict| {
             let all = (0..).zip(&verdicts).filter(|(_, v)| **v == verdict);
@@ -79,7 +75,7 @@ impl<T: Target> Applier<T> {
     }
 
     /// Sees to it that the listed directory stands; tells whether it holds nothing.
-    fn stand(&self, dir: &RelPath, stamp: Stamp, made: &mut Vec<RelPath>) -> Result<bool, Answer> {
+    fn stand(&self, dir: &RelPath, stamp: Stamp, effects: &mut Effects) -> Result<bool, Answer> {
         if self.is_staging(dir) {
             return Err(super::forbidden(
                 "the name is that of the staging directory at the sink: rename it at the source"
@@ -103,14 +99,14 @@ impl<T: Target> Applier<T> {
         }
         let mut passed = self.alone();
         *passed += 1;
-        let before = made.len();
+        let before = effects.made.len();
         let step = self.stamped(dir, stamp, Reach::Name, || {
-            Step::Answer(self.make_dir_alone(dir, stamp, made))
+            Step::Answer(self.make_dir_alone(dir, stamp, effects))
         });
         match step {
             Step::Answer(Answer::Applied) => {
-                if !made[before..].contains(dir) {
-                    made.push(dir.clone());
+                if !effects.made[before..].contains(dir) {
+                    effects.made.push(dir.clone());
                 }
                 self.target.is_empty(dir).map_err(failed)
             }
@@ -120,12 +116,11 @@ impl<T: Target> Applier<T> {
     }
 
     /// Judges an entry of a directory that held nothing: no look is needed.
-    fn unseen(&self, part: &ListingPart, listed: &Listed, made: &mut Vec<RelPath>) -> Verdict {
+    fn unseen(&self, part: &ListingPart, listed: &Listed, effects: &mut Effects) -> Verdict {
         let path = part.dir.join(&listed.name);
         match listed.entry {
-            Entry::Special { .. } => Verdict::Equal,
-            Entry::Dir { .. } => self.dir_entry(&path, part.stamp, made),
-            Entry::File { .. } | Entry::Symlink { .. } => {
+            Entry::Dir { .. } => self.dir_entry(&path, part.stamp, effects),
+            Entry::File { .. } | Entry::Symlink { .. } | Entry::Special { .. } => {
                 if self.stamps().newest(&path) > part.stamp {
                     Verdict::Superseded
                 } else {
@@ -136,19 +131,15 @@ impl<T: Target> Applier<T> {
     }
 
     /// Judges all entries after one look at all their names.
-    fn judge(&self, part: &ListingPart, made: &mut Vec<RelPath>) -> Result<Vec<Verdict>, Answer> {
-        let mut looked = self.look_at(part)?;
+    fn judge(&self, part: &ListingPart, effects: &mut Effects) -> Result<Vec<Verdict>, Answer> {
+        let looked = self.look_at(part)?;
         let mut dirs = Vec::new();
         let mut verdicts = Vec::with_capacity(part.entries.len());
         {
             let together = self.together();
             let current = *together == looked.gate;
-            for (index, (listed, found)) in part.entries.iter().zip(&mut looked.found).enumerate() {
+            for (index, (listed, found)) in part.entries.iter().zip(looked.found).enumerate() {
                 let path = part.dir.join(&listed.name);
-                let Some(found) = found.take() else {
-                    verdicts.push(Verdict::Equal);
-                    continue;
-                };
                 let at = self.shard_index(&path);
                 let passed = self.shard(&path);
                 let found = if current && *passed == looked.shards[at] {
@@ -164,7 +155,7 @@ impl<T: Target> Applier<T> {
             }
         }
         for (index, path) in dirs {
-            verdicts[index] = self.dir_entry(&path, part.stamp, made);
+            verdicts[index] = self.dir_entry(&path, part.stamp, effects);
         }
         Ok(verdicts)
     }
@@ -173,9 +164,7 @@ impl<T: Target> Applier<T> {
     fn look_at(&self, part: &ListingPart) -> Result<Looked, Answer> {
         let gate = *self.together();
         let shards = self.shards.iter().map(|shard| *super::locked(shard)).collect();
-        let special = |listed: &Listed| matches!(listed.entry, Entry::Special { .. });
-        let names: Vec<&Name> =
-            part.entries.iter().filter(|listed| !special(listed)).map(|l| &l.name).collect();
+        let names: Vec<&Name> = part.entries.iter().map(|listed| &listed.name).collect();
         let found = match self.target.look_many(&part.dir, &names) {
             Ok(found) => found,
             // It stood there a moment ago: something newer has come in between.
@@ -184,15 +173,6 @@ impl<T: Target> Applier<T> {
             }
             Err(other) => return Err(failed(other)),
         };
-        let mut found = found.into_iter();
-        let found = part
-            .entries
-            .iter()
-            .map(|listed| {
-                let missing = || Err(Obstacle::Missing);
-                (!special(listed)).then(|| found.next().unwrap_or_else(missing))
-            })
-            .collect();
         Ok(Looked { gate, shards, found })
     }
 
@@ -235,11 +215,16 @@ impl<T: Target> Applier<T> {
             {
                 true
             }
+            (
+                Entry::Special { kind, device, .. },
+                Entry::Special { kind: our_kind, device: our_device, .. },
+            ) if (kind, device) == (our_kind, our_device) => false,
             _ => return Verdict::Needed,
         };
         let (their_meta, our_meta) = (*theirs.meta(), *ours.meta());
         let standing = Standing { entry: ours, hash: None };
-        if !is_symlink && !self.same_time(their_meta.mtime, &standing) {
+        let is_file = matches!(theirs, Entry::File { .. });
+        if is_file && !self.same_time(their_meta.mtime, &standing) {
             Verdict::Needed
         } else if self.target.same_meta(&their_meta, &our_meta, is_symlink) {
             Verdict::Equal
@@ -250,11 +235,11 @@ impl<T: Target> Applier<T> {
 
     /// Makes the directory that an entry speaks of. What can't be made is needed: the operation
     /// that follows will say why.
-    fn dir_entry(&self, path: &RelPath, stamp: Stamp, made: &mut Vec<RelPath>) -> Verdict {
+    fn dir_entry(&self, path: &RelPath, stamp: Stamp, effects: &mut Effects) -> Verdict {
         if self.is_staging(path) {
             return Verdict::Needed;
         }
-        match self.make_dir(path, stamp, made) {
+        match self.make_dir(path, stamp, effects) {
             Answer::Applied => Verdict::Made,
             Answer::Superseded => Verdict::Superseded,
             Answer::Needed(_) | Answer::Failed(_) => Verdict::Needed,

@@ -3,7 +3,7 @@
 //! Both names get the stamp with all below: whatever stood there, an older look did not see what
 //! stands there now. The source's fence sees to it that nothing is outstanding below (H6).
 
-use crate::flow::applier::{Applier, Step, failed, forbidden};
+use crate::flow::applier::{Applier, Effects, Step, failed, forbidden};
 use crate::flow::stamps::Reach;
 use crate::model::op::{Answer, Need, Version};
 use crate::model::path::RelPath;
@@ -21,7 +21,7 @@ impl<T: Target> Applier<T> {
         (from, to): (&RelPath, &RelPath),
         stamp: Stamp,
         presumes: &Version,
-        made: &mut Vec<RelPath>,
+        effects: &mut Effects,
     ) -> Answer {
         if to.is_at_or_below(from) {
             return failed(Obstacle::Other("a name can't be moved below itself".into()));
@@ -38,7 +38,7 @@ impl<T: Target> Applier<T> {
             return answer;
         }
         self.at_both((from, to), stamp, || match self.presumed(from, stamp, presumes) {
-            Ok(()) => self.move_name(from, to, stamp, made),
+            Ok(()) => self.move_name(from, to, stamp, effects),
             Err(answer) => answer,
         })
     }
@@ -93,14 +93,14 @@ impl<T: Target> Applier<T> {
         from: &RelPath,
         to: &RelPath,
         stamp: Stamp,
-        made: &mut Vec<RelPath>,
+        effects: &mut Effects,
     ) -> Answer {
         for _ in 0..TRIES {
             let cleared = match self.target.rename(from, to) {
                 Ok(()) => return Answer::Applied,
                 Err(Obstacle::Missing) => return Answer::Needed(Need::Content),
                 Err(Obstacle::NotEmpty) => return self.remains(to),
-                Err(Obstacle::NoParent) => self.make_above(to, made),
+                Err(Obstacle::NoParent) => self.make_above(to, effects),
                 Err(Obstacle::IsDir) => self.target.remove_dir(to),
                 // Either a directory goes where something else stands, or that stands above.
                 Err(Obstacle::NotDir) => self.target.unlink(to),

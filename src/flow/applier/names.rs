@@ -1,8 +1,8 @@
 //! Operations on one name: putting, making, setting attributes, removing.
 
-use crate::flow::applier::{Applier, Step, failed, forbidden, is_version};
+use crate::flow::applier::{Applier, Effects, Step, failed, forbidden, is_version};
 use crate::flow::stamps::Reach;
-use crate::model::entry::{Entry, Hash, Meta};
+use crate::model::entry::{Attributes, Entry, Hash};
 use crate::model::op::{Answer, Need, Version};
 use crate::model::path::RelPath;
 use crate::model::session::DeletePolicy;
@@ -17,6 +17,7 @@ const TRIES: usize = 4;
 pub(super) enum Kind {
     File,
     Symlink,
+    Special,
 }
 
 impl<T: Target> Applier<T> {
@@ -27,7 +28,7 @@ impl<T: Target> Applier<T> {
         stamp: Stamp,
         kind: Kind,
         stage: impl FnOnce() -> Result<T::Staged, Answer>,
-        made: &mut Vec<RelPath>,
+        effects: &mut Effects,
     ) -> Answer {
         if !self.admits(path, stamp) {
             return Answer::Superseded;
@@ -36,18 +37,20 @@ impl<T: Target> Applier<T> {
             Ok(staged) => staged,
             Err(answer) => return answer,
         };
-        self.at_name(path, |alone| {
+        let answer = self.at_name(path, |alone| {
             self.stamped(path, stamp, Reach::Below, || {
                 if let Some(answer) = self.forbids(path, kind) {
                     return Step::Answer(answer);
                 }
                 if alone {
-                    Step::Answer(self.place_alone(&mut staged, path, stamp, made))
+                    Step::Answer(self.place_alone(&mut staged, path, stamp, effects))
                 } else {
                     self.place_together(&mut staged, path, stamp)
                 }
             })
-        })
+        });
+        effects.lack = self.target.lack(&staged);
+        answer
     }
 
     fn place_together(&self, staged: &mut T::Staged, path: &RelPath, stamp: Stamp) -> Step {
@@ -64,12 +67,12 @@ impl<T: Target> Applier<T> {
         staged: &mut T::Staged,
         path: &RelPath,
         stamp: Stamp,
-        made: &mut Vec<RelPath>,
+        effects: &mut Effects,
     ) -> Answer {
         for _ in 0..TRIES {
             let cleared = match self.target.place(staged, path) {
                 Ok(()) => return Answer::Applied,
-                Err(Obstacle::NoParent) => self.make_above(path, made),
+                Err(Obstacle::NoParent) => self.make_above(path, effects),
                 Err(Obstacle::IsDir) => self.target.remove_dir(path),
                 Err(other) => Err(other),
             };
@@ -92,7 +95,8 @@ impl<T: Target> Applier<T> {
         let same = match standing.entry {
             Entry::File { .. } => kind == Kind::File,
             Entry::Symlink { .. } => kind == Kind::Symlink,
-            Entry::Dir { .. } | Entry::Special { .. } => false,
+            Entry::Special { .. } => kind == Kind::Special,
+            Entry::Dir { .. } => false,
         };
         (!same).then(forbidden_kind)
     }
@@ -105,7 +109,7 @@ impl<T: Target> Applier<T> {
         transfer: u64,
         size: u64,
         hash: &Hash,
-        meta: &Meta,
+        attributes: &Attributes,
     ) -> Result<T::Staged, Answer> {
         let is_dir = match self.target.look(path, false) {
             Ok(standing) => standing.entry.is_dir(),
@@ -118,18 +122,20 @@ impl<T: Target> Applier<T> {
         if let Some(answer) = self.forbids(path, Kind::File) {
             return Err(answer);
         }
-        self.target.take_transfer(transfer, size, hash, meta).map_err(|obstacle| match obstacle {
-            Obstacle::Missing => Answer::Needed(Need::Transfer),
-            other => failed(other),
+        self.target.take_transfer(transfer, size, hash, attributes).map_err(|obstacle| {
+            match obstacle {
+                Obstacle::Missing => Answer::Needed(Need::Transfer),
+                other => failed(other),
+            }
         })
     }
 
     /// Makes a directory; one that stands there is left as it is.
-    pub(super) fn make_dir(&self, path: &RelPath, stamp: Stamp, made: &mut Vec<RelPath>) -> Answer {
+    pub(super) fn make_dir(&self, path: &RelPath, stamp: Stamp, effects: &mut Effects) -> Answer {
         self.at_name(path, |alone| {
             self.stamped(path, stamp, Reach::Name, || {
                 if alone {
-                    return Step::Answer(self.make_dir_alone(path, stamp, made));
+                    return Step::Answer(self.make_dir_alone(path, stamp, effects));
                 }
                 Step::Answer(match self.target.make_dir(path) {
                     Ok(()) => Answer::Applied,
@@ -147,7 +153,7 @@ impl<T: Target> Applier<T> {
         &self,
         path: &RelPath,
         stamp: Stamp,
-        made: &mut Vec<RelPath>,
+        effects: &mut Effects,
     ) -> Answer {
         for _ in 0..TRIES {
             let cleared = match self.target.make_dir(path) {
@@ -159,7 +165,7 @@ impl<T: Target> Applier<T> {
                     return forbidden_kind();
                 }
                 Err(Obstacle::Exists) => self.target.unlink(path),
-                Err(Obstacle::NoParent) => self.make_above(path, made),
+                Err(Obstacle::NoParent) => self.make_above(path, effects),
                 Err(other) => Err(other),
             };
             match cleared {
@@ -172,12 +178,13 @@ impl<T: Target> Applier<T> {
     }
 
     /// Sets attributes, if what stands there is the version presupposed (H4).
-    pub(super) fn set_meta(
+    pub(super) fn set_attributes(
         &self,
         path: &RelPath,
         stamp: Stamp,
         presumes: &Version,
-        meta: &Meta,
+        attributes: &Attributes,
+        effects: &mut Effects,
     ) -> Answer {
         if !self.admits(path, stamp) {
             return Answer::Superseded;
@@ -188,8 +195,11 @@ impl<T: Target> Applier<T> {
         self.at_name(path, |_| {
             self.stamped(path, stamp, Reach::Name, || {
                 Step::Answer(match self.presumed(path, stamp, presumes) {
-                    Ok(()) => match self.target.set_meta(path, meta) {
-                        Ok(()) => Answer::Applied,
+                    Ok(()) => match self.target.set_attributes(path, attributes) {
+                        Ok(lack) => {
+                            effects.lack = lack;
+                            Answer::Applied
+                        }
                         Err(other) => failed(other),
                     },
                     Err(answer) => answer,

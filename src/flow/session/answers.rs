@@ -57,7 +57,7 @@ impl Session {
     }
 
     fn message_answered(&mut self, answer: MessageAnswer, shared: &mut Shared) {
-        let MessageAnswer { lane, sequence, exceptions, made, listing } = answer;
+        let MessageAnswer { lane, sequence, exceptions, made, lacking, listing } = answer;
         let Some(flight) = self.flights[lane.index()].remove(&sequence) else {
             let reason = format!("The sink answered message {sequence}, which is not under way");
             shared.actions.push_back(Action::EndEpoch { sink: self.id, reason });
@@ -68,6 +68,7 @@ impl Session {
             self.made_on_the_way(path, shared);
         }
         let mut exceptions = exceptions.into_iter().peekable();
+        let mut lacking = lacking.into_iter().peekable();
         match flight.cargo {
             Cargo::Ops(ops) => {
                 for (at, mut op) in ops.into_iter().enumerate() {
@@ -81,6 +82,9 @@ impl Session {
                         self.deeds.extend(op.entered());
                     }
                     self.op_answered(&op, answer, lane, shared);
+                    if let Some((_, lack)) = lacking.next_if(|(index, _)| *index as usize == at) {
+                        self.lacks(&op, lack, shared);
+                    }
                 }
             }
             Cargo::Listing(sent) => {
@@ -130,6 +134,13 @@ impl Session {
             Errand::Rename => self.rename_answered(&answer, shared),
         }
         self.land(op.dir);
+    }
+
+    /// An object is at the sink without some of its attributes.
+    fn lacks(&mut self, op: &SentOp, lack: String, shared: &mut Shared) {
+        let Some(dir) = shared.map.path(op.dir) else { return };
+        let path = op.name.as_ref().map_or(dir.clone(), |name| dir.join(name));
+        self.problem(path, lack, shared);
     }
 
     fn applied(&mut self, dir: DirKey, name: &Name, kind: SentKind, shared: &mut Shared) {

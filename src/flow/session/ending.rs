@@ -318,7 +318,7 @@ impl Session {
             problems: self.problems.lines(),
             foreign: self.foreign.names(),
             hot: hot.iter().chain(&written).take(REPORT_LINES_MAX).map(bytes).collect(),
-            lost_attributes: Vec::new(),
+            lost_attributes: self.lost(),
         });
         self.termination = None;
     }

@@ -122,16 +122,18 @@ impl Session {
         shared: &mut Shared,
     ) {
         let mut batch: Vec<Draft> = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut weight) = (0, 0);
         for draft in drafts {
             let more = draft.op.frame_bytes();
-            if batch.len() == BATCH_OPS_MAX || (bytes > 0 && bytes + more > BATCH_BYTES_MAX) {
+            let heavier = more + draft.op.xattr_bytes();
+            if batch.len() == BATCH_OPS_MAX || (weight > 0 && weight + heavier > BATCH_BYTES_MAX) {
                 let rest = content.split_off((bytes as usize).min(content.len()));
                 let head = std::mem::replace(&mut content, rest);
                 self.post_batch(lane, std::mem::take(&mut batch), head, shared);
-                bytes = 0;
+                (bytes, weight) = (0, 0);
             }
             bytes += more;
+            weight += heavier;
             batch.push(draft);
         }
         if !batch.is_empty() {
@@ -159,7 +161,9 @@ impl Session {
             sent.push(SentOp { stamp, dir, name, errand, op: kind, deed });
             operations.push(Operation { stamp, op });
         }
-        let bytes = MESSAGE_BYTES + OP_BYTES * operations.len() as u64 + content.len() as u64;
+        let xattrs: u64 = operations.iter().map(|operation| operation.op.xattr_bytes()).sum();
+        let bytes =
+            MESSAGE_BYTES + OP_BYTES * operations.len() as u64 + content.len() as u64 + xattrs;
         let has_content = operations.iter().any(|o| matches!(o.op, Op::Put { .. }));
         let ready = Ready {
             flight: Flight { bytes, cargo: Cargo::Ops(sent) },

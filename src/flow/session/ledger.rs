@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::flow::marks::{Hint, Mark, State};
 use crate::flow::session::wants::{Bring, Want};
 use crate::flow::session::{Action, Session, Shared};
-use crate::model::entry::{Entry, Hash};
+use crate::model::entry::Hash;
 use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Standing};
 use crate::model::limits::LIVE_BYTES_MAX;
 use crate::model::look::Found;
@@ -92,13 +92,10 @@ impl Session {
         announced
     }
 
-    /// Whether a patrol leaves an entry alone: the sink has it, it can't be carried, or a look at
-    /// it is to come anyway.
+    /// Whether a patrol leaves an entry alone: the sink has it, or a look at it is to come anyway.
     fn is_passed_over(&self, dir: DirKey, listed: &Listed, standing: Standing) -> bool {
         let waits = |mark: &Mark| mark.state == State::Waiting && mark.hint.content;
-        standing == Standing::Durable
-            || matches!(listed.entry, Entry::Special { .. })
-            || self.marks.get(dir, &listed.name).is_some_and(waits)
+        standing == Standing::Durable || self.marks.get(dir, &listed.name).is_some_and(waits)
     }
 
     fn doubt_name(&mut self, dir: DirKey, name: &Name, hint: Hint, shared: &Shared) {
@@ -160,7 +157,7 @@ impl Session {
 
     /// An entry that is not sent counts as known, and as done.
     fn count_spared(&mut self, id: u64, listed: &Listed) {
-        if matches!(listed.entry, Entry::Dir { .. } | Entry::Special { .. }) {
+        if listed.entry.is_dir() {
             return;
         }
         let bytes = listed.entry.content_bytes();
@@ -207,6 +204,7 @@ pub(super) fn offer_of(op: &Op, is_own: bool) -> Offer {
         Op::Put { path, .. }
         | Op::Commit { path, .. }
         | Op::Symlink { path, .. }
+        | Op::Special { path, .. }
         | Op::Remove { path } => Offer::Name(path.clone()),
         Op::MakeDir { path } => Offer::Dir(path.clone()),
         Op::SetMeta { path, .. } if is_own => Offer::Attributes(path.clone()),
@@ -222,7 +220,7 @@ pub(super) fn deed_of(op: &Op, facts: Option<Facts>, is_own: bool) -> Option<Dee
         |path: &RelPath, hash| facts.map(|facts| Deed::Stands { path: path.clone(), facts, hash });
     match op {
         Op::Put { path, hash, .. } | Op::Commit { path, hash, .. } => stands(path, Some(*hash)),
-        Op::Symlink { path, .. } => stands(path, None),
+        Op::Symlink { path, .. } | Op::Special { path, .. } => stands(path, None),
         Op::SetMeta { path, .. } if is_own => {
             facts.map(|facts| Deed::Dressed { dir: path.clone(), facts })
         }

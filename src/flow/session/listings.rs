@@ -8,7 +8,7 @@ use crate::flow::session::ledger::Announced;
 use crate::flow::session::patrol::Beat;
 use crate::flow::session::wants::Bring;
 use crate::flow::session::{Session, Shared};
-use crate::model::entry::{Entry, FileTime, Identity};
+use crate::model::entry::{FileTime, Identity};
 use crate::model::ledger::{Deed, Entered, Facts};
 use crate::model::look::{Found, Seen, WatchState};
 use crate::model::message::ListingAnswer;
@@ -289,16 +289,18 @@ impl Session {
         shared: &mut Shared,
     ) -> Vec<Found> {
         let mut kept = Vec::with_capacity(entries.len());
+        let is_counted = self.listings.get(&id).is_some_and(|listing| listing.patrol.is_none());
         for found in entries {
             let (listed, identity) = (&found.listed, found.facts.identity);
             let at = path.join(&listed.name);
+            if is_counted {
+                self.count_losses(listed);
+            }
             if let Some(text) = self.unfit(dir, &listed.name, &listed.entry, &at) {
                 self.problem(at, text, shared);
-                // A special entry stays: the sink leaves it alone, and does not ask after it.
-                if !matches!(listed.entry, Entry::Special { .. }) {
-                    continue;
-                }
-            } else if listed.entry.is_dir() {
+                continue;
+            }
+            if listed.entry.is_dir() {
                 if let Some(listing) = self.listings.get_mut(&id) {
                     listing.dirs.insert(listed.name.clone());
                 }
@@ -351,7 +353,7 @@ impl Session {
         let mut sent = Vec::with_capacity(entries.len());
         for (listed, facts) in &entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
-            let is_file = !is_dir && !matches!(listed.entry, Entry::Special { .. });
+            let is_file = !is_dir;
             if is_file {
                 self.census.0 += 1;
                 self.census.1 += bytes;

@@ -225,23 +225,27 @@ impl Session {
             return None;
         }
         self.foreign.clear(&path);
+        let attributes = sighting.attributes();
         match &sighting.entry {
             Entry::File { size, meta } if !hint.content => Some(Op::SetMeta {
                 path,
                 presumes: Version::File { size: *size, mtime: meta.mtime, hash: None },
-                meta: *meta,
+                attributes,
             }),
-            Entry::File { meta, .. } => match read {
-                Some((size, hash)) => Some(Op::Put { path, size, meta: *meta, hash }),
+            Entry::File { .. } => match read {
+                Some((size, hash)) => Some(Op::Put { path, size, attributes, hash }),
                 None => {
                     self.start_transfer(at.dir, at.name.clone(), false, shared);
                     None
                 }
             },
-            Entry::Symlink { target, meta } => {
-                Some(Op::Symlink { path, target: target.clone(), meta: *meta })
+            Entry::Symlink { target, .. } => {
+                Some(Op::Symlink { path, target: target.clone(), attributes })
             }
-            Entry::Dir { .. } | Entry::Special { .. } => None,
+            Entry::Special { kind, device, .. } => {
+                Some(Op::Special { path, kind: *kind, device: *device, attributes })
+            }
+            Entry::Dir { .. } => None,
         }
     }
 
@@ -253,11 +257,11 @@ impl Session {
         entry: &Entry,
         path: &RelPath,
     ) -> Option<String> {
-        if let Entry::Special { .. } = entry {
-            return Some("Fifos, sockets and devices are not carried yet".to_owned());
-        }
         if dir == DirKey::ROOT && self.terms.staging_name.as_ref() == Some(name) {
             return Some("It bears the name of the sink's staging directory: rename it".to_owned());
+        }
+        if let Some(loss) = self.terms.abilities.refuses(name, entry) {
+            return Some(format!("The sink can't hold {}", loss.words()));
         }
         (!path.is_sendable()).then(|| "The path is too long to be carried".to_owned())
     }
@@ -343,7 +347,7 @@ impl Session {
             let at = Place { dir, path, name: &name, stamp };
             let counted = want.counted.then_some(listed);
             let brought = read.filter(|read| read.brought).map_or(0, |read| read.bytes as usize);
-            let op = wanted_op(path.join(&name), &want.bring, index, &sighting.entry, read);
+            let op = wanted_op(path.join(&name), &want.bring, index, &sighting, read);
             kept.next(brought, matches!(op, Some(Op::Put { .. })));
             self.idle(dir);
             match op {
@@ -385,8 +389,8 @@ impl Session {
     }
 
     fn own_meta_seen(&mut self, dir: DirKey, stamp: Stamp, seen: Seen, shared: &mut Shared) {
-        let (meta, facts) = match seen {
-            Seen::Own(seen) if seen.entry.is_dir() => (*seen.entry.meta(), Facts::of(&seen)),
+        let (attributes, facts) = match seen {
+            Seen::Own(seen) if seen.entry.is_dir() => (seen.attributes(), Facts::of(&seen)),
             Seen::Unreadable(text) => {
                 let path = shared.map.path(dir).unwrap_or_default();
                 return self.problem(path, text, shared);
@@ -395,7 +399,7 @@ impl Session {
         };
         let Some(path) = self.sink_path(dir, shared) else { return };
         self.stamps.hold(stamp);
-        let op = Op::SetMeta { path, presumes: Version::Dir, meta };
+        let op = Op::SetMeta { path, presumes: Version::Dir, attributes };
         let (errand, facts) = (Errand::OwnMeta, Some(facts));
         let draft = Draft { op, stamp, dir, name: None, errand, facts };
         self.gather(draft, shared);
@@ -429,27 +433,31 @@ fn wanted_op(
     path: RelPath,
     bring: &Bring,
     index: usize,
-    entry: &Entry,
+    sighting: &Sighting,
     read: Option<ReadContent>,
 ) -> Option<Op> {
-    match (entry, bring) {
+    let attributes = sighting.attributes();
+    match (&sighting.entry, bring) {
         (Entry::File { size, meta }, Bring::Attributes) => {
             let presumes = Version::File { size: *size, mtime: meta.mtime, hash: None };
-            Some(Op::SetMeta { path, presumes, meta: *meta })
+            Some(Op::SetMeta { path, presumes, attributes })
         }
         (Entry::File { size, meta }, Bring::Proof(hashes)) => {
             let hash = read.map(|read| read.hash).filter(|hash| hashes.get(index) == Some(hash))?;
             let presumes = Version::File { size: *size, mtime: meta.mtime, hash: Some(hash) };
-            Some(Op::SetMeta { path, presumes, meta: *meta })
+            Some(Op::SetMeta { path, presumes, attributes })
         }
-        (Entry::File { meta, .. }, Bring::Content) => {
+        (Entry::File { .. }, Bring::Content) => {
             let ReadContent { hash, bytes: size, .. } = read?;
-            Some(Op::Put { path, size, meta: *meta, hash })
+            Some(Op::Put { path, size, attributes, hash })
         }
-        (Entry::Symlink { target, meta }, _) => {
-            Some(Op::Symlink { path, target: target.clone(), meta: *meta })
+        (Entry::Symlink { target, .. }, _) => {
+            Some(Op::Symlink { path, target: target.clone(), attributes })
         }
-        (Entry::Dir { .. } | Entry::Special { .. }, _) => None,
+        (Entry::Special { kind, device, .. }, _) => {
+            Some(Op::Special { path, kind: *kind, device: *device, attributes })
+        }
+        (Entry::Dir { .. }, _) => None,
     }
 }
 

@@ -9,7 +9,7 @@
 //! backlog, `wants` what it found wanting, `ledger` what it is spared, `answers` what the sink
 //! says, `renames` the fences, `removals` the clearing of directories, `transfers` large files,
 //! `patience` looks that never return, `sweeps` the doubt, `patrol` what makes no events, `ending`
-//! the termination phase, `writers` who is still at work then.
+//! the termination phase, `writers` who is still at work then, `losses` what the sink can't hold.
 
 mod answers;
 mod changes;
@@ -19,6 +19,7 @@ mod flights;
 mod ledger;
 mod listings;
 mod looks;
+mod losses;
 mod parked;
 mod patience;
 mod patrol;
@@ -40,6 +41,8 @@ use crate::flow::marks::{Hint, Marked, Marks};
 use crate::flow::problems::{Foreign, Problems};
 use crate::flow::stall::{Outstanding, Progress, StallWatch};
 use crate::flow::watermark::Stamps;
+use crate::model::abilities::{Abilities, Losses};
+use crate::model::attributes::Carried;
 use crate::model::entry::FileTime;
 use crate::model::ledger::Entered;
 use crate::model::look::LookId;
@@ -112,6 +115,10 @@ pub struct Terms {
     pub same_root: bool,
     /// Name of the sink's staging directory: a source entry of that name can't be carried.
     pub staging_name: Option<Name>,
+    /// What the sink can hold.
+    pub abilities: Abilities,
+    /// The attributes that are to be carried.
+    pub wanted: Carried,
     /// The marker that the sink showed.
     pub marker: Marker,
     /// Bytes that the sink has of transfers which an earlier epoch has begun, by their names.
@@ -151,6 +158,8 @@ pub struct Session {
     patrols: Patrols,
     /// Files, and bytes of content in them, listed at this number of doubt.
     census: (u64, u64),
+    /// What the sink can't hold of what was listed at this number of doubt.
+    losses: Losses,
     /// Directories to list, next one last.
     walk: Vec<DirKey>,
     /// Directories to list before all others.
@@ -225,6 +234,7 @@ impl Session {
             sweeps: Sweeps::default(),
             patrols: Patrols::default(),
             census: (0, 0),
+            losses: Losses::default(),
             walk: Vec::new(),
             fresh: VecDeque::new(),
             recheck: None,
@@ -281,6 +291,7 @@ impl Session {
         self.sweeps = Sweeps::default();
         self.patrols.restart(shared.now);
         self.census = (0, 0);
+        self.losses = Losses::default();
         for state in self.dirs.values_mut() {
             let placed = state.placed && keep_places;
             *state = DirState { placed, ..DirState::default() };

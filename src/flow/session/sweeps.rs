@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::flow::session::Session;
+use crate::model::abilities::Losses;
 use crate::model::stamp::DirKey;
 
 /// Shortest time between two overflows that raise doubt.
@@ -47,6 +48,7 @@ impl Session {
         self.doubt += 1;
         self.clear_count = 0;
         self.census = (0, 0);
+        self.losses = Losses::default();
         if self.active {
             self.push_walk(DirKey::ROOT);
         }

@@ -15,7 +15,7 @@ use crate::flow::session::answers::FULL_DELAY;
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
-use crate::model::entry::{Entry, Meta, Sighting};
+use crate::model::entry::{Attributes, Entry, Sighting};
 use crate::model::ledger::Facts;
 use crate::model::limits::{CHUNK_BYTES, TRANSFERS_MAX};
 use crate::model::look::{FileVersion, Seen, Sight, Task, Want};
@@ -31,7 +31,7 @@ const ADRIFT_DELAY: Duration = Duration::from_millis(10);
 pub(super) struct Transfer {
     pub(super) dir: DirKey,
     name: Name,
-    opened: Option<(FileVersion, Meta)>,
+    opened: Option<(FileVersion, Attributes)>,
     offset: u64,
     /// Its name at the sink.
     wire: u64,
@@ -134,7 +134,7 @@ impl Session {
             && let Some(version) = version_of(&sighting)
         {
             (transfer.wire, transfer.have) = named;
-            transfer.opened = Some((version, *sighting.entry.meta()));
+            transfer.opened = Some((version, sighting.attributes()));
             self.next_chunk(id, shared);
         } else {
             self.give_up_transfer(id, Duration::ZERO, false, shared);
@@ -241,27 +241,28 @@ impl Session {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.looking = false;
         let (dir, name) = (transfer.dir, transfer.name.clone());
-        let (opened, wire) = (transfer.opened, transfer.wire);
+        let (opened, wire) = (transfer.opened.clone(), transfer.wire);
         if self.is_name_fenced(dir, &name, shared) {
             return;
         }
         let (
             Seen::Finished { file, still_named: true, hash, bytes },
             Some(path),
-            Some((first, meta)),
+            Some((first, attributes)),
         ) = (seen, self.sink_path(dir, shared), opened)
         else {
             return self.give_up_transfer(id, Duration::ZERO, false, shared);
         };
         let same = version_of(&file) == Some(first) && bytes == first.size;
-        let meta = if same { *file.entry.meta() } else { meta };
+        let attributes = if same { file.attributes() } else { attributes };
         if !same {
             self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
         }
         self.transfers.remove(&id);
         shared.close_transfer(id, dir);
         self.stamps.hold(stamp);
-        let op = Op::Commit { path: path.join(&name), transfer: wire, size: bytes, meta, hash };
+        let op =
+            Op::Commit { path: path.join(&name), transfer: wire, size: bytes, attributes, hash };
         let facts = same.then(|| Facts::of(&file));
         let (name, errand) = (Some(name), Errand::Mark);
         let draft = Draft { op, stamp, dir, name, errand, facts };

@@ -312,12 +312,13 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::model::abilities::Abilities;
+    use crate::model::attributes::Carried;
     use crate::model::marker::{Marker, MarkerId};
     use crate::model::session::{Credit, DeletePolicy};
     use crate::net::service::{Call, refusal};
     use crate::phases::init::own_keys;
     use crate::phases::init::source::{Declined, PreparedService};
-    use crate::wire::command::Abilities;
 
     const DATA: &str = "/data";
     const GOES_ON: &dyn Fn() -> bool = &|| false;
@@ -374,6 +375,7 @@ mod tests {
                 report_port: 3,
                 directory: DATA.into(),
                 program: "test".into(),
+                carried: Carried::all(),
                 warnings: Vec::new(),
             })
         };
@@ -417,7 +419,8 @@ mod tests {
             last_epoch: Epoch(0),
             credit: [credit, credit],
             delete: DeletePolicy::Live,
-            abilities: Abilities { owners: false, staging_name: ".osync-staging-0".into() },
+            abilities: Abilities::full(".osync-staging-0"),
+            wanted: Carried::all(),
             ending: None,
         }
     }

@@ -275,10 +275,11 @@ fn refuse(code: Refusal, text: &str) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::abilities::Abilities;
+    use crate::model::attributes::Carried;
     use crate::model::marker::{Marker, MarkerId};
     use crate::model::session::{Credit, DeletePolicy};
     use crate::model::stamp::Epoch;
-    use crate::wire::command::Abilities;
 
     fn registration(nonce: u64) -> Registration {
         let credit = Credit { bytes: 1, messages: 1 };
@@ -293,7 +294,8 @@ mod tests {
             last_epoch: Epoch(0),
             credit: [credit, credit],
             delete: DeletePolicy::Live,
-            abilities: Abilities { owners: false, staging_name: ".osync-staging-0".into() },
+            abilities: Abilities::full(".osync-staging-0"),
+            wanted: Carried::all(),
             ending: None,
         }
     }
@@ -305,6 +307,7 @@ mod tests {
             report_port: 3,
             directory: b"/data".to_vec(),
             program: "test".into(),
+            carried: Carried::all(),
             warnings: Vec::new(),
         }
     }

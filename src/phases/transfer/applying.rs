@@ -193,7 +193,8 @@ pub fn take_chunks(
             Body::Operations(_) | Body::Listing(_) => continue,
         }
         let (lane, sequence) = (header.lane, header.sequence);
-        let answer = MessageAnswer { lane, sequence, exceptions, made: vec![], listing: None };
+        let (made, lacking) = (vec![], vec![]);
+        let answer = MessageAnswer { lane, sequence, exceptions, made, lacking, listing: None };
         if let Some(text) = trouble(&answer) {
             pulse.note_trouble(text);
         }
@@ -235,7 +236,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::{Arrived, Duty, Queues, is_whole};
-    use crate::model::entry::{FileTime, Hash, Meta};
+    use crate::model::entry::{Attributes, FileTime, Hash, Meta};
     use crate::model::message::Body;
     use crate::model::op::{Op, Operation};
     use crate::model::path::RelPath;
@@ -276,10 +277,15 @@ mod tests {
 
     #[test]
     fn content_is_as_long_as_the_operations_say() {
-        let meta = Meta { mode: 0, uid: 0, gid: 0, mtime: FileTime::default() };
+        let attributes = Attributes::plain(Meta::plain(0, 0, 0, FileTime::default()));
         let put = |size| Operation {
             stamp: Stamp(1),
-            op: Op::Put { path: RelPath::root(), size, meta, hash: Hash([0; 32]) },
+            op: Op::Put {
+                path: RelPath::root(),
+                size,
+                attributes: attributes.clone(),
+                hash: Hash([0; 32]),
+            },
         };
         let two = Body::Operations(vec![put(1), put(2)]);
         assert!(is_whole(&two, Some(b"abc")));

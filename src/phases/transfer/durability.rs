@@ -284,7 +284,7 @@ mod tests {
 
     use super::{Durability, Setback};
     use crate::config::Fsync;
-    use crate::model::entry::{FileTime, Meta};
+    use crate::model::entry::{Attributes, FileTime, Meta};
     use crate::model::path::RelPath;
     use crate::model::target::Target;
     use crate::state::marker::Found;
@@ -301,8 +301,8 @@ mod tests {
     fn put(root: &SinkRoot, name: &str) {
         let own = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
-        let meta = Meta { mode: 0o600, uid: own, gid, mtime: FileTime { seconds: 5, nanos: 0 } };
-        let mut staged = root.stage_file(b"content", &meta).unwrap();
+        let meta = Meta::plain(0o600, own, gid, FileTime { seconds: 5, nanos: 0 });
+        let mut staged = root.stage_file(b"content", &Attributes::plain(meta)).unwrap();
         root.place(&mut staged, &RelPath::new(name).unwrap()).unwrap();
     }
 

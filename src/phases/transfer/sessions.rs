@@ -11,6 +11,7 @@ use crate::control::{
 use crate::ended::Ended;
 use crate::error::Error;
 use crate::flow::session::Terms;
+use crate::model::abilities::Loss;
 use crate::model::key::PublicKey;
 use crate::model::limits::CONTROL_RESULT_NAMES_MAX;
 use crate::model::path::Name;
@@ -197,6 +198,7 @@ impl Engine<'_, '_> {
             report_port: link.report_port,
             directory: self.parts.directory.as_os_str().as_encoded_bytes().to_vec(),
             program: PROGRAM.to_owned(),
+            carried: self.parts.carried,
             warnings: self.warnings(wish),
         };
         self.links.insert(id, (epoch, link));
@@ -206,6 +208,8 @@ impl Engine<'_, '_> {
             delete: wish.delete,
             same_root,
             staging_name: Some(staging_name),
+            abilities: wish.abilities.clone(),
+            wanted: self.parts.carried.and(&wish.wanted),
             marker: wish.marker,
             partials: wish.partials.iter().map(|one| (one.transfer, one.bytes)).collect(),
         };
@@ -274,9 +278,10 @@ impl Engine<'_, '_> {
 
     fn warnings(&self, wish: &Registration) -> Vec<String> {
         let mut warnings = Vec::new();
-        if !wish.abilities.owners {
-            let text = "The sink does not run as root: owners and groups will not be kept";
-            warnings.push(text.to_owned());
+        let lost = wish.abilities.table(&self.parts.carried.and(&wish.wanted));
+        if !lost.is_empty() {
+            let lost: Vec<&str> = lost.into_iter().map(Loss::words).collect();
+            warnings.push(format!("The sink can't hold: {}", lost.join(", ")));
         }
         if let Some(halted) = self.director.halted() {
             warnings.push(halted.to_owned());

@@ -17,6 +17,7 @@ use crate::ended::Ended;
 use crate::error::Error;
 use crate::flow::director::Director;
 use crate::flow::session::Action;
+use crate::model::attributes::Carried;
 use crate::model::event::Notice;
 use crate::model::ledger::Entries;
 use crate::model::limits::{COMMAND_QUEUE, LEDGER_QUEUE, NEWS_QUEUE};
@@ -77,6 +78,8 @@ pub struct Parts<'scope, 'env> {
     pub root_stands: Receiver<bool>,
     /// How many removals are too many.
     pub max_delete: MaxDelete,
+    /// The attributes that are carried.
+    pub carried: Carried,
     /// What people see.
     pub monitor: &'env dyn Monitor,
     /// What people want.

@@ -6,14 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use rustix::fs::{DirEntry, FileType};
 use rustix::io::Errno;
 
+use crate::model::attributes::Marks;
 use crate::model::entry::{Entry, FileTime};
 use crate::model::ledger::{Facts, Kind, Standing};
 use crate::model::limits::{LISTING_BYTES_MAX, LISTING_ENTRIES_MAX, LOOK_TRIES};
-use crate::model::look::{Armed, DirAddress, Found, Seen, WatchState};
+use crate::model::look::{Armed, DirAddress, Found, LookDone, LookJob, Seen, Task, WatchState};
 use crate::model::op::{Listed, ListingEnd};
 use crate::model::path::Name;
 use crate::tree::looker::{Dir, Looker, Unseen};
-use crate::tree::{beneath, hold, lease, stat};
+use crate::tree::xattrs::Object;
+use crate::tree::{beneath, hold, lease, stat, xattrs};
 
 /// A directory that is being listed.
 pub(super) struct Listing {
@@ -65,6 +67,18 @@ impl Looker {
             return Err(Unseen::Elsewhere);
         }
         Ok(Seen::Armed(armed))
+    }
+
+    /// Completes what a listing saw, once it is known how the ledger stands to it: reading extended
+    /// attributes takes a call for each entry, which those that the sink durably has are spared.
+    #[must_use]
+    pub fn complete(&self, job: &LookJob, mut done: LookDone) -> LookDone {
+        if let (Task::List { probe, .. }, Seen::Part { entries, .. }) = (&job.task, &mut done.seen)
+            && let Ok(dir) = self.through(&job.dir)
+        {
+            self.mark_entries(&dir, entries, *probe);
+        }
+        done
     }
 
     pub(super) fn list_first(
@@ -124,6 +138,17 @@ impl Looker {
             let is_late = found.facts.ctime >= self.probed_since;
             if is_late && found.facts.kind == Kind::File {
                 found.has_writer = is_written(dir, &found.listed.name);
+            }
+        }
+    }
+
+    /// Adds the marks of extended attributes to the entries of a part that are to be compared; one
+    /// that has gone meanwhile keeps none.
+    fn mark_entries(&self, dir: &Dir, entries: &mut [Found], all: bool) {
+        for found in entries.iter_mut().filter(|found| all || found.standing != Standing::Durable) {
+            let object = Object::Named(dir.fd(), &found.listed.name);
+            if let Ok(xattrs) = xattrs::read(object, &self.carried.namespaces) {
+                found.listed.entry.meta_mut().marks = Marks::of(&xattrs);
             }
         }
     }

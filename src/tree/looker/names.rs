@@ -12,7 +12,8 @@ use crate::model::limits::{LIVE_BYTES_MAX, LOOK_TRIES};
 use crate::model::look::{ReadContent, Seen, Sight, Want};
 use crate::model::path::Name;
 use crate::tree::content::hash_of;
-use crate::tree::looker::{Dir, Looker};
+use crate::tree::looker::{Dir, Looker, no_xattrs};
+use crate::tree::xattrs::Object;
 use crate::tree::{beneath, stat};
 
 /// Why a look at a name has no answer yet.
@@ -49,12 +50,12 @@ impl Looker {
             };
             let is_file = stat::file_type(&stat) == FileType::RegularFile;
             let sight = match want {
-                Want::Meta => sight_of_meta(dir, name, &stat),
-                _ if !is_file => sight_of_meta(dir, name, &stat),
-                Want::Content => read_content(dir, name, stat::identity(&stat), content),
-                Want::Hash => read_hash(dir, name, stat::identity(&stat)),
+                Want::Meta => self.sight_of_meta(dir, name, &stat),
+                _ if !is_file => self.sight_of_meta(dir, name, &stat),
+                Want::Content => self.read_content(dir, name, stat::identity(&stat), content),
+                Want::Hash => self.read_hash(dir, name, stat::identity(&stat)),
                 Want::Open { transfer } => {
-                    let opened = open_checked(dir, name, stat::identity(&stat));
+                    let opened = self.open_checked(dir, name, stat::identity(&stat));
                     opened.map(|(file, seen)| {
                         self.keep_transfer(transfer, file);
                         Sight::There { sighting: seen, read: None }
@@ -69,101 +70,121 @@ impl Looker {
         }
         Sight::Problem("It is replaced faster than it can be looked at".into())
     }
-}
 
-fn sight_of_meta(
-    dir: BorrowedFd<'_>,
-    name: &Name,
-    stat: &rustix::fs::Statx,
-) -> Result<Sight, Stop> {
-    let is_symlink = stat::file_type(stat) == FileType::Symlink;
-    match stat::sighting_at(dir, name, stat) {
-        // A file that has just taken a symlink's place is to be read like any other.
-        Ok(seen) if is_symlink && matches!(seen.entry, Entry::File { .. }) => Err(Stop::Changed),
-        Ok(sighting) => Ok(Sight::There { sighting, read: None }),
-        Err(Errno::NOENT) => Err(Stop::Changed),
-        Err(errno) => Err(Stop::Problem(stat::words("Can't read the symlink", errno))),
+    fn sight_of_meta(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &Name,
+        stat: &rustix::fs::Statx,
+    ) -> Result<Sight, Stop> {
+        let is_symlink = stat::file_type(stat) == FileType::Symlink;
+        match stat::sighting_at(dir, name, stat) {
+            // A file that has just taken a symlink's place is to be read like any other.
+            Ok(seen) if is_symlink && matches!(seen.entry, Entry::File { .. }) => {
+                Err(Stop::Changed)
+            }
+            Ok(mut sighting) => {
+                let dressed = self.dress(Object::Named(dir, name), stat, &mut sighting);
+                match dressed {
+                    Ok(()) => Ok(Sight::There { sighting, read: None }),
+                    Err(Errno::NOENT) => Err(Stop::Changed),
+                    Err(errno) => Err(Stop::Problem(no_xattrs(errno))),
+                }
+            }
+            Err(Errno::NOENT) => Err(Stop::Changed),
+            Err(errno) => Err(Stop::Problem(stat::words("Can't read the symlink", errno))),
+        }
     }
-}
 
-/// Opens a file and looks at it through its descriptor: it must be what stood at the name.
-fn open_checked(
-    dir: BorrowedFd<'_>,
-    name: &Name,
-    expected: Identity,
-) -> Result<(OwnedFd, Sighting), Stop> {
-    let file = beneath::open_file(dir, name).map_err(|errno| match errno {
-        Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NODEV => Stop::Changed,
-        Errno::AGAIN => Stop::Problem(
-            "Another program holds a lease on the file; it was asked to give it up".into(),
-        ),
-        _ => Stop::Problem(stat::words("Can't open the file", errno)),
-    })?;
-    let stat = stat::of_fd(file.as_fd())
-        .map_err(|errno| Stop::Problem(stat::words("Can't look at the file", errno)))?;
-    let is_file = stat::file_type(&stat) == FileType::RegularFile;
-    if !is_file || stat::identity(&stat) != expected {
-        return Err(Stop::Changed);
+    /// Opens a file and looks at it through its descriptor: it must be what stood at the name.
+    fn open_checked(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &Name,
+        expected: Identity,
+    ) -> Result<(OwnedFd, Sighting), Stop> {
+        let file = beneath::open_file(dir, name).map_err(|errno| match errno {
+            Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::NODEV => Stop::Changed,
+            Errno::AGAIN => Stop::Problem(
+                "Another program holds a lease on the file; it was asked to give it up".into(),
+            ),
+            _ => Stop::Problem(stat::words("Can't open the file", errno)),
+        })?;
+        let stat = stat::of_fd(file.as_fd())
+            .map_err(|errno| Stop::Problem(stat::words("Can't look at the file", errno)))?;
+        let is_file = stat::file_type(&stat) == FileType::RegularFile;
+        if !is_file || stat::identity(&stat) != expected {
+            return Err(Stop::Changed);
+        }
+        let mut sighting = stat::sighting(&stat);
+        self.dress(Object::Open(file.as_fd()), &stat, &mut sighting)
+            .map_err(|errno| Stop::Problem(no_xattrs(errno)))?;
+        Ok((file, sighting))
     }
-    Ok((file, stat::sighting(&stat)))
+
+    /// Reads a small file whole; of one that is, or grows, too large only the attributes come.
+    fn read_content(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &Name,
+        expected: Identity,
+        content: &mut Vec<u8>,
+    ) -> Result<Sight, Stop> {
+        let (file, sighting) = self.open_checked(dir, name, expected)?;
+        let size = sighting.entry.content_bytes();
+        if size > LIVE_BYTES_MAX {
+            return Ok(Sight::There { sighting, read: None });
+        }
+        let start = content.len();
+        // One byte more than the file has: the next reading then shows the end.
+        let mut room = usize::try_from(size).unwrap_or(0) + 1;
+        loop {
+            content.reserve(room);
+            match rustix::io::read(&file, spare_capacity(content)) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(errno) => {
+                    content.truncate(start);
+                    return Err(unreadable(errno));
+                }
+            }
+            let read = content.len() - start;
+            if read as u64 > LIVE_BYTES_MAX {
+                content.truncate(start);
+                return Ok(Sight::There { sighting, read: None });
+            }
+            room = (size as usize + 1).saturating_sub(read).max(4_096);
+        }
+        let brought = &content[start..];
+        let hash = Hash(*blake3::hash(brought).as_bytes());
+        Ok(with_read(sighting, ReadContent { hash, bytes: brought.len() as u64, brought: true }))
+    }
+
+    /// Reads a file for its hash alone, as far as it reached when it was opened.
+    fn read_hash(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &Name,
+        expected: Identity,
+    ) -> Result<Sight, Stop> {
+        let (file, sighting) = self.open_checked(dir, name, expected)?;
+        let size = sighting.entry.content_bytes();
+        let large = size > LIVE_BYTES_MAX;
+        if large {
+            // Advice only: a filesystem may not care.
+            let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+        }
+        let (hash, bytes) = hash_of(file.as_fd(), size).map_err(unreadable)?;
+        if large {
+            let _ = rustix::fs::fadvise(&file, 0, NonZeroU64::new(bytes), Advice::DontNeed);
+        }
+        Ok(with_read(sighting, ReadContent { hash, bytes, brought: false }))
+    }
 }
 
 fn unreadable(errno: Errno) -> Stop {
     Stop::Problem(stat::words("Can't read the file", errno))
-}
-
-/// Reads a small file whole; of one that is, or grows, too large only the attributes come.
-fn read_content(
-    dir: BorrowedFd<'_>,
-    name: &Name,
-    expected: Identity,
-    content: &mut Vec<u8>,
-) -> Result<Sight, Stop> {
-    let (file, sighting) = open_checked(dir, name, expected)?;
-    let size = sighting.entry.content_bytes();
-    if size > LIVE_BYTES_MAX {
-        return Ok(Sight::There { sighting, read: None });
-    }
-    let start = content.len();
-    // One byte more than the file has: the next reading then shows the end.
-    let mut room = usize::try_from(size).unwrap_or(0) + 1;
-    loop {
-        content.reserve(room);
-        match rustix::io::read(&file, spare_capacity(content)) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(Errno::INTR) => continue,
-            Err(errno) => {
-                content.truncate(start);
-                return Err(unreadable(errno));
-            }
-        }
-        let read = content.len() - start;
-        if read as u64 > LIVE_BYTES_MAX {
-            content.truncate(start);
-            return Ok(Sight::There { sighting, read: None });
-        }
-        room = (size as usize + 1).saturating_sub(read).max(4_096);
-    }
-    let brought = &content[start..];
-    let hash = Hash(*blake3::hash(brought).as_bytes());
-    Ok(with_read(sighting, ReadContent { hash, bytes: brought.len() as u64, brought: true }))
-}
-
-/// Reads a file for its hash alone, as far as it reached when it was opened.
-fn read_hash(dir: BorrowedFd<'_>, name: &Name, expected: Identity) -> Result<Sight, Stop> {
-    let (file, sighting) = open_checked(dir, name, expected)?;
-    let size = sighting.entry.content_bytes();
-    let large = size > LIVE_BYTES_MAX;
-    if large {
-        // Advice only: a filesystem may not care.
-        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
-    }
-    let (hash, bytes) = hash_of(file.as_fd(), size).map_err(unreadable)?;
-    if large {
-        let _ = rustix::fs::fadvise(&file, 0, NonZeroU64::new(bytes), Advice::DontNeed);
-    }
-    Ok(with_read(sighting, ReadContent { hash, bytes, brought: false }))
 }
 
 /// The size that travels is that of what was read.

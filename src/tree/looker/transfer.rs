@@ -13,7 +13,8 @@ use crate::model::entry::Hash;
 use crate::model::limits::{CHUNK_BYTES, CHUNKS_AHEAD_MAX};
 use crate::model::look::Seen;
 use crate::model::path::Name;
-use crate::tree::looker::{Dir, Looker, Unseen};
+use crate::tree::looker::{Dir, Looker, Unseen, no_xattrs};
+use crate::tree::xattrs::Object;
 use crate::tree::{hold, stat};
 
 /// An open large file.
@@ -105,9 +106,12 @@ impl Looker {
             Ok(named) => stat::identity(&named) == stat::identity(&stat),
             Err(_) => false,
         };
+        let mut file = stat::sighting(&stat);
+        self.dress(Object::Open(transfer.file.as_fd()), &stat, &mut file)
+            .map_err(|errno| Unseen::Unreadable(no_xattrs(errno)))?;
         let progress = hold(&transfer.progress);
         Ok(Seen::Finished {
-            file: stat::sighting(&stat),
+            file,
             still_named,
             hash: Hash(*progress.hasher.finalize().as_bytes()),
             bytes: progress.hashed,

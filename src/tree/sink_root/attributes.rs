@@ -1,93 +1,117 @@
 //! Attributes: set in the order that lets them all survive, compared as far as the disk keeps them.
 //!
-//! Content first, then the owner (which clears the set-id bits), then the mode, then the time.
+//! Content first, then the owner (which clears set-id bits and capabilities), then the mode, then
+//! ACLs (which a mode would change), other extended attributes, the times, and the flags last: an
+//! immutable object takes nothing more, not even its name.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, Statx, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
+    AtFlags, CWD, FileType, Gid, IFlags, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW,
+    UTIME_OMIT, Uid,
 };
 use rustix::io::Errno;
 
-use crate::model::entry::{FileTime, Meta};
+use crate::model::attributes::{Carried, Flags, Marks, Namespace};
+use crate::model::entry::{Attributes, Entry, FileTime, Meta};
+use crate::model::path::Name;
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::obstacle;
-use crate::tree::sink_root::staging::Staging;
-use crate::tree::sink_root::ways::Ways;
-use crate::tree::stat;
+use crate::tree::xattrs::Object;
+use crate::tree::{stat, xattrs};
 
 const GIGA: i128 = 1_000_000_000;
 
-/// What the sink's filesystem keeps.
+/// What of attributes could not be set, in words, if anything.
+pub(super) type Lack = Option<String>;
+
+/// What the sink keeps of attributes: what its filesystem can hold and what is wanted of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keeps {
-    /// Whether owners can be set.
-    pub(super) owners: bool,
+    /// Which of them.
+    pub(super) carried: Carried,
     /// The step of its modification times in nanoseconds.
-    granule: i128,
+    pub(super) granule: i128,
+    /// Whether this host's security policy gives labels to all objects.
+    pub(super) labels: bool,
 }
 
-/// A moment that shows every granule that filesystems have.
-const PROBE_TIME: FileTime = FileTime { seconds: 1_600_000_001, nanos: 123_456_789 };
-/// An owner that a probe may set.
-const PROBE_OWNER: u32 = 65_534;
-
 impl Keeps {
-    /// Tries it on a staged file.
-    pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Keeps, Obstacle> {
-        let (file, _staged) = staging.file(ways)?;
-        let probe = |owners| Meta {
-            mode: 0o600,
-            uid: if owners { PROBE_OWNER } else { 0 },
-            gid: if owners { PROBE_OWNER } else { 0 },
-            mtime: PROBE_TIME,
-        };
-        let with = |owners| Keeps { owners, granule: 1 };
-        let may = rustix::process::geteuid().is_root();
-        let owners = may && with(true).set_on_file(file.as_fd(), &probe(true)).is_ok();
-        with(false).set_on_file(file.as_fd(), &probe(false))?;
-        let stat = stat::of_fd(file.as_fd())
-            .map_err(|errno| obstacle("Can't look at a staged file", errno))?;
-        let kept = nanos(stat::modified(&stat));
-        let granules = [1, 100, 1_000, 1_000_000, 10_000_000, GIGA, 2 * GIGA];
-        let rounded = |granule: &i128| floor(nanos(PROBE_TIME), *granule) == kept;
-        let granule = granules.into_iter().find(|granule| rounded(granule)).unwrap_or(1);
-        Ok(Keeps { owners, granule })
-    }
-
     /// Whether attributes agree, as far as they are kept.
     pub(super) fn same(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
-        let owner = !self.owners || (theirs.uid, theirs.gid) == (ours.uid, ours.gid);
-        let mode = is_symlink || theirs.mode == ours.mode;
+        let carried = &self.carried;
+        let owner = !carried.owners || theirs.uid == ours.uid;
+        let group = !carried.groups || theirs.gid == ours.gid;
+        let mode = is_symlink || !carried.modes || theirs.mode == ours.mode;
+        let flags = !carried.flags || theirs.flags == ours.flags;
         let time = |meta: &Meta| floor(nanos(meta.mtime), self.granule);
-        owner && mode && time(theirs) == time(ours)
+        let times = time(theirs) == time(ours);
+        owner && group && mode && flags && times && self.same_marks(theirs, ours)
     }
 
-    /// Sets the attributes of an open regular file.
-    pub(super) fn set_on_file(&self, file: BorrowedFd<'_>, meta: &Meta) -> Result<(), Obstacle> {
-        let times = times(meta)?;
-        if self.owners {
-            let (uid, gid) = owner(meta)?;
-            rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(no_owner)?;
+    fn same_marks(&self, theirs: &Meta, ours: &Meta) -> bool {
+        let (theirs, ours) = (theirs.marks.unwrap_or_default(), ours.marks.unwrap_or_default());
+        Namespace::ALL.into_iter().all(|namespace| {
+            let at = namespace.index();
+            let is_labelled = self.labels && namespace == Namespace::Security;
+            !self.carried.namespaces[at] || is_labelled || theirs.0[at] == ours.0[at]
+        })
+    }
+
+    /// Adds the marks of an object's extended attributes to what was seen of it.
+    pub(super) fn mark(
+        &self,
+        dir: BorrowedFd<'_>,
+        name: &Name,
+        entry: &mut Entry,
+    ) -> Result<(), Errno> {
+        let xattrs = xattrs::read(Object::Named(dir, name), &self.carried.namespaces)?;
+        entry.meta_mut().marks = Marks::of(&xattrs);
+        Ok(())
+    }
+
+    /// Sets the attributes of an open regular file that is staged, but for its flags.
+    pub(super) fn set_on_file(
+        &self,
+        file: BorrowedFd<'_>,
+        attributes: &Attributes,
+    ) -> Result<Lack, Obstacle> {
+        let meta = &attributes.meta;
+        let times = self.times(attributes)?;
+        if let Some((uid, gid)) = self.owner(meta)? {
+            rustix::fs::fchown(file, uid, gid).map_err(no_owner)?;
         }
-        rustix::fs::fchmod(file, mode(meta)).map_err(no_mode)?;
-        rustix::fs::futimens(file, &times).map_err(no_time)
+        rustix::fs::fchmod(file, self.mode_of_new(meta)).map_err(no_mode)?;
+        let lack = self.set_xattrs(Object::Open(file), attributes);
+        rustix::fs::futimens(file, &times).map_err(no_time)?;
+        Ok(lack)
     }
 
-    /// Sets the attributes of a symlink that stands in a directory which is ours alone.
-    pub(super) fn set_on_symlink(
+    /// Sets the attributes of a symlink or a special file that stands in a directory which is ours
+    /// alone.
+    pub(super) fn set_on_staged(
         &self,
         dir: BorrowedFd<'_>,
         name: &str,
-        meta: &Meta,
-    ) -> Result<(), Obstacle> {
-        let times = times(meta)?;
+        attributes: &Attributes,
+        is_symlink: bool,
+    ) -> Result<Lack, Obstacle> {
+        let meta = &attributes.meta;
+        let times = self.times(attributes)?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        if self.owners {
-            let (uid, gid) = owner(meta)?;
-            rustix::fs::chownat(dir, name, Some(uid), Some(gid), flags).map_err(no_owner)?;
+        if let Some((uid, gid)) = self.owner(meta)? {
+            rustix::fs::chownat(dir, name, uid, gid, flags).map_err(no_owner)?;
         }
-        rustix::fs::utimensat(dir, name, &times, flags).map_err(no_time)
+        if !is_symlink {
+            let mode = self.mode_of_new(meta);
+            rustix::fs::chmodat(dir, name, mode, AtFlags::empty()).map_err(no_mode)?;
+        }
+        let staged =
+            Name::new(name.as_bytes()).map_err(|error| Obstacle::Other(error.to_string()))?;
+        let lack = self.set_xattrs(Object::Named(dir, &staged), attributes);
+        rustix::fs::utimensat(dir, name, &times, flags).map_err(no_time)?;
+        Ok(lack)
     }
 
     /// Sets the attributes of what a path-only descriptor holds, of whatever kind.
@@ -95,25 +119,150 @@ impl Keeps {
         &self,
         object: BorrowedFd<'_>,
         stat: &Statx,
-        meta: &Meta,
-    ) -> Result<(), Obstacle> {
-        let times = times(meta)?;
+        attributes: &Attributes,
+    ) -> Result<Lack, Obstacle> {
+        let meta = &attributes.meta;
+        let times = self.times(attributes)?;
         let now = stat::meta(stat);
+        unseal(object, now.flags).map_err(no_flags)?;
         let mut chowned = false;
-        if self.owners && (now.uid, now.gid) != (meta.uid, meta.gid) {
-            let (uid, gid) = owner(meta)?;
+        if let Some((uid, gid)) = self.owner(meta)?
+            && (uid.is_some_and(|uid| uid.as_raw() != now.uid)
+                || gid.is_some_and(|gid| gid.as_raw() != now.gid))
+        {
             let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW;
-            rustix::fs::chownat(object, c"", Some(uid), Some(gid), flags).map_err(no_owner)?;
+            rustix::fs::chownat(object, c"", uid, gid, flags).map_err(no_owner)?;
             chowned = true;
         }
         let is_symlink = stat::file_type(stat) == FileType::Symlink;
-        if !is_symlink && (chowned || now.mode != meta.mode) {
+        let mode = if self.carried.modes { meta.mode } else { now.mode };
+        if !is_symlink && (chowned || now.mode != mode) {
             // A path-only descriptor takes no mode; this way leads to its object and no other.
-            let path = format!("/proc/self/fd/{}", object.as_raw_fd());
-            rustix::fs::chmodat(CWD, path, mode(meta), AtFlags::empty()).map_err(no_mode)?;
+            let mode = Mode::from_raw_mode(u32::from(mode & 0o7777));
+            rustix::fs::chmodat(CWD, held(object), mode, AtFlags::empty()).map_err(no_mode)?;
         }
-        set_times(object, &times).map_err(no_time)
+        let lack = self.set_xattrs(Object::Held(object), attributes);
+        set_times(object, &times).map_err(no_time)?;
+        self.seal_object(object, meta.flags, now.flags).map_err(no_flags)?;
+        Ok(lack)
     }
+
+    fn set_xattrs(&self, object: Object<'_>, attributes: &Attributes) -> Lack {
+        if self.carried.namespaces == [false; 4] {
+            return None;
+        }
+        let set = xattrs::set(object, &attributes.xattrs, &self.carried.namespaces);
+        set.err().map(|(name, errno)| match name.as_slice() {
+            b"" => stat::words("Can't read its extended attributes", errno),
+            name => {
+                let doing = format!("Can't set the attribute \"{}\"", name.escape_ascii());
+                stat::words(&doing, errno)
+            }
+        })
+    }
+
+    /// The flags that an object is to get once it has its name.
+    pub(super) fn flags(&self, meta: &Meta) -> Flags {
+        if self.carried.flags { meta.flags } else { Flags::none() }
+    }
+
+    /// Makes the flags of an object those wanted; seals that were taken off come back even where
+    /// flags are not carried.
+    fn seal_object(
+        &self,
+        object: BorrowedFd<'_>,
+        wanted: Flags,
+        before: Flags,
+    ) -> Result<(), Errno> {
+        let wanted = if self.carried.flags { wanted } else { before };
+        let now = stat::meta(&stat::of_fd(object)?).flags;
+        if wanted == now { Ok(()) } else { seal(open_held(object)?.as_fd(), wanted) }
+    }
+
+    /// The mode of an object that was just made: where modes are not carried the one that this
+    /// process would give it.
+    fn mode_of_new(&self, meta: &Meta) -> Mode {
+        let bits = u32::from(meta.mode & 0o7777);
+        if self.carried.modes {
+            return Mode::from_raw_mode(bits);
+        }
+        Mode::from_raw_mode(bits & 0o777 & !umask())
+    }
+
+    /// The owner to set, as far as it is kept; the highest number means none.
+    fn owner(&self, meta: &Meta) -> Result<Option<(Option<Uid>, Option<Gid>)>, Obstacle> {
+        let Carried { owners, groups, .. } = self.carried;
+        if owners && meta.uid == u32::MAX || groups && meta.gid == u32::MAX {
+            return Err(Obstacle::Other("Its owner is a number that Linux does not know".into()));
+        }
+        let uid = owners.then(|| Uid::from_raw(meta.uid));
+        let gid = groups.then(|| Gid::from_raw(meta.gid));
+        Ok((owners || groups).then_some((uid, gid)))
+    }
+
+    /// The times to set. The kernel gives some numbers of nanoseconds a meaning of their own.
+    fn times(&self, attributes: &Attributes) -> Result<Timestamps, Obstacle> {
+        let (mtime, atime) = (attributes.meta.mtime, attributes.atime);
+        let is_time = |time: FileTime| i128::from(time.nanos) < GIGA;
+        if !is_time(mtime) || !atime.is_none_or(is_time) {
+            return Err(Obstacle::Other("Its modification time is no time".into()));
+        }
+        let mut times = only_mtime(mtime);
+        if let Some(atime) = atime.filter(|_| self.carried.atimes) {
+            times.last_access = Timespec { tv_sec: atime.seconds, tv_nsec: i64::from(atime.nanos) };
+        }
+        Ok(times)
+    }
+}
+
+/// Takes off what would refuse any change; `flags` is what the object has.
+pub(super) fn unseal(object: BorrowedFd<'_>, flags: Flags) -> Result<bool, Errno> {
+    if !flags.has(Flags::IMMUTABLE) && !flags.has(Flags::APPEND) {
+        return Ok(false);
+    }
+    let kept = if flags.has(Flags::NODUMP) { Flags::NODUMP } else { Flags::none() };
+    seal(open_held(object)?.as_fd(), kept)?;
+    Ok(true)
+}
+
+/// Gives an open file or directory its inode flags; those that are not carried stay.
+pub(super) fn seal(file: BorrowedFd<'_>, flags: Flags) -> Result<(), Errno> {
+    let known = [
+        (Flags::IMMUTABLE, IFlags::IMMUTABLE),
+        (Flags::APPEND, IFlags::APPEND),
+        (Flags::NODUMP, IFlags::NODUMP),
+    ];
+    let mut wanted = rustix::fs::ioctl_getflags(file)?;
+    for (flag, bit) in known {
+        wanted.set(bit, flags.has(flag));
+    }
+    rustix::fs::ioctl_setflags(file, wanted)
+}
+
+/// The same for what a path-only descriptor holds; nothing is done for no flags.
+pub(super) fn seal_held(object: BorrowedFd<'_>, flags: Flags) -> Result<(), Errno> {
+    if flags.is_empty() { Ok(()) } else { seal(open_held(object)?.as_fd(), flags) }
+}
+
+/// Opens a regular file or a directory that is held, to give it flags.
+fn open_held(object: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::open(held(object), flags, Mode::empty())
+}
+
+fn held(object: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", object.as_raw_fd())
+}
+
+/// The mode bits that this process takes from what it makes. The call that tells them would change
+/// them for all threads; the kernel's account of the process does not.
+fn umask() -> u32 {
+    static MASK: OnceLock<u32> = OnceLock::new();
+    *MASK.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let digits = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        digits.and_then(|digits| u32::from_str_radix(digits.trim(), 8).ok()).unwrap_or(0o022)
+    })
 }
 
 /// Sets the times of what a path-only descriptor holds.
@@ -146,26 +295,6 @@ fn only_mtime(time: FileTime) -> Timestamps {
     }
 }
 
-/// The times to set. The kernel gives some numbers of nanoseconds a meaning of their own.
-fn times(meta: &Meta) -> Result<Timestamps, Obstacle> {
-    if i128::from(meta.mtime.nanos) >= GIGA {
-        return Err(Obstacle::Other("Its modification time is no time".into()));
-    }
-    Ok(only_mtime(meta.mtime))
-}
-
-/// The owner to set; the highest number means none.
-fn owner(meta: &Meta) -> Result<(Uid, Gid), Obstacle> {
-    if meta.uid == u32::MAX || meta.gid == u32::MAX {
-        return Err(Obstacle::Other("Its owner is a number that Linux does not know".into()));
-    }
-    Ok((Uid::from_raw(meta.uid), Gid::from_raw(meta.gid)))
-}
-
-fn mode(meta: &Meta) -> Mode {
-    Mode::from_raw_mode(u32::from(meta.mode & 0o7777))
-}
-
 fn no_owner(errno: Errno) -> Obstacle {
     obstacle("Can't set the owner", errno)
 }
@@ -174,14 +303,18 @@ fn no_mode(errno: Errno) -> Obstacle {
     obstacle("Can't set the mode", errno)
 }
 
+fn no_flags(errno: Errno) -> Obstacle {
+    obstacle("Can't change the inode flags", errno)
+}
+
 fn no_time(errno: Errno) -> Obstacle {
     obstacle("Can't set the modification time", errno)
 }
 
-fn nanos(time: FileTime) -> i128 {
+pub(super) fn nanos(time: FileTime) -> i128 {
     i128::from(time.seconds) * GIGA + i128::from(time.nanos)
 }
 
-fn floor(nanos: i128, granule: i128) -> i128 {
+pub(super) fn floor(nanos: i128, granule: i128) -> i128 {
     nanos.div_euclid(granule) * granule
 }

@@ -2,38 +2,54 @@
 //! a user opens them for as long as something is done in them, as rsync does.
 //!
 //! - Only what this user owns is opened, through a descriptor of the very directory.
+//! - Likewise what is immutable or may only be appended to: root takes that off for the change.
 //! - The mode comes back with the directory's own attributes, which the source sends once nothing
-//!   in it is outstanding (H21); at the end of a run what is left is closed again. Root needs none
-//!   of this.
+//!   in it is outstanding (H21), and so do the flags; at the end of a run what is left is closed
+//!   again.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::model::attributes::Flags;
 use crate::model::limits::OPENED_MAX;
 use crate::model::path::RelPath;
+use crate::tree::sink_root::attributes::{seal_held, unseal};
 use crate::tree::{beneath, hold, stat};
 
 /// What an owner needs of a directory to work in it.
 const OPEN: u16 = 0o700;
 
-/// The directories that were opened, with the modes that they had.
+/// The directories that were opened, with what they were before.
 #[derive(Default)]
-pub(super) struct Opened(Mutex<BTreeMap<RelPath, u16>>);
+pub(super) struct Opened(Mutex<BTreeMap<RelPath, Before>>);
+
+/// What a directory was before it was opened.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    mode: Option<u16>,
+    flags: Flags,
+}
 
 impl Opened {
     /// Runs an act that may need the directories on the way to some paths, the last ones included,
-    /// open to their owner; if it is not permitted, opens what can be opened and runs it once more.
+    /// open to their owner, and may change what stands at `touched` and the directories above; if
+    /// it is not permitted, opens what can be opened and runs it once more.
     pub(super) fn opening<T>(
         &self,
         root: BorrowedFd<'_>,
         paths: &[&RelPath],
+        touched: &[&RelPath],
         act: impl Fn() -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         match act() {
+            Err(Errno::PERM) => {
+                let unsealed = touched.iter().filter(|path| self.unseal(root, path)).count();
+                if unsealed > 0 { act() } else { Err(Errno::PERM) }
+            }
             Err(Errno::ACCESS) => {
                 let opened = paths.iter().filter(|path| self.open_way(root, path)).count();
                 if opened > 0 { act() } else { Err(Errno::ACCESS) }
@@ -49,9 +65,11 @@ impl Opened {
 
     /// Closes again what is still open, from below; what has gone is left alone.
     pub(super) fn close(&self, root: BorrowedFd<'_>) {
-        for (path, mode) in std::mem::take(&mut *hold(&self.0)).into_iter().rev() {
-            let closed = beneath::open(root, &path, beneath::DIR_PATH)
-                .and_then(|dir| set_mode(dir.as_fd(), mode));
+        for (path, before) in std::mem::take(&mut *hold(&self.0)).into_iter().rev() {
+            let closed = beneath::open(root, &path, beneath::DIR_PATH).and_then(|dir| {
+                before.mode.map_or(Ok(()), |mode| set_mode(dir.as_fd(), mode))?;
+                seal_held(dir.as_fd(), before.flags)
+            });
             if let Err(errno) = closed {
                 tracing::warn!("\"{path}\" stays open to its owner: {errno}");
             }
@@ -78,11 +96,35 @@ impl Opened {
 
     fn open_one(&self, dir: BorrowedFd<'_>, path: &RelPath) -> bool {
         let Ok(Some(mode)) = open(dir) else { return false };
-        let mut opened = hold(&self.0);
-        if opened.len() < OPENED_MAX {
-            opened.entry(path.clone()).or_insert(mode);
-        }
+        self.remember(path, |before| before.mode = before.mode.or(Some(mode)));
         true
+    }
+
+    fn remember(&self, path: &RelPath, note: impl FnOnce(&mut Before)) {
+        let mut opened = hold(&self.0);
+        if opened.len() < OPENED_MAX || opened.contains_key(path) {
+            note(opened.entry(path.clone()).or_default());
+        }
+    }
+
+    /// Takes the flags that refuse changes off a name and off the directory above it; true if there
+    /// were any.
+    fn unseal(&self, root: BorrowedFd<'_>, path: &RelPath) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut unsealed = false;
+        for path in path.parent().into_iter().chain([path.clone()]) {
+            let Ok(object) = beneath::open(root, &path, flags) else { continue };
+            let Ok(stat) = stat::of_fd(object.as_fd()) else { continue };
+            let before = stat::meta(&stat).flags;
+            if !unseal(object.as_fd(), before).unwrap_or(false) {
+                continue;
+            }
+            unsealed = true;
+            if stat::file_type(&stat) == FileType::Directory {
+                self.remember(&path, |had| had.flags = had.flags.with(before));
+            }
+        }
+        unsealed
     }
 }
 

@@ -8,14 +8,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
+use crate::model::attributes::Flags;
+use crate::model::entry::SpecialKind;
 use crate::model::limits::{STAGING_LEFT_MAX, TRANSFERS_KEPT};
 use crate::model::path::{Name, RelPath};
 use crate::model::session::Partial;
 use crate::model::target::Obstacle;
-use crate::tree::sink_root::attributes::keeping_mtime;
+use crate::tree::sink_root::attributes::{Lack, keeping_mtime};
 use crate::tree::sink_root::closed::opening_shortly;
 use crate::tree::sink_root::marker::MARKER;
 use crate::tree::sink_root::obstacle;
@@ -27,6 +29,16 @@ pub struct Staged {
     pub(super) home: Arc<Home>,
     pub(super) name: String,
     pub(super) placed: bool,
+    /// The flags that it gets with its name, and the file to give them to.
+    pub(super) seal: Option<(OwnedFd, Flags)>,
+    /// What of its attributes could not be set, in words.
+    pub(super) lack: Lack,
+}
+
+impl Staged {
+    fn new(home: Arc<Home>, name: String) -> Staged {
+        Staged { home, name, placed: false, seal: None, lack: None }
+    }
 }
 
 impl Drop for Staged {
@@ -107,7 +119,7 @@ impl Staging {
         let create = if begin { OFlags::CREATE } else { OFlags::empty() };
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | create;
         match rustix::fs::openat(&home.dir, &*name, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(file) => Ok(Some((file, Staged { home, name, placed: false }))),
+            Ok(file) => Ok(Some((file, Staged::new(home, name)))),
             Err(Errno::NOENT) if !begin => Ok(None),
             Err(errno) => Err(cant_stage(errno)),
         }
@@ -136,6 +148,25 @@ impl Staging {
     /// Stages a symlink.
     pub(super) fn symlink(&self, ways: &Ways, target: &[u8]) -> Result<Staged, Obstacle> {
         let make = |dir: BorrowedFd<'_>, name: &str| rustix::fs::symlinkat(target, dir, name);
+        self.stage(ways, make).map(|((), staged)| staged)
+    }
+
+    /// Stages a fifo, socket or device, mode 0600.
+    pub(super) fn special(
+        &self,
+        ways: &Ways,
+        kind: SpecialKind,
+        device: u64,
+    ) -> Result<Staged, Obstacle> {
+        let file_type = match kind {
+            SpecialKind::Fifo => FileType::Fifo,
+            SpecialKind::Socket => FileType::Socket,
+            SpecialKind::Character => FileType::CharacterDevice,
+            SpecialKind::Block => FileType::BlockDevice,
+        };
+        let make = |dir: BorrowedFd<'_>, name: &str| {
+            rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
+        };
         self.stage(ways, make).map(|((), staged)| staged)
     }
 
@@ -168,7 +199,7 @@ impl Staging {
                 Err(Errno::EXIST | Errno::INTR) => {}
                 Err(errno) => return Err(errno),
                 Ok(made) => {
-                    return Ok((made, Staged { home: Arc::clone(home), name, placed: false }));
+                    return Ok((made, Staged::new(Arc::clone(home), name)));
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::SinkRoot;
 use crate::error::Error;
-use crate::model::entry::{Entry, FileTime, Hash, Meta};
+use crate::model::entry::{Attributes, Entry, FileTime, Hash, Meta};
 use crate::model::path::{Name, RelPath};
 use crate::model::target::{Obstacle, Target};
 
@@ -35,7 +35,11 @@ fn hash(bytes: &[u8]) -> Hash {
 fn meta(mode: u16) -> Meta {
     let mtime = FileTime { seconds: 1_234_567_890, nanos: 987_654_321 };
     let own = fs::metadata("/proc/self").unwrap();
-    Meta { mode, uid: own.uid(), gid: own.gid(), mtime }
+    Meta::plain(mode, own.uid(), own.gid(), mtime)
+}
+
+fn dress(mode: u16) -> Attributes {
+    Attributes::plain(meta(mode))
 }
 
 impl Sink {
@@ -50,12 +54,12 @@ impl Sink {
     }
 
     fn put(&self, text: &str, content: &[u8]) -> Result<(), Obstacle> {
-        let mut staged = self.root.stage_file(content, &meta(0o640))?;
+        let mut staged = self.root.stage_file(content, &dress(0o640))?;
         self.root.place(&mut staged, &path(text))
     }
 
     fn link(&self, text: &str, target: &str) -> Result<(), Obstacle> {
-        let mut staged = self.root.stage_symlink(target.as_bytes(), &meta(0o777))?;
+        let mut staged = self.root.stage_symlink(target.as_bytes(), &dress(0o777))?;
         self.root.place(&mut staged, &path(text))
     }
 
@@ -80,10 +84,10 @@ fn files_arrive_whole_with_their_attributes() {
     let sink = Sink::new();
     let raw = RelPath::new(&b"raw\xff\xfe\n"[..]).unwrap();
     let mut wanted = meta(0o6755);
-    if sink.root.owners() {
+    if sink.root.abilities().carried.owners {
         (wanted.uid, wanted.gid) = (12_345, 54_321);
     }
-    let mut staged = sink.root.stage_file(b"content", &wanted).unwrap();
+    let mut staged = sink.root.stage_file(b"content", &Attributes::plain(wanted)).unwrap();
     assert_eq!(sink.names(""), [""; 0], "nothing shows before it is placed");
     sink.root.place(&mut staged, &raw).unwrap();
     drop(staged);
@@ -101,7 +105,7 @@ fn files_arrive_whole_with_their_attributes() {
     sink.put("link", b"now a file").unwrap();
     assert_eq!(fs::read(sink.at("link")).unwrap(), b"now a file");
     assert_eq!(sink.staged(), 0);
-    drop(sink.root.stage_file(b"dropped", &meta(0o600)).unwrap());
+    drop(sink.root.stage_file(b"dropped", &dress(0o600)).unwrap());
     assert_eq!(sink.staged(), 0, "what is not placed goes");
 }
 
@@ -165,7 +169,7 @@ fn each_obstacle_has_its_name() {
 fn a_staged_object_survives_an_obstacle() {
     let sink = Sink::new();
     sink.root.make_dir(&path("way")).unwrap();
-    let mut staged = sink.root.stage_file(b"again", &meta(0o600)).unwrap();
+    let mut staged = sink.root.stage_file(b"again", &dress(0o600)).unwrap();
     assert_eq!(sink.root.place(&mut staged, &path("way")).unwrap_err(), Obstacle::IsDir);
     sink.root.remove_dir(&path("way")).unwrap();
     sink.root.place(&mut staged, &path("way")).unwrap();
@@ -221,7 +225,7 @@ fn no_symlink_leads_out_however_it_is_swapped() {
         for _ in 0..2_000 {
             let _ = sink.put("d/e/new", b"x");
             let _ = sink.root.unlink(&path("d/e/victim"));
-            let _ = sink.root.set_meta(&path("d/e/victim"), &meta(0o777));
+            let _ = sink.root.set_attributes(&path("d/e/victim"), &dress(0o777));
             let _ = sink.root.make_dir(&path("d/e/dir"));
             let _ = sink.root.rename(&path("d/e/new"), &path("d/e/victim"));
             if let Ok(standing) = sink.root.look(&path("d/e/victim"), true) {
@@ -237,7 +241,7 @@ fn no_symlink_leads_out_however_it_is_swapped() {
     assert_ne!(fs::metadata(outside.join("victim")).unwrap().mode() & 0o777, 0o777);
     // The attributes of a symlink are its own, never its target's.
     symlink(outside.join("victim"), sink.at("link")).unwrap();
-    sink.root.set_meta(&path("link"), &meta(0o777)).unwrap();
+    sink.root.set_attributes(&path("link"), &dress(0o777)).unwrap();
     let touched = fs::symlink_metadata(sink.at("link")).unwrap();
     assert_eq!(touched.mtime(), 1_234_567_890);
     assert_ne!(fs::metadata(outside.join("victim")).unwrap().mtime(), 1_234_567_890);
@@ -249,14 +253,20 @@ fn attributes_that_make_no_sense_are_refused() {
     sink.put("f", b"").unwrap();
     let bad_time = FileTime { seconds: 0, nanos: 0x3fff_ffff };
     let bad = Meta { mtime: bad_time, ..meta(0o600) };
-    assert!(matches!(sink.root.set_meta(&path("f"), &bad), Err(Obstacle::Other(_))));
-    assert!(matches!(sink.root.stage_file(b"", &bad), Err(Obstacle::Other(_))));
-    if sink.root.owners() {
+    assert!(matches!(
+        sink.root.set_attributes(&path("f"), &Attributes::plain(bad)),
+        Err(Obstacle::Other(_))
+    ));
+    assert!(matches!(sink.root.stage_file(b"", &Attributes::plain(bad)), Err(Obstacle::Other(_))));
+    if sink.root.abilities().carried.owners {
         let nobody = Meta { uid: u32::MAX, ..meta(0o600) };
-        assert!(matches!(sink.root.set_meta(&path("f"), &nobody), Err(Obstacle::Other(_))));
+        assert!(matches!(
+            sink.root.set_attributes(&path("f"), &Attributes::plain(nobody)),
+            Err(Obstacle::Other(_))
+        ));
     }
     let early = Meta { mtime: FileTime { seconds: -5, nanos: 7 }, ..meta(0o1777) };
-    sink.root.set_meta(&RelPath::root(), &early).unwrap();
+    sink.root.set_attributes(&RelPath::root(), &Attributes::plain(early)).unwrap();
     let root = sink.root.look(&RelPath::root(), false).unwrap();
     assert_eq!(root.entry, Entry::Dir { meta: early });
 }
@@ -276,12 +286,12 @@ fn what_a_crash_left_is_removed_and_the_root_keeps_its_time() {
     let root = SinkRoot::open(dir.path(), STAGING, false).unwrap();
     assert_eq!(fs::read_dir(at(STAGING)).unwrap().count(), 0);
     assert!(root.is_empty(&path("sub")).unwrap(), "by its exact name it is left out");
-    root.stage_file(b"x", &meta(0o600)).unwrap();
+    root.stage_file(b"x", &dress(0o600)).unwrap();
     root.finish().unwrap();
     assert!(!at(STAGING).exists() && !at("sub").join(STAGING).exists());
     assert_eq!(mtime(), long_ago);
     // A change after the end begins staging anew.
-    let mut staged = root.stage_file(b"late", &meta(0o600)).unwrap();
+    let mut staged = root.stage_file(b"late", &dress(0o600)).unwrap();
     root.place(&mut staged, &path("late")).unwrap();
     root.finish().unwrap();
     assert_eq!(fs::read(at("late")).unwrap(), b"late");
@@ -305,7 +315,7 @@ fn a_transfer_is_taken_only_as_it_was_announced() {
         }
     };
     let take =
-        |number, size, of: &[u8]| sink.root.take_transfer(number, size, &hash(of), &meta(0o600));
+        |number, size, of: &[u8]| sink.root.take_transfer(number, size, &hash(of), &dress(0o600));
     write(1, &[0, 1, 2, 3]);
     write(2, &[2, 0, 3, 1]);
     write(3, &[0, 1, 2]);
@@ -472,7 +482,7 @@ fn a_transfer_goes_on_in_a_later_run_and_its_hash_tells() {
     let size = whole.len() as u64;
     let take = |transfer| {
         again.write_chunk(transfer, 10, second).unwrap();
-        again.take_transfer(transfer, size, &hash(whole), &meta(0o640))
+        again.take_transfer(transfer, size, &hash(whole), &dress(0o640))
     };
     let mut staged = take(7).unwrap();
     again.place(&mut staged, &path("whole")).unwrap();

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::model::entry::{Hash, Meta};
+use crate::model::entry::{Attributes, Hash};
 use crate::model::session::Partial;
 use crate::model::target::Obstacle;
 use crate::tree::content;
@@ -91,7 +91,7 @@ impl SinkRoot {
         number: u64,
         size: u64,
         hash: &Hash,
-        meta: &Meta,
+        attributes: &Attributes,
     ) -> Result<Staged, Obstacle> {
         let incoming = self.incoming(number, false)?.ok_or(Obstacle::Missing)?;
         hold(&self.transfers).take(number);
@@ -110,8 +110,10 @@ impl SinkRoot {
         if have != *hash {
             return Err(Obstacle::Missing);
         }
-        self.keeps.set_on_file(incoming.file.as_fd(), meta)?;
-        self.sync_file(incoming.file.as_fd())?;
-        incoming.staged.take().ok_or(Obstacle::Missing)
+        let file = incoming.file.try_clone();
+        let file =
+            file.map_err(|error| Obstacle::Other(format!("Can't hold the file: {error}")))?;
+        let staged = incoming.staged.take().ok_or(Obstacle::Missing)?;
+        self.dress_file(file, staged, attributes)
     }
 }

@@ -1,15 +1,15 @@
 //! The verbs of [`Target`] over a real disk.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use crate::model::entry::{Entry, Hash, Meta};
+use crate::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use crate::model::path::{Name, RelPath};
 use crate::model::target::{Obstacle, Standing, Target};
-use crate::tree::sink_root::staging::{self, Home, Staged};
+use crate::tree::sink_root::attributes;
+use crate::tree::sink_root::staging::Staged;
 use crate::tree::sink_root::ways::may_be_stale;
 use crate::tree::sink_root::{SinkRoot, obstacle};
 use crate::tree::{beneath, content, stat};
@@ -17,19 +17,30 @@ use crate::tree::{beneath, content, stat};
 impl Target for SinkRoot {
     type Staged = Staged;
 
-    fn stage_file(&self, content: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
+    fn stage_file(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
         let (file, staged) = self.staging.file(&self.ways)?;
         content::write_at(file.as_fd(), content, 0)
             .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
-        self.keeps.set_on_file(file.as_fd(), meta)?;
-        self.sync_file(file.as_fd())?;
-        Ok(staged)
+        self.dress_file(file, staged, attributes)
     }
 
-    fn stage_symlink(&self, target: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
+    fn stage_symlink(&self, target: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
         let staged = self.staging.symlink(&self.ways, target)?;
-        self.keeps.set_on_symlink(staged.home.dir.as_fd(), &staged.name, meta)?;
-        Ok(staged)
+        self.dress_other(staged, attributes, true)
+    }
+
+    fn stage_special(
+        &self,
+        kind: SpecialKind,
+        device: u64,
+        attributes: &Attributes,
+    ) -> Result<Staged, Obstacle> {
+        let staged = self.staging.special(&self.ways, kind, device)?;
+        self.dress_other(staged, attributes, false)
+    }
+
+    fn lack(&self, staged: &Staged) -> Option<String> {
+        staged.lack.clone()
     }
 
     fn take_transfer(
@@ -37,9 +48,9 @@ impl Target for SinkRoot {
         transfer: u64,
         size: u64,
         hash: &Hash,
-        meta: &Meta,
+        attributes: &Attributes,
     ) -> Result<Staged, Obstacle> {
-        self.take_whole(transfer, size, hash, meta)
+        self.take_whole(transfer, size, hash, attributes)
     }
 
     fn place(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
@@ -58,8 +69,7 @@ impl Target for SinkRoot {
             if want_hash {
                 return look_with_hash(dir, name);
             }
-            let entry = stat::sighting_at(dir, name, &stat::of_name(dir, name)?)?.entry;
-            Ok(Standing { entry, hash: None })
+            Ok(Standing { entry: self.entry_at(dir, name)?, hash: None })
         };
         self.ways.at(path, look)?.map_err(cant_look)
     }
@@ -112,10 +122,14 @@ impl Target for SinkRoot {
         self.move_names(a, b, RenameFlags::EXCHANGE)
     }
 
-    fn set_meta(&self, path: &RelPath, meta: &Meta) -> Result<(), Obstacle> {
+    fn set_attributes(
+        &self,
+        path: &RelPath,
+        attributes: &Attributes,
+    ) -> Result<Option<String>, Obstacle> {
         if path.is_root() {
             self.ways.opened.settle(path);
-            return self.set_on(self.ways.root().as_fd(), meta);
+            return self.set_on(self.ways.root().as_fd(), attributes);
         }
         let open = |dir: BorrowedFd<'_>, name: &Name| {
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -123,7 +137,7 @@ impl Target for SinkRoot {
         };
         let object = self.ways.at(path, open)?.map_err(cant_look)?;
         self.ways.opened.settle(path);
-        self.set_on(object.as_fd(), meta)
+        self.set_on(object.as_fd(), attributes)
     }
 
     fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
@@ -162,16 +176,15 @@ impl Target for SinkRoot {
         let listed = self.ways.listed(dir)?;
         let look = |name: &Name| {
             let fd = listed.as_fd();
-            let look = || stat::sighting_at(fd, name, &stat::of_name(fd, name)?);
-            let seen = self.ways.opened.opening(self.ways.root().as_fd(), &[dir], look);
-            seen.map(|seen| seen.entry).map_err(cant_look)
+            let look = || self.entry_at(fd, name);
+            self.ways.opened.opening(self.ways.root().as_fd(), &[dir], &[], look).map_err(cant_look)
         };
         Ok(names.iter().map(|name| look(name)).collect())
     }
 }
 
 impl SinkRoot {
-    fn rename_staged(
+    pub(super) fn rename_staged(
         &self,
         staged: &Staged,
         path: &RelPath,
@@ -179,57 +192,6 @@ impl SinkRoot {
         self.ways.at(path, |dir, name| {
             rustix::fs::renameat(&staged.home.dir, &*staged.name, dir, name.as_bytes())
         })
-    }
-
-    /// Copies what is staged to the filesystem where it goes, and renames it there.
-    fn place_across(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
-        let (above, _) = SinkRoot::split(path)?;
-        if let Some(home) = self.staging.home_for(&self.ways, &above, staged)? {
-            self.move_to(staged, &home)?;
-            match self.rename_staged(staged, path)? {
-                Err(Errno::XDEV) => {}
-                done => return placed(staged, done),
-            }
-        }
-        self.staging.with_passing_home(&self.ways, &above, |home| {
-            let mut copy = self.copy_to(staged, home)?;
-            let done = self.rename_staged(&copy, path)?;
-            placed(&mut copy, done)
-        })
-        // The first copy is removed when the caller drops it.
-    }
-
-    fn move_to(&self, staged: &mut Staged, home: &Arc<Home>) -> Result<(), Obstacle> {
-        *staged = self.copy_to(staged, home)?;
-        Ok(())
-    }
-
-    fn copy_to(&self, staged: &Staged, home: &Arc<Home>) -> Result<Staged, Obstacle> {
-        let failed = |errno| obstacle("Can't copy it to the filesystem where it goes", errno);
-        let from = staged.home.dir.as_fd();
-        let stat = rustix::fs::statat(from, &*staged.name, AtFlags::SYMLINK_NOFOLLOW);
-        let is_symlink =
-            stat.is_ok_and(|s| FileType::from_raw_mode(s.st_mode) == FileType::Symlink);
-        if is_symlink {
-            let target = rustix::fs::readlinkat(from, &*staged.name, Vec::new());
-            let target = target.map_err(failed)?;
-            let name = Name::new(staged.name.as_bytes())
-                .map_err(|error| Obstacle::Other(error.to_string()))?;
-            let meta = stat::meta(&stat::of_name(from, &name).map_err(failed)?);
-            let make = |dir: BorrowedFd<'_>, name: &str| rustix::fs::symlinkat(&*target, dir, name);
-            let ((), copy) = self.staging.stage_in(home, make).map_err(failed)?;
-            self.keeps.set_on_symlink(home.dir.as_fd(), &copy.name, &meta)?;
-            return Ok(copy);
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let original = rustix::fs::openat(from, &*staged.name, flags, Mode::empty());
-        let original = original.map_err(failed)?;
-        let meta = stat::meta(&stat::of_fd(original.as_fd()).map_err(failed)?);
-        let (file, copy) = self.staging.stage_in(home, staging::new_file).map_err(failed)?;
-        content::copy(original.as_fd(), file.as_fd()).map_err(failed)?;
-        self.keeps.set_on_file(file.as_fd(), &meta)?;
-        self.sync_file(file.as_fd())?;
-        Ok(copy)
     }
 
     fn remove_empty(&self, path: &RelPath) -> Result<(), Obstacle> {
@@ -260,7 +222,7 @@ impl SinkRoot {
         let ways: &[&RelPath] =
             if how.contains(RenameFlags::EXCHANGE) { &[from, to] } else { &[from, &to_above] };
         let rename = |from_dir: &OwnedFd, to_dir: &OwnedFd| {
-            self.ways.opened.opening(self.ways.root().as_fd(), ways, || {
+            self.ways.opened.opening(self.ways.root().as_fd(), ways, &[from, to], || {
                 rustix::fs::renameat_with(from_dir, from_name, to_dir, to_name, how)
             })
         };
@@ -279,21 +241,29 @@ impl SinkRoot {
         })
     }
 
-    fn set_on(&self, object: BorrowedFd<'_>, meta: &Meta) -> Result<(), Obstacle> {
+    fn set_on(
+        &self,
+        object: BorrowedFd<'_>,
+        attributes: &Attributes,
+    ) -> Result<Option<String>, Obstacle> {
         let stat = stat::of_fd(object).map_err(cant_look)?;
         if stat::file_type(&stat) == FileType::Directory {
             self.ways.touch(stat::device(&stat), object)?;
         }
-        self.keeps.set_on_object(object, &stat, meta)
+        self.keeps().set_on_object(object, &stat, attributes)
     }
 }
 
 /// What renaming a staged object came to.
-fn placed(staged: &mut Staged, done: Result<(), Errno>) -> Result<(), Obstacle> {
+pub(super) fn placed(staged: &mut Staged, done: Result<(), Errno>) -> Result<(), Obstacle> {
     match done {
         Ok(()) => {
             staged.placed = true;
-            Ok(())
+            match staged.seal.take() {
+                Some((file, flags)) => attributes::seal(file.as_fd(), flags)
+                    .map_err(|errno| obstacle("Can't set the inode flags", errno)),
+                None => Ok(()),
+            }
         }
         Err(Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST) => Err(Obstacle::IsDir),
         Err(Errno::NOENT) => {

@@ -133,7 +133,7 @@ impl Ways {
     fn open(&self, path: &RelPath) -> Result<OwnedFd, Errno> {
         let open = || beneath::open(self.root.as_fd(), path, beneath::DIR_PATH);
         let above = path.parent().unwrap_or_default();
-        match self.opened.opening(self.root.as_fd(), &[&above], open) {
+        match self.opened.opening(self.root.as_fd(), &[&above], &[], open) {
             Err(Errno::MFILE | Errno::NFILE) => {
                 hold(&self.kept).dirs.shrink();
                 open()
@@ -152,7 +152,8 @@ impl Ways {
         let (above, name) = SinkRoot::split(path)?;
         let dir = self.dir(&above)?;
         let run = |dir: &OwnedFd| {
-            self.opened.opening(self.root.as_fd(), &[&above], || verb(dir.as_fd(), &name))
+            let act = || verb(dir.as_fd(), &name);
+            self.opened.opening(self.root.as_fd(), &[&above], &[path], act)
         };
         match run(&dir.fd) {
             Err(errno) if dir.kept && may_be_stale(errno) => Ok(run(&*self.fresh(&above)?)),
@@ -167,7 +168,7 @@ impl Ways {
         dir: BorrowedFd<'_>,
     ) -> Result<rustix::fs::Dir, Errno> {
         let open = || beneath::open_to_read(dir);
-        self.opened.opening(self.root.as_fd(), &[path], open).and_then(rustix::fs::Dir::new)
+        self.opened.opening(self.root.as_fd(), &[path], &[], open).and_then(rustix::fs::Dir::new)
     }
 
     /// Drops the ways at and below a path. To be called before such a change and after it.

@@ -334,6 +334,7 @@ fn h28_an_answer_names_only_what_was_listed() {
             sequence: part.sequence,
             exceptions: vec![],
             made: vec![],
+            lacking: vec![],
             listing: Some(listing),
         });
         watch(&mut world);

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use osync::model::entry::FileTime;
+use osync::model::attributes::{Marks, Xattr};
+use osync::model::entry::{FileTime, SpecialKind};
 use osync::model::event::Happening;
 use osync::model::path::{Name, RelPath};
 use osync::model::target::Obstacle;
@@ -121,6 +122,32 @@ impl ModelTree {
         disk.nodes[id].meta.mode = mode;
         disk.nodes[id].ctime = now;
         disk.tell_retouched(place, id);
+        Ok(())
+    }
+
+    /// Gives an object an extended attribute, or takes it off.
+    pub fn set_xattr(&self, path: &RelPath, name: &str, value: Option<&[u8]>) -> Changed {
+        let mut disk = self.disk();
+        let (place, id) = (disk.place(path)?, disk.at(path)?);
+        let now = disk.tick();
+        let node = &mut disk.nodes[id];
+        node.xattrs.retain(|xattr| xattr.name != name.as_bytes());
+        let value = value.map(<[u8]>::to_vec);
+        node.xattrs.extend(value.map(|value| Xattr { name: name.into(), value }));
+        node.xattrs.sort();
+        node.meta.marks = Marks::of(&node.xattrs);
+        node.ctime = now;
+        disk.tell_retouched(place, id);
+        Ok(())
+    }
+
+    /// Makes a fifo, socket or device.
+    pub fn make_node(&self, path: &RelPath, kind: SpecialKind, device: u64) -> Changed {
+        let mut disk = self.disk();
+        let (dir, name) = disk.vacant(path)?;
+        let id = disk.add_node(Inside::Special(kind, device), 0o600);
+        disk.link(dir, &name, id);
+        disk.tell(dir, Happening::Created { name, is_dir: false });
         Ok(())
     }
 

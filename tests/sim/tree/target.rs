@@ -1,6 +1,6 @@
 //! The model tree as the sink's target.
 
-use osync::model::entry::{Entry, Hash, Meta};
+use osync::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use osync::model::path::{Name, RelPath};
 use osync::model::target::{Obstacle, Standing, Target};
 
@@ -10,7 +10,7 @@ use super::{Inside, ModelTree};
 #[derive(Debug)]
 pub struct Staged {
     body: Option<Inside>,
-    meta: Meta,
+    attributes: Attributes,
 }
 
 impl ModelTree {
@@ -44,24 +44,37 @@ impl ModelTree {
         }
     }
 
-    fn stage(&self, body: Inside, meta: &Meta) -> Result<Staged, Obstacle> {
+    fn stage(&self, body: Inside, attributes: &Attributes) -> Result<Staged, Obstacle> {
         if self.disk().no_room {
             return Err(Obstacle::NoRoom);
         }
-        Ok(Staged { body: Some(body), meta: *meta })
+        Ok(Staged { body: Some(body), attributes: attributes.clone() })
     }
 }
 
 impl Target for ModelTree {
     type Staged = Staged;
 
-    fn stage_file(&self, content: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
+    fn stage_file(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
         self.called("stage_file", &RelPath::root());
-        self.stage(Inside::File(content.to_vec()), meta)
+        self.stage(Inside::File(content.to_vec()), attributes)
     }
 
-    fn stage_symlink(&self, target: &[u8], meta: &Meta) -> Result<Staged, Obstacle> {
-        self.stage(Inside::Symlink(target.to_vec()), meta)
+    fn stage_symlink(&self, target: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
+        self.stage(Inside::Symlink(target.to_vec()), attributes)
+    }
+
+    fn stage_special(
+        &self,
+        kind: SpecialKind,
+        device: u64,
+        attributes: &Attributes,
+    ) -> Result<Staged, Obstacle> {
+        self.stage(Inside::Special(kind, device), attributes)
+    }
+
+    fn lack(&self, _staged: &Staged) -> Option<String> {
+        None
     }
 
     fn take_transfer(
@@ -69,13 +82,13 @@ impl Target for ModelTree {
         transfer: u64,
         size: u64,
         hash: &Hash,
-        meta: &Meta,
+        attributes: &Attributes,
     ) -> Result<Staged, Obstacle> {
         let content = self.disk().transfers.remove(&transfer).ok_or(Obstacle::Missing)?;
         if content.len() as u64 != size || blake3::hash(&content).as_bytes() != &hash.0 {
             return Err(Obstacle::Missing);
         }
-        self.stage(Inside::File(content), meta)
+        self.stage(Inside::File(content), attributes)
     }
 
     fn place(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
@@ -93,7 +106,7 @@ impl Target for ModelTree {
         }
         let id = disk.add_node(body, 0);
         disk.link(dir, &name, id);
-        disk.nodes[id].meta = staged.meta;
+        disk.nodes[id].bear(&staged.attributes);
         Ok(())
     }
 
@@ -137,18 +150,23 @@ impl Target for ModelTree {
         self.disk().swap_names(a, b)
     }
 
-    fn set_meta(&self, path: &RelPath, meta: &Meta) -> Result<(), Obstacle> {
-        self.called("set_meta", path);
+    fn set_attributes(
+        &self,
+        path: &RelPath,
+        attributes: &Attributes,
+    ) -> Result<Option<String>, Obstacle> {
+        self.called("set_attributes", path);
         let mut disk = self.disk();
         let id = disk.at(path)?;
         let now = disk.tick();
-        disk.nodes[id].meta = *meta;
+        disk.nodes[id].bear(attributes);
         disk.nodes[id].ctime = now;
-        Ok(())
+        Ok(None)
     }
 
     fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
-        if is_symlink { theirs.mtime == ours.mtime } else { theirs == ours }
+        let ours = if is_symlink { Meta { mode: theirs.mode, ..*ours } } else { *ours };
+        *theirs == ours
     }
 
     fn read_dir(&self, path: &RelPath, each: &mut dyn FnMut(Name) -> bool) -> Result<(), Obstacle> {

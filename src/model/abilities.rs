@@ -1,0 +1,239 @@
+//! What a sink can hold, and what it will lose of what a source has (law 13).
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::attributes::{Carried, Namespace};
+use crate::model::entry::{Entry, SpecialKind};
+use crate::model::limits::NAME_BYTES_MAX;
+use crate::model::path::Name;
+
+/// What the sink's filesystem and its user can hold, as probed at its root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abilities {
+    /// The attributes that can be set.
+    pub carried: Carried,
+    /// Owner and group of what is made here.
+    pub owner: (u32, u32),
+    /// The step of modification times in nanoseconds.
+    pub granule: u64,
+    /// Whether symbolic links can be made.
+    pub symlinks: bool,
+    /// Whether fifos and sockets can be made.
+    pub specials: bool,
+    /// Whether devices can be made.
+    pub devices: bool,
+    /// Names that one object can have; 1 where there are no hard links.
+    pub links: u64,
+    /// Whether a file may have holes.
+    pub sparse: bool,
+    /// Whether names that differ in case alone are one.
+    pub folds_case: bool,
+    /// Whether a name may be any bytes.
+    pub any_bytes: bool,
+    /// Bytes in the longest name.
+    pub name_bytes: u64,
+    /// Bytes in the largest file.
+    pub file_bytes: u64,
+    /// Bytes free.
+    pub free_bytes: u64,
+    /// Inodes free; `u64::MAX` where they are not counted.
+    pub free_inodes: u64,
+    /// The name of the staging directory, left out of every comparison at the sink.
+    pub staging_name: String,
+}
+
+impl Abilities {
+    /// Those of a sink that holds everything.
+    #[must_use]
+    pub fn full(staging_name: &str) -> Abilities {
+        Abilities {
+            carried: Carried { atimes: true, ..Carried::all() },
+            owner: (0, 0),
+            granule: 1,
+            symlinks: true,
+            specials: true,
+            devices: true,
+            links: u64::MAX,
+            sparse: true,
+            folds_case: false,
+            any_bytes: true,
+            name_bytes: NAME_BYTES_MAX as u64,
+            file_bytes: u64::MAX,
+            free_bytes: u64::MAX,
+            free_inodes: u64::MAX,
+            staging_name: staging_name.to_owned(),
+        }
+    }
+
+    /// What keeps an object from being carried at all, if anything does.
+    #[must_use]
+    pub fn refuses(&self, name: &Name, entry: &Entry) -> Option<Loss> {
+        let kind = match entry {
+            Entry::Symlink { .. } => (!self.symlinks).then_some(Loss::Symlink),
+            Entry::Special { kind: SpecialKind::Fifo | SpecialKind::Socket, .. } => {
+                (!self.specials).then_some(Loss::Special)
+            }
+            Entry::Special { .. } => (!self.devices).then_some(Loss::Device),
+            Entry::File { size, .. } => (*size > self.file_bytes).then_some(Loss::Size),
+            Entry::Dir { .. } => None,
+        };
+        let bytes = name.as_bytes();
+        let is_no_name = bytes.len() as u64 > self.name_bytes
+            || !self.any_bytes && std::str::from_utf8(bytes).is_err();
+        kind.or(is_no_name.then_some(Loss::Name))
+    }
+
+    /// What of an object's attributes is lost here; `wanted` is what is to be carried.
+    pub fn losses(&self, wanted: &Carried, entry: &Entry, mut lost: impl FnMut(Loss)) {
+        let (meta, kept) = (entry.meta(), &self.carried);
+        let is_symlink = matches!(entry, Entry::Symlink { .. });
+        let mut note = |loss, wanted: bool, kept: bool, has: bool| {
+            if wanted && !kept && has {
+                lost(loss);
+            }
+        };
+        let other = (meta.uid, meta.gid) != self.owner;
+        note(Loss::Owner, wanted.owners || wanted.groups, kept.owners || kept.groups, other);
+        note(Loss::Mode, wanted.modes, kept.modes, !is_symlink);
+        note(Loss::Flags, wanted.flags, kept.flags, !meta.flags.is_empty());
+        let fraction = u64::from(meta.mtime.nanos) % self.granule.min(GIGA);
+        note(Loss::Time, true, fraction == 0, true);
+        let marks = meta.marks.unwrap_or_default();
+        for namespace in Namespace::ALL {
+            let at = namespace.index();
+            let (wanted, kept) = (wanted.namespaces[at], kept.namespaces[at]);
+            note(Loss::Xattrs(namespace), wanted, kept, marks.0[at] != 0);
+        }
+    }
+
+    /// What a source may have that is lost here, whatever its objects bear.
+    #[must_use]
+    pub fn table(&self, wanted: &Carried) -> Vec<Loss> {
+        let (kept, mut table) = (&self.carried, Vec::new());
+        let mut note = |loss, wanted: bool, kept: bool| {
+            if wanted && !kept {
+                table.push(loss);
+            }
+        };
+        note(Loss::Owner, wanted.owners || wanted.groups, kept.owners || kept.groups);
+        note(Loss::Mode, wanted.modes, kept.modes);
+        note(Loss::Time, true, self.granule == 1);
+        note(Loss::Flags, wanted.flags, kept.flags);
+        for namespace in Namespace::ALL {
+            let at = namespace.index();
+            note(Loss::Xattrs(namespace), wanted.namespaces[at], kept.namespaces[at]);
+        }
+        note(Loss::Symlink, true, self.symlinks);
+        note(Loss::Special, true, self.specials);
+        note(Loss::Device, true, self.devices);
+        note(Loss::Link, true, self.links > 1);
+        note(Loss::Name, true, self.name_bytes >= NAME_BYTES_MAX as u64 && self.any_bytes);
+        note(Loss::Case, true, !self.folds_case);
+        note(Loss::Size, true, self.file_bytes >= LARGE_FILE);
+        note(Loss::Hole, true, self.sparse);
+        table
+    }
+}
+
+const GIGA: u64 = 1_000_000_000;
+
+/// A sink whose largest file is below this is one that a person must know of: 16 TiB less a block
+/// is what ext4 holds.
+const LARGE_FILE: u64 = (16 << 40) - (64 << 10);
+
+/// What may be lost on the way, each kind counted apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Loss {
+    /// The owner or the group.
+    Owner,
+    /// The permission bits.
+    Mode,
+    /// The modification time, beyond the sink's granule.
+    Time,
+    /// Inode flags.
+    Flags,
+    /// Extended attributes of one namespace.
+    Xattrs(Namespace),
+    /// A symbolic link as a whole.
+    Symlink,
+    /// A fifo or a socket as a whole.
+    Special,
+    /// A device as a whole.
+    Device,
+    /// A name that is too long.
+    Name,
+    /// A file that is too large.
+    Size,
+    /// That two names are one object.
+    Link,
+    /// Names that differ in case alone.
+    Case,
+    /// Holes: the file takes more room.
+    Hole,
+}
+
+/// Kinds of losses.
+const LOSSES: usize = 16;
+
+impl Loss {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Loss; LOSSES] = [
+        Loss::Owner,
+        Loss::Mode,
+        Loss::Time,
+        Loss::Flags,
+        Loss::Xattrs(Namespace::User),
+        Loss::Xattrs(Namespace::Acl),
+        Loss::Xattrs(Namespace::Security),
+        Loss::Xattrs(Namespace::Trusted),
+        Loss::Symlink,
+        Loss::Special,
+        Loss::Device,
+        Loss::Name,
+        Loss::Size,
+        Loss::Link,
+        Loss::Case,
+        Loss::Hole,
+    ];
+
+    /// In words, for people and scripts.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Loss::Owner => "owners and groups",
+            Loss::Mode => "permissions",
+            Loss::Time => "fractions of modification times",
+            Loss::Flags => "inode flags",
+            Loss::Xattrs(namespace) => namespace.words(),
+            Loss::Symlink => "symbolic links",
+            Loss::Special => "fifos and sockets",
+            Loss::Device => "devices",
+            Loss::Name => "names that are too long",
+            Loss::Size => "files that are too large",
+            Loss::Link => "hard links",
+            Loss::Case => "names that differ in case alone",
+            Loss::Hole => "holes in files",
+        }
+    }
+
+    fn index(self) -> usize {
+        Loss::ALL.iter().position(|loss| *loss == self).unwrap_or_default()
+    }
+}
+
+/// How many objects lose what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses([u64; LOSSES]);
+
+impl Losses {
+    /// One more.
+    pub fn add(&mut self, loss: Loss) {
+        self.0[loss.index()] += 1;
+    }
+
+    /// Those that there are.
+    pub fn iter(&self) -> impl Iterator<Item = (Loss, u64)> + '_ {
+        let all = Loss::ALL.into_iter().zip(self.0);
+        all.filter(|(_, count)| *count > 0)
+    }
+}

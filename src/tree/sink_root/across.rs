@@ -1,0 +1,102 @@
+//! Staged objects that go to another filesystem than the root's: copied there, with all they bear.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::model::entry::{Attributes, Entry};
+use crate::model::path::{Name, RelPath};
+use crate::model::target::Obstacle;
+use crate::tree::sink_root::staging::{self, Home, Staged};
+use crate::tree::sink_root::verbs::placed;
+use crate::tree::sink_root::{SinkRoot, obstacle};
+use crate::tree::xattrs::Object;
+use crate::tree::{content, stat, xattrs};
+
+fn failed(errno: Errno) -> Obstacle {
+    obstacle("Can't copy it to the filesystem where it goes", errno)
+}
+
+impl SinkRoot {
+    /// Copies what is staged to the filesystem where it goes, and renames it there.
+    pub(super) fn place_across(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
+        let (above, _) = SinkRoot::split(path)?;
+        if let Some(home) = self.staging.home_for(&self.ways, &above, staged)? {
+            *staged = self.copy_to(staged, &home)?;
+            match self.rename_staged(staged, path)? {
+                Err(Errno::XDEV) => {}
+                done => return placed(staged, done),
+            }
+        }
+        self.staging.with_passing_home(&self.ways, &above, |home| {
+            let mut copy = self.copy_to(staged, home)?;
+            let done = self.rename_staged(&copy, path)?;
+            placed(&mut copy, done)
+        })
+        // The first copy is removed when the caller drops it.
+    }
+
+    fn copy_to(&self, staged: &Staged, home: &Arc<Home>) -> Result<Staged, Obstacle> {
+        let from = staged.home.dir.as_fd();
+        let name = Name::new(staged.name.as_bytes())
+            .map_err(|error| Obstacle::Other(error.to_string()))?;
+        let seen = stat::of_name(from, &name).map_err(failed)?;
+        let entry = stat::sighting_at(from, &name, &seen).map_err(failed)?.entry;
+        let attributes = self.attributes_of(staged, from, &name, &entry)?;
+        match &entry {
+            Entry::Symlink { target, .. } => {
+                let make =
+                    |dir: BorrowedFd<'_>, name: &str| rustix::fs::symlinkat(&**target, dir, name);
+                let ((), copy) = self.staging.stage_in(home, make).map_err(failed)?;
+                self.dress_other(copy, &attributes, true)
+            }
+            Entry::Special { device, .. } => {
+                let file_type = stat::file_type(&seen);
+                let make =
+                    |dir: BorrowedFd<'_>, name: &str| make_node(dir, name, file_type, *device);
+                let ((), copy) = self.staging.stage_in(home, make).map_err(failed)?;
+                self.dress_other(copy, &attributes, false)
+            }
+            Entry::File { .. } | Entry::Dir { .. } => {
+                let original = open_staged(from, &name)?;
+                let (file, copy) =
+                    self.staging.stage_in(home, staging::new_file).map_err(failed)?;
+                content::copy(original.as_fd(), file.as_fd()).map_err(failed)?;
+                self.dress_file(file, copy, &attributes)
+            }
+        }
+    }
+
+    /// What a staged object bears, with the flags that it is to get.
+    fn attributes_of(
+        &self,
+        staged: &Staged,
+        dir: BorrowedFd<'_>,
+        name: &Name,
+        entry: &Entry,
+    ) -> Result<Attributes, Obstacle> {
+        let mut meta = *entry.meta();
+        if let Some((_, flags)) = &staged.seal {
+            meta.flags = *flags;
+        }
+        let chosen = &self.keeps().carried.namespaces;
+        let xattrs = xattrs::read(Object::Named(dir, name), chosen).map_err(failed)?;
+        Ok(Attributes { meta, xattrs, atime: None })
+    }
+}
+
+fn open_staged(dir: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Obstacle> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name.as_bytes(), flags, Mode::empty()).map_err(failed)
+}
+
+fn make_node(
+    dir: BorrowedFd<'_>,
+    name: &str,
+    file_type: FileType,
+    device: u64,
+) -> Result<(), Errno> {
+    rustix::fs::mknodat(dir, name, file_type, Mode::RUSR | Mode::WUSR, device)
+}

@@ -1,0 +1,220 @@
+//! What the sink's filesystem and its user can hold, tried in the staging directory.
+//!
+//! Nothing but a try tells: a filesystem may refuse what its documents promise, a mount option may
+//! have been given, a user may lack the right.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
+use rustix::io::Errno;
+
+use crate::model::abilities::Abilities;
+use crate::model::attributes::{Carried, Flags, Namespace};
+use crate::model::entry::{Attributes, FileTime, Meta};
+use crate::model::limits::NAME_BYTES_MAX;
+use crate::model::target::Obstacle;
+use crate::tree::sink_root::attributes::{self, Keeps, floor, nanos};
+use crate::tree::sink_root::obstacle;
+use crate::tree::sink_root::staging::{Staged, Staging};
+use crate::tree::sink_root::ways::Ways;
+use crate::tree::{pathconf, stat};
+
+/// What was found, and what of attributes follows from it.
+pub(super) struct Probed {
+    pub(super) abilities: Abilities,
+    pub(super) keeps: Keeps,
+}
+
+/// A moment that shows every granule that filesystems have.
+const PROBE_TIME: FileTime = FileTime { seconds: 1_600_000_001, nanos: 123_456_789 };
+/// An owner that a probe may set.
+const PROBE_OWNER: u32 = 65_534;
+/// Sizes that a file may be unable to have, greatest first.
+const FILE_BYTES: [u64; 6] = [
+    (8 << 60) - 1 - (64 << 10),
+    1 << 50,
+    (16 << 40) - (64 << 10),
+    1 << 41,
+    (4 << 30) - 1,
+    (2 << 30) - 1,
+];
+/// Names of one object where the filesystem does not say.
+const LINKS_UNKNOWN: u64 = 65_000;
+
+/// Tries all of it.
+pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> {
+    let cant_look = |errno| obstacle("Can't look at a staged file", errno);
+    let (file, staged) = staging.file(ways)?;
+    let look = || stat::of_fd(file.as_fd()).map(|stat| stat::meta(&stat)).map_err(cant_look);
+    let made = look()?;
+    let bare = Keeps { carried: nothing(), granule: 1, labels: false };
+    bare.set_on_file(file.as_fd(), &probe_attributes(&made))?;
+    let granule = granule_of(look()?.mtime);
+    let mut carried = Carried { atimes: true, ..nothing() };
+    carried.modes = keeps_modes(file.as_fd(), &look);
+    carried.namespaces = Namespace::ALL.map(|namespace| keeps_xattrs(file.as_fd(), namespace));
+    carried.flags = keeps_flags(file.as_fd());
+    // Last: who is not the owner may do less.
+    let owns = rustix::process::geteuid().is_root() && keeps_owners(file.as_fd(), &look);
+    (carried.owners, carried.groups) = (owns, owns);
+    let dir = staged.home.dir.as_fd();
+    let vfs = rustix::fs::fstatvfs(dir).map_err(cant_look)?;
+    let makes = |file_type, device| makes_node(dir, file_type, device);
+    let abilities = Abilities {
+        carried,
+        owner: (made.uid, made.gid),
+        granule: u64::try_from(granule).unwrap_or(1),
+        symlinks: makes_symlink(dir),
+        specials: makes(FileType::Fifo, 0) && makes(FileType::Socket, 0),
+        devices: makes(FileType::CharacterDevice, rustix::fs::makedev(1, 3)),
+        links: links(dir, &staged),
+        sparse: keeps_holes(file.as_fd()),
+        folds_case: folds_case(dir),
+        any_bytes: can_be_named(dir, b"\xff"),
+        name_bytes: name_bytes(dir, vfs.f_namemax),
+        file_bytes: file_bytes(file.as_fd()),
+        free_bytes: vfs.f_bavail.saturating_mul(vfs.f_frsize),
+        free_inodes: if vfs.f_files == 0 { u64::MAX } else { vfs.f_favail },
+        staging_name: staging.name.to_string(),
+    };
+    let labels =
+        Path::new("/sys/fs/selinux/enforce").exists() || Path::new("/sys/fs/smackfs/load").exists();
+    Ok(Probed { abilities, keeps: Keeps { carried, granule, labels } })
+}
+
+fn nothing() -> Carried {
+    Carried {
+        owners: false,
+        groups: false,
+        modes: false,
+        atimes: false,
+        flags: false,
+        namespaces: [false; 4],
+    }
+}
+
+fn probe_attributes(made: &Meta) -> Attributes {
+    Attributes::plain(Meta { mode: 0o600, mtime: PROBE_TIME, ..*made })
+}
+
+fn granule_of(kept: FileTime) -> i128 {
+    let giga = 1_000_000_000;
+    let granules = [1, 100, 1_000, 1_000_000, 10_000_000, giga, 2 * giga];
+    let rounded = |granule: &i128| floor(nanos(PROBE_TIME), *granule) == nanos(kept);
+    granules.into_iter().find(|granule| rounded(granule)).unwrap_or(1)
+}
+
+fn keeps_modes(file: BorrowedFd<'_>, look: &dyn Fn() -> Result<Meta, Obstacle>) -> bool {
+    [0o4751, 0o600].into_iter().all(|mode| {
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode)).is_ok()
+            && look().is_ok_and(|meta| u32::from(meta.mode) == mode)
+    })
+}
+
+fn keeps_owners(file: BorrowedFd<'_>, look: &dyn Fn() -> Result<Meta, Obstacle>) -> bool {
+    let (uid, gid) =
+        (rustix::fs::Uid::from_raw(PROBE_OWNER), rustix::fs::Gid::from_raw(PROBE_OWNER));
+    rustix::fs::fchown(file, Some(uid), Some(gid)).is_ok()
+        && look().is_ok_and(|meta| (meta.uid, meta.gid) == (PROBE_OWNER, PROBE_OWNER))
+}
+
+fn keeps_xattrs(file: BorrowedFd<'_>, namespace: Namespace) -> bool {
+    // An ACL of the owner, one other user, the group, the mask and all others.
+    const ACL: &[u8] = &[
+        2, 0, 0, 0, 1, 0, 6, 0, 0xff, 0xff, 0xff, 0xff, 2, 0, 4, 0, 0xfe, 0xff, 0, 0, 4, 0, 4, 0,
+        0xff, 0xff, 0xff, 0xff, 0x10, 0, 4, 0, 0xff, 0xff, 0xff, 0xff, 0x20, 0, 0, 0, 0xff, 0xff,
+        0xff, 0xff,
+    ];
+    // A capability (to bind low ports) in the format of version 2.
+    const CAPABILITY: &[u8] = &[1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let (name, value): (&str, &[u8]) = match namespace {
+        Namespace::User => ("user.osync.probe", b"1"),
+        Namespace::Acl => ("system.posix_acl_access", ACL),
+        Namespace::Security => ("security.capability", CAPABILITY),
+        Namespace::Trusted => ("trusted.osync.probe", b"1"),
+    };
+    rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).is_ok()
+        && rustix::fs::fremovexattr(file, name).is_ok()
+}
+
+fn keeps_flags(file: BorrowedFd<'_>) -> bool {
+    let all = Flags::IMMUTABLE.with(Flags::NODUMP);
+    let kept = attributes::seal(file, all).is_ok()
+        && stat::of_fd(file).is_ok_and(|stat| stat::meta(&stat).flags == all);
+    // What can be set can be taken off by the same right.
+    let cleared = attributes::seal(file, Flags::none());
+    kept && cleared.is_ok()
+}
+
+fn keeps_holes(file: BorrowedFd<'_>) -> bool {
+    const BYTES: u64 = 8 << 20;
+    let holds = rustix::fs::ftruncate(file, BYTES).is_ok()
+        && stat::of_fd(file).is_ok_and(|stat| stat.stx_blocks.saturating_mul(512) < BYTES);
+    let _ = rustix::fs::ftruncate(file, 0);
+    holds
+}
+
+/// The largest of the sizes tried that a file can have. Where holes can't be kept, a try would
+/// write as many bytes: what the 32 bits of older filesystems hold is then taken for granted.
+fn file_bytes(file: BorrowedFd<'_>) -> u64 {
+    if !keeps_holes(file) {
+        return (4 << 30) - 1;
+    }
+    let fits = |bytes: &u64| rustix::fs::ftruncate(file, *bytes).is_ok();
+    let bytes = FILE_BYTES.into_iter().find(fits).unwrap_or_default();
+    let _ = rustix::fs::ftruncate(file, 0);
+    bytes
+}
+
+fn makes_symlink(dir: BorrowedFd<'_>) -> bool {
+    let made = rustix::fs::symlinkat("probe", dir, "probe-symlink").is_ok();
+    let _ = rustix::fs::unlinkat(dir, "probe-symlink", AtFlags::empty());
+    made
+}
+
+fn makes_node(dir: BorrowedFd<'_>, file_type: FileType, device: u64) -> bool {
+    let mode = Mode::RUSR | Mode::WUSR;
+    let made = rustix::fs::mknodat(dir, "probe-node", file_type, mode, device).is_ok();
+    let _ = rustix::fs::unlinkat(dir, "probe-node", AtFlags::empty());
+    made
+}
+
+/// How many names one object can have.
+fn links(dir: BorrowedFd<'_>, staged: &Staged) -> u64 {
+    let link = rustix::fs::linkat(dir, &*staged.name, dir, "probe-link", AtFlags::empty());
+    let _ = rustix::fs::unlinkat(dir, "probe-link", AtFlags::empty());
+    if link.is_err() {
+        return 1;
+    }
+    pathconf::link_max(dir).unwrap_or(LINKS_UNKNOWN)
+}
+
+fn folds_case(dir: BorrowedFd<'_>) -> bool {
+    let made = makes_file(dir, b"probe-case");
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    let folds = made && rustix::fs::statat(dir, "PROBE-CASE", flags).is_ok();
+    let _ = rustix::fs::unlinkat(dir, "probe-case", AtFlags::empty());
+    folds
+}
+
+fn name_bytes(dir: BorrowedFd<'_>, told: u64) -> u64 {
+    // Some filesystems count characters, and say bytes.
+    if can_be_named(dir, &[b'n'; NAME_BYTES_MAX]) { NAME_BYTES_MAX as u64 } else { told }
+}
+
+fn can_be_named(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
+    let made = makes_file(dir, name);
+    let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
+    made
+}
+
+fn makes_file(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
+    let flags = rustix::fs::OFlags::CREATE
+        | rustix::fs::OFlags::EXCL
+        | rustix::fs::OFlags::WRONLY
+        | rustix::fs::OFlags::NOFOLLOW
+        | rustix::fs::OFlags::CLOEXEC;
+    let made = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR);
+    !matches!(made, Err(errno) if errno != Errno::EXIST)
+}
