@@ -15,4 +15,5 @@ mod registers;
 mod room;
 mod silent;
 mod watchers;
+mod whole;
 mod words;

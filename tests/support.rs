@@ -11,6 +11,7 @@ pub(crate) mod operator;
 pub(crate) mod oracle;
 pub(crate) mod proxy;
 pub(crate) mod silent;
+pub(crate) mod whole;
 pub(crate) mod zoo;
 
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@
 //! | a copy | another by identity, kind, size or mtime | it changed |
 //! | a copy, with a hash | the same, its ctime moved | attributes now, content against the hash |
 //! | a copy, with a hash | the same, seen within a granule or never durable | content against the hash |
-//! | a copy, without | the same, its ctime moved or seen within a granule | it changed |
+//! | a copy, without | the same, its ctime moved or seen within a granule | content against each other |
 //! | a copy, without | the same, never durable | ask the sink |
 //! | a durable copy | the same in all | nothing is to be done |
 //!
@@ -35,8 +35,12 @@ fn judge_copy(facts: &Facts, proof: &Proof, is_durable: bool, seen: &Facts) -> S
         Proof::None | Proof::Agreed(_) if facts.is_like(seen) && is_sure => Standing::Durable,
         _ if seen.kind != Kind::File => Standing::Unknown,
         _ if !facts.is_like(seen) => Standing::Changed,
-        Proof::Agreed(hash) | Proof::Stale(hash) => Standing::Check { hash: *hash, is_retouched },
-        Proof::None if is_retouched || facts.is_young => Standing::Changed,
+        Proof::Agreed(hash) | Proof::Stale(hash) => {
+            Standing::Check { hash: Some(*hash), is_retouched }
+        }
+        Proof::None if is_retouched || facts.is_young => {
+            Standing::Check { hash: None, is_retouched }
+        }
         Proof::None => Standing::Unknown,
     }
 }
@@ -64,7 +68,8 @@ mod tests {
     fn a_copy_is_judged_by_all_that_is_known() {
         let racy = Facts { is_young: true, ..facts() };
         let other = Facts { identity: Identity { device: 1, inode: 2, birth: 4 }, ..facts() };
-        let check = |is_retouched| Standing::Check { hash: HASH, is_retouched };
+        let check = |is_retouched| Standing::Check { hash: Some(HASH), is_retouched };
+        let prove = |is_retouched| Standing::Check { hash: None, is_retouched };
         let (none, agreed, stale) = (Proof::None, Proof::Agreed(HASH), Proof::Stale(HASH));
         let rows = [
             // had, proof, durable, seen
@@ -77,8 +82,8 @@ mod tests {
             (facts(), agreed, true, moved(21), check(true)),
             (facts(), agreed, true, moved(19), check(true)),
             (facts(), none, false, facts(), Standing::Unknown),
-            (racy, none, true, facts(), Standing::Changed),
-            (facts(), none, true, moved(21), Standing::Changed),
+            (racy, none, true, facts(), prove(false)),
+            (facts(), none, true, moved(21), prove(true)),
             (facts(), agreed, true, other, Standing::Changed),
             (facts(), agreed, true, Facts { size: 6, ..facts() }, Standing::Changed),
             (facts(), none, true, Facts { kind: Kind::Symlink, ..facts() }, Standing::Unknown),

@@ -183,10 +183,10 @@ pub enum Standing {
     Durable,
     /// The sink durably has the directory; its own attributes are to be sent.
     Undressed,
-    /// The attributes may differ, and the content has to have this hash.
+    /// The attributes may differ, and the content has to be the same on both sides.
     Check {
-        /// What both sides are to have.
-        hash: Hash,
+        /// What both sides once had; nothing if no side has ever read it.
+        hash: Option<Hash>,
         /// The ctime moved: the attributes go at once (H20).
         is_retouched: bool,
     },
@@ -228,6 +228,13 @@ pub enum Deed {
         dir: RelPath,
         /// As it was seen.
         facts: Facts,
+    },
+    /// These names have the content that was listed, but not all attributes: those follow.
+    Alike {
+        /// The directory.
+        dir: RelPath,
+        /// Its names.
+        names: Vec<(Name, Facts)>,
     },
     /// Nothing stands at a name.
     Gone(RelPath),

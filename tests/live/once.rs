@@ -1,6 +1,7 @@
 //! `osync local SRC DST --once`: both operators in one process, to the end.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::operator::{LONG, Pair};
@@ -105,16 +106,18 @@ fn other_kinds_at_the_sink_give_way() {
 
 #[test]
 fn one_bad_path_does_not_stop_the_rest() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::of_ordinary_user();
     zoo::pool(&pair.source_dir(), 20, 100);
-    let fifo = pair.source_dir().join("a fifo");
-    zoo::fifo(&fifo);
+    let closed = pair.source_dir().join("closed");
+    fs::write(&closed, "nobody reads this").unwrap();
+    pair.give_source();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
     let report = pair.arg("report.json");
     pair.start_local(&["--once", "--report", &report]).end(LONG).assert_code(&[3]);
     let report = pair.report("report.json");
     assert_eq!(report["outcome"], "problems", "{report}");
-    assert_eq!(report["problems"][0]["path"], "a fifo", "{report}");
-    fs::remove_file(fifo).unwrap();
+    assert_eq!(report["problems"][0]["path"], "closed", "{report}");
+    fs::remove_file(closed).unwrap();
     let root_time = fs::symlink_metadata(pair.sink_dir()).unwrap().modified().unwrap();
     fs::File::open(pair.source_dir()).unwrap().set_modified(root_time).unwrap();
     assert_equal(&pair.source_dir(), &pair.sink_dir());

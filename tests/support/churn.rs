@@ -5,15 +5,16 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags, makedev, mknodat, renameat_with};
 
+use super::whole::{try_set_acl, try_set_xattr};
 use super::zoo::{Dice, content, try_set_time};
 
 /// Running writers. Dropped, they stop.
@@ -56,6 +57,14 @@ pub(crate) enum Verb {
     ChangeKind,
     /// Keeps a file open while it changes.
     WriteSlowly,
+    /// Sets or removes an extended attribute.
+    Xattr,
+    /// Sets an access list.
+    Acl,
+    /// Changes an owner; needs root.
+    Chown,
+    /// Makes a socket or a device; needs root.
+    Node,
 }
 
 impl Verb {
@@ -79,6 +88,30 @@ impl Verb {
         Verb::Touch,
         Verb::ChangeKind,
         Verb::WriteSlowly,
+    ];
+
+    /// The same with what only root may do, and what only some filesystems hold.
+    pub(crate) const WHOLE: &[Verb] = &[
+        Verb::Write,
+        Verb::Write,
+        Verb::Append,
+        Verb::Rename,
+        Verb::RenameDir,
+        Verb::Exchange,
+        Verb::Remove,
+        Verb::RemoveTree,
+        Verb::MakeDirs,
+        Verb::Link,
+        Verb::Chmod,
+        Verb::Touch,
+        Verb::ChangeKind,
+        Verb::Xattr,
+        Verb::Xattr,
+        Verb::Acl,
+        Verb::Acl,
+        Verb::Chown,
+        Verb::Chown,
+        Verb::Node,
     ];
 }
 
@@ -163,6 +196,11 @@ impl Writer {
         dir.join(format!("n{}", self.dice.below(24)))
     }
 
+    /// Anything below the root: a name or a directory.
+    fn any(&mut self) -> PathBuf {
+        if self.dice.below(3) == 0 { self.dir() } else { self.name() }
+    }
+
     /// A file to change: now and then one of the pool.
     fn file(&mut self) -> PathBuf {
         if !self.plan.pool.is_empty() && self.dice.below(3) == 0 {
@@ -218,6 +256,23 @@ impl Writer {
             Verb::Touch => self.touch(),
             Verb::ChangeKind => self.change_kind(),
             Verb::WriteSlowly => self.write_slowly(),
+            Verb::Xattr => {
+                let (path, value) = (self.any(), self.dice.next().to_le_bytes());
+                match self.dice.below(3) {
+                    0 => Ok(rustix::fs::lremovexattr(path, "user.a")?),
+                    1 => try_set_xattr(&path, "user.a", &value),
+                    _ => try_set_xattr(&path, "trusted.b", &value),
+                }
+            }
+            Verb::Acl => {
+                let (path, rights) = (self.any(), self.dice.below(8) as u16);
+                try_set_acl(&path, 1_000 + u32::from(rights), rights)
+            }
+            Verb::Chown => {
+                let (path, owner) = (self.any(), self.dice.below(5) as u32);
+                lchown(path, Some(owner), Some(owner + 1))
+            }
+            Verb::Node => self.make_node(),
         }
     }
 
@@ -256,6 +311,16 @@ impl Writer {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => symlink(target, path),
         }
+    }
+
+    /// A fifo would keep the other writers waiting; nobody can write to a socket.
+    fn make_node(&mut self) -> io::Result<()> {
+        let path = self.name();
+        let (kind, device) = match self.dice.below(2) {
+            0 => (FileType::Socket, 0),
+            _ => (FileType::CharacterDevice, makedev(1, 3)),
+        };
+        Ok(mknodat(CWD, path, kind, Mode::RUSR, device)?)
     }
 
     fn touch(&mut self) -> io::Result<()> {

@@ -82,7 +82,7 @@ pub(crate) fn small(root: &Path) {
     set_time(root, 1_600_000_000, 7);
 }
 
-/// A named pipe: what this version can't carry.
+/// A named pipe.
 #[track_caller]
 pub(crate) fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).expect("A fifo can be made");

@@ -40,7 +40,7 @@ impl Session {
             entries.iter().filter(|found| found.facts.kind != Kind::Dir).count() as u32;
         let mut announced = Vec::with_capacity(if is_partial { 0 } else { entries.len() });
         let mut checks: Vec<(Name, u64)> = Vec::new();
-        let mut hashes: Vec<Hash> = Vec::new();
+        let mut hashes: Vec<Option<Hash>> = Vec::new();
         for Found { listed, facts, standing, has_writer } in entries {
             if has_writer {
                 self.meet_writer(dir, &listed.name);
@@ -172,7 +172,7 @@ impl Session {
     }
 
     /// Has the content of files read again, at low priority, against what both sides once had.
-    fn check(&mut self, dir: DirKey, names: Vec<(Name, u64)>, hashes: Vec<Hash>) {
+    fn check(&mut self, dir: DirKey, names: Vec<(Name, u64)>, hashes: Vec<Option<Hash>>) {
         if names.is_empty() {
             return;
         }

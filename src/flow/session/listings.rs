@@ -503,11 +503,18 @@ impl Session {
             open[at] = true;
         }
         let equal = sent.entries.iter().zip(&open).filter(|(_, open)| !**open);
-        let names: Vec<(Name, Facts)> =
-            equal.filter_map(|(entry, _)| Some((entry.name.clone(), entry.facts?))).collect();
-        if !names.is_empty() {
-            let deed = Deed::Listed { dir: sent.path.clone(), names };
-            self.deeds.push(Entered { stamp: sent.stamp, deed });
+        let names = |entries: &mut dyn Iterator<Item = &SentEntry>| -> Vec<(Name, Facts)> {
+            entries.filter_map(|entry| Some((entry.name.clone(), entry.facts?))).collect()
+        };
+        let (dir, stamp) = (sent.path.clone(), sent.stamp);
+        let listed = names(&mut equal.map(|(entry, _)| entry));
+        if !listed.is_empty() {
+            let deed = Deed::Listed { dir: dir.clone(), names: listed };
+            self.deeds.push(Entered { stamp, deed });
+        }
+        let alike = names(&mut retouch.iter().map(|at| &sent.entries[*at]));
+        if !alike.is_empty() {
+            self.deeds.push(Entered { stamp, deed: Deed::Alike { dir, names: alike } });
         }
         if sent.counted {
             for (entry, _) in

@@ -443,7 +443,11 @@ fn wanted_op(
             Some(Op::SetMeta { path, presumes, attributes })
         }
         (Entry::File { size, meta }, Bring::Proof(hashes)) => {
-            let hash = read.map(|read| read.hash).filter(|hash| hashes.get(index) == Some(hash))?;
+            let had = hashes.get(index).copied().flatten();
+            let hash = read.map(|read| read.hash)?;
+            if had.is_some_and(|had| had != hash) {
+                return None;
+            }
             let presumes = Version::File { size: *size, mtime: meta.mtime, hash: Some(hash) };
             Some(Op::SetMeta { path, presumes, attributes })
         }

@@ -33,8 +33,8 @@ pub(super) enum Bring {
     Content,
     /// Attributes alone.
     Attributes,
-    /// That their content has these hashes, on both sides.
-    Proof(Vec<Hash>),
+    /// That their content has these hashes, on both sides, or the same one where none is known.
+    Proof(Vec<Option<Hash>>),
 }
 
 impl Bring {

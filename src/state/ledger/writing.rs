@@ -162,6 +162,9 @@ impl Pen<'_, '_> {
             Deed::Listed { dir, names } => names.iter().try_for_each(|(name, facts)| {
                 self.stands_equal(moment, report, dir, name.as_bytes(), facts)
             }),
+            Deed::Alike { dir, names } => names.iter().try_for_each(|(name, facts)| {
+                self.stands_equal(moment, NEVER, dir, name.as_bytes(), facts)
+            }),
             Deed::Dressed { dir, facts } => {
                 let Some(set) = self.ledger.tree.own_at(dir.as_bytes()) else { return Ok(()) };
                 let step = Step::Applied { report, facts: *facts, proof: Proof::None };
@@ -211,14 +214,22 @@ impl Pen<'_, '_> {
             return self.put(set, name, (record.epoch, record.stamp), step);
         }
         let before = known.and_then(|record| match record.step {
-            Step::Applied { facts: before, proof, .. } if before.is_like(facts) => Some(proof),
+            Step::Applied { facts: before, proof, .. } if before.is_like(facts) => {
+                Some((proof, before.ctime))
+            }
             _ => None,
         });
-        let stale = before.and_then(|proof| proof.hash()).map(Proof::Stale);
+        let stale = before.and_then(|(proof, _)| proof.hash()).map(Proof::Stale);
         let proof = hash.map(Proof::Agreed).or(stale).unwrap_or(Proof::None);
-        // Attributes were set, on what was put there by an answer that is not entered yet: its
-        // content may have changed between the two, and bear the same size and mtime.
-        let is_unseen = hash.is_none() && before.is_none() && facts.kind == Kind::File;
+        // Attributes were set, on what was put there by an answer that is not entered yet, or that
+        // no side has read: its content may have changed between the two, and bear the same size
+        // and mtime.
+        let is_seen = match before {
+            None => false,
+            Some((Proof::None, ctime)) => ctime == facts.ctime,
+            Some(_) => true,
+        };
+        let is_unseen = hash.is_none() && !is_seen && facts.kind == Kind::File;
         let facts = Facts { is_young: facts.is_young || is_unseen, ..*facts };
         self.answer(set, name, moment, Step::Applied { report, facts, proof })
     }
