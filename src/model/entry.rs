@@ -136,6 +136,8 @@ pub struct Sighting {
     pub xattrs: Vec<Xattr>,
     /// Time of the last reading.
     pub atime: Option<FileTime>,
+    /// Of a file: it takes less room than it is long.
+    pub holes: bool,
     /// Number of names.
     pub links: u64,
     /// Its ctime lies within the last granule of the clock before the look, and not after it: a
@@ -148,6 +150,6 @@ impl Sighting {
     #[must_use]
     pub fn attributes(&self) -> Attributes {
         let xattrs = self.xattrs.clone();
-        Attributes { meta: *self.entry.meta(), xattrs, atime: self.atime }
+        Attributes { meta: *self.entry.meta(), xattrs, atime: self.atime, holes: self.holes }
     }
 }

@@ -9,6 +9,8 @@ pub const PATH_BYTES_MAX: usize = 64 * 1024;
 pub const XATTR_BYTES_MAX: usize = 256 * 1024;
 /// Content up to this many bytes may travel in the live lane; more goes as a transfer (law 5).
 pub const LIVE_BYTES_MAX: u64 = 256 * 1024;
+/// Bytes of one block of the hash of a content: what travels whole has its plain hash.
+pub const CONTENT_BLOCK: u64 = LIVE_BYTES_MAX;
 /// Bytes of one chunk of a transfer.
 pub const CHUNK_BYTES: u64 = 512 * 1024;
 /// Content in one message of small files.

@@ -158,8 +158,15 @@ pub enum Seen {
     Own(Sighting),
     /// Answer to `Paths`: which of them are gone for certain (ENOENT, ENOTDIR).
     Paths(Vec<(RelPath, bool)>),
-    /// Answer to `Chunk`: the bytes; fewer than asked only at the end of the file.
-    Chunk(Vec<u8>),
+    /// Answer to `Chunk`: the next bytes, as many as were asked for or up to the next hole.
+    Chunk {
+        /// Where they begin; what lies between this and where they were asked for is a hole.
+        offset: u64,
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// Whether the file ends behind them.
+        is_last: bool,
+    },
     /// Answer to `Finish`: what the open file is now, what stands at its name, and the hash of all
     /// bytes that the chunks brought.
     Finished {

@@ -17,8 +17,10 @@ pub enum Body {
     Chunk {
         /// Names the staged object.
         transfer: u64,
-        /// Where the bytes go.
+        /// Where the bytes go; what lies between them and those before is zero.
         offset: u64,
+        /// Whether zeros among them are to be holes.
+        holes: bool,
     },
     /// The transfer is given up; its staged object may go. No frame follows.
     Drop {

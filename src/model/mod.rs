@@ -5,6 +5,7 @@
 
 pub mod abilities;
 pub mod attributes;
+pub mod content;
 pub mod entry;
 pub mod event;
 pub mod key;

@@ -122,12 +122,19 @@ impl SinkRoot {
         &self.staging.name
     }
 
-    /// Writes a part of a transfer's content; the first part makes its staged object.
+    /// Writes a part of a transfer's content; the first part makes its staged object. With `holes`
+    /// blocks of zeros take no room.
     ///
     /// # Errors
     /// `NoRoom` or `Other`; the transfer is then to be given up.
-    pub fn write_chunk(&self, transfer: u64, offset: u64, bytes: &[u8]) -> Result<(), Obstacle> {
-        self.take_in(transfer, offset, bytes)
+    pub fn write_chunk(
+        &self,
+        transfer: u64,
+        offset: u64,
+        bytes: &[u8],
+        holes: bool,
+    ) -> Result<(), Obstacle> {
+        self.take_in(transfer, offset, bytes, holes)
     }
 
     /// Gives a transfer up and removes what it staged.

@@ -35,6 +35,11 @@ pub(super) fn device(stat: &Statx) -> u64 {
     rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor)
 }
 
+/// Whether a file takes less room than it is long.
+pub(super) fn has_holes(stat: &Statx) -> bool {
+    stat.stx_blocks.saturating_mul(512) < stat.stx_size
+}
+
 /// Where the object lies.
 pub(super) fn ground(stat: &Statx) -> Ground {
     Ground { device: device(stat), mount: stat.stx_mnt_id }
@@ -120,6 +125,7 @@ fn sighting_with(stat: &Statx, entry: Entry) -> Sighting {
         ctime,
         xattrs: Vec::new(),
         atime: None,
+        holes: file_type(stat) == FileType::RegularFile && has_holes(stat),
         links: u64::from(stat.stx_nlink),
         is_young: is_young(ctime, now()),
     }

@@ -1,12 +1,14 @@
 //! The whole file: kinds, owners, access lists, extended attributes, capabilities, flags.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use crate::support::churn::{Churn, Plan, Verb};
 use crate::support::disk::{Disk, Store};
 use crate::support::mount::Mount;
 use crate::support::operator::{LONG, Pair, SOON};
+use crate::support::oracle::assert_equal;
 use crate::support::whole::{self, assert_wholly_equal};
 use crate::support::zoo;
 
@@ -123,5 +125,49 @@ fn an_ordinary_user_keeps_what_he_may_and_counts_the_rest() {
         assert_eq!(report["lost_attributes"]["owners and groups"], 1, "{report}");
         assert_eq!(report["lost_attributes"]["devices"], 1, "{report}");
         assert_eq!(report["problems"][0]["path"], "null", "{report}");
+    }
+}
+
+/// Writes bytes at places of a file that is so long.
+fn sparse(path: &Path, bytes: u64, data: &[(u64, &[u8])]) {
+    let file = fs::File::create(path).unwrap();
+    file.set_len(bytes).unwrap();
+    for (at, bytes) in data {
+        file.write_all_at(bytes, *at).unwrap();
+    }
+}
+
+#[test]
+fn holes_stay_holes() {
+    let mut pair = Pair::new();
+    let (tree, copy) = (pair.source_dir(), pair.sink_dir());
+    let block = [7; 5_000];
+    sparse(&tree.join("begin and end"), 64 << 20, &[(0, &block), ((64 << 20) - 5_000, &block)]);
+    sparse(&tree.join("middle"), (48 << 20) + 1, &[(30_000_000, &block), (31_000_000, &block)]);
+    sparse(&tree.join("nothing"), 32 << 20, &[]);
+    sparse(&tree.join("small"), 200_000, &[(100_000, &block)]);
+    fs::write(tree.join("dense"), vec![0; 2 << 20]).unwrap();
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    pair.until_ready();
+    let file = fs::OpenOptions::new().write(true).open(tree.join("begin and end")).unwrap();
+    rustix::fs::fallocate(
+        &file,
+        rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE,
+        0,
+        1 << 20,
+    )
+    .unwrap();
+    file.write_all_at(&block, 40 << 20).unwrap();
+    drop(file);
+    pair.cutover().assert_code(&[0]);
+    sink.end(SOON).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert_equal(&tree, &copy);
+    let room = |path: PathBuf| fs::metadata(path).unwrap().blocks() * 512;
+    for name in ["begin and end", "middle", "nothing", "small", "dense"] {
+        let (there, here) = (room(tree.join(name)), room(copy.join(name)));
+        // An extent's index may take a block on one side.
+        assert!(here.abs_diff(there) <= 16_384, "\"{name}\" takes {here} bytes, not {there}");
     }
 }

@@ -382,7 +382,7 @@ impl SinkEnd {
                 let answer = self.applier.execute(place, watermark, &held.message.body, content);
                 held.answer = answer.unwrap();
             }
-            Body::Chunk { transfer, offset } => {
+            Body::Chunk { transfer, offset, .. } => {
                 if self.tree.write_chunk(*transfer, *offset, content).is_err() {
                     held.answer.exceptions.push((0, Answer::Failed(Failure::NoRoom)));
                 }

@@ -266,6 +266,7 @@ impl Node {
             ctime: self.ctime,
             xattrs: self.xattrs.clone(),
             atime: None,
+            holes: false,
             links: self.links,
             is_young: false,
         }

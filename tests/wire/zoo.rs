@@ -47,7 +47,7 @@ const META: Meta = Meta {
 fn attributes() -> Attributes {
     let xattr = |name: &str| Xattr { name: name.into(), value: b"\0\xff".to_vec() };
     let xattrs = vec![xattr("system.posix_acl_access"), xattr("user.\u{e9}")];
-    Attributes { meta: META, xattrs, atime: Some(MTIME) }
+    Attributes { meta: META, xattrs, atime: Some(MTIME), holes: true }
 }
 
 fn hash() -> Hash {
@@ -181,7 +181,7 @@ fn bodies() -> Named<Body> {
         let part = ListingPart { listing: 5, dir, stamp, part: 6, entries, end };
         bodies.push((format!("listing-{name}"), Body::Listing(part)));
     }
-    bodies.push(("chunk".into(), Body::Chunk { transfer: 8, offset: 1 << 40 }));
+    bodies.push(("chunk".into(), Body::Chunk { transfer: 8, offset: 1 << 40, holes: true }));
     bodies.push(("drop".into(), Body::Drop { transfer: 8 }));
     let kinds: BTreeSet<&str> = bodies
         .iter()

@@ -201,18 +201,18 @@ impl Session {
         self.post(Lane::Backlog, ready, shared);
     }
 
-    /// Sends bytes of a large file.
+    /// Sends bytes of a large file, which begin at an offset and may hold holes.
     pub(super) fn post_chunk(
         &mut self,
         (transfer, wire): (u64, u64),
-        offset: u64,
+        (offset, holes): (u64, bool),
         content: Vec<u8>,
         shared: &mut Shared,
     ) {
         let bytes = MESSAGE_BYTES + content.len() as u64;
         let ready = Ready {
             flight: Flight { bytes, cargo: Cargo::Chunk { transfer } },
-            body: Body::Chunk { transfer: wire, offset },
+            body: Body::Chunk { transfer: wire, offset, holes },
             content: Some(content),
             offers: Vec::new(),
         };

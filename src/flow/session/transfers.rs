@@ -37,6 +37,8 @@ pub(super) struct Transfer {
     wire: u64,
     /// The sink has as many bytes from an earlier epoch.
     have: u64,
+    /// The sink has a staged object, or will.
+    is_begun: bool,
     /// A look of this transfer is under way.
     looking: bool,
     /// Chunks sent and not answered.
@@ -97,6 +99,7 @@ impl Session {
             offset: 0,
             wire: 0,
             have: 0,
+            is_begun: false,
             looking: true,
             unanswered: 0,
             ended: false,
@@ -134,6 +137,7 @@ impl Session {
             && let Some(version) = version_of(&sighting)
         {
             (transfer.wire, transfer.have) = named;
+            transfer.is_begun = transfer.have > 0;
             transfer.opened = Some((version, sighting.attributes()));
             self.next_chunk(id, shared);
         } else {
@@ -151,7 +155,7 @@ impl Session {
             return (wire_name(&version, Some((self.terms.epoch.0, id))), 0);
         }
         let have = self.terms.partials.remove(&wire).unwrap_or(0).min(version.size);
-        (wire, have - have % CHUNK_BYTES)
+        (wire, have)
     }
 
     fn next_chunk(&mut self, id: u64, shared: &mut Shared) {
@@ -190,21 +194,24 @@ impl Session {
     pub(super) fn chunk_read(&mut self, id: u64, seen: Seen, shared: &mut Shared) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.looking = false;
-        let Seen::Chunk(bytes) = seen else {
+        let Seen::Chunk { offset, bytes, is_last } = seen else {
             let text = match seen {
                 Seen::Unreadable(text) => text,
                 _ => "The file could not be read".to_owned(),
             };
             return self.unread(id, text, shared);
         };
-        let offset = transfer.offset;
-        transfer.offset += bytes.len() as u64;
-        transfer.ended = (bytes.len() as u64) < CHUNK_BYTES;
+        transfer.offset = offset + bytes.len() as u64;
+        transfer.ended = is_last;
         let is_there = transfer.offset <= transfer.have;
-        if !bytes.is_empty() && !is_there {
+        // The sink makes its staged object for the first one: a file of nothing but holes has one.
+        let is_due = !bytes.is_empty() || transfer.ended && !transfer.is_begun;
+        if is_due && !is_there {
             transfer.unanswered += 1;
-            let wire = transfer.wire;
-            self.post_chunk((id, wire), offset, bytes, shared);
+            transfer.is_begun = true;
+            let holes = transfer.opened.as_ref().is_some_and(|(_, bears)| bears.holes);
+            let (wire, at) = (transfer.wire, if bytes.is_empty() { 0 } else { offset });
+            self.post_chunk((id, wire), (at, holes), bytes, shared);
         }
         self.next_chunk(id, shared);
     }

@@ -294,7 +294,7 @@ mod tests {
             lane,
             sequence,
             watermark: Stamp(0),
-            body: Body::Chunk { transfer: 1, offset: 0 },
+            body: Body::Chunk { transfer: 1, offset: 0, holes: false },
         }
     }
 

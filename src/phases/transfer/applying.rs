@@ -184,8 +184,8 @@ pub fn take_chunks(
         let content = content.as_deref().unwrap_or_default();
         let mut exceptions = Vec::new();
         match header.body {
-            Body::Chunk { transfer, offset } => {
-                if let Err(obstacle) = root.write_chunk(transfer, offset, content) {
+            Body::Chunk { transfer, offset, holes } => {
+                if let Err(obstacle) = root.write_chunk(transfer, offset, content, holes) {
                     exceptions.push((0, Answer::Failed(failure(obstacle))));
                 }
             }
@@ -293,7 +293,7 @@ mod tests {
         let vast = Body::Operations(vec![put(u64::MAX), put(4)]);
         assert!(!is_whole(&vast, Some(b"abc")));
         assert!(is_whole(&Body::Operations(vec![put(0)]), None));
-        assert!(!is_whole(&Body::Chunk { transfer: 1, offset: 0 }, None));
+        assert!(!is_whole(&Body::Chunk { transfer: 1, offset: 0, holes: false }, None));
         assert!(!is_whole(&Body::Drop { transfer: 1 }, Some(b"x")));
     }
 }

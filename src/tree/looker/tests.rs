@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Looker;
+use crate::model::content::ContentHasher;
 use crate::model::entry::{Entry, Hash, Identity, SpecialKind};
 use crate::model::limits::{LISTING_ENTRIES_MAX, LIVE_BYTES_MAX};
 use crate::model::look::{Armed, DirAddress, LookJob, Seen, Sight, Task, Want, WatchState};
@@ -67,7 +68,9 @@ impl Tree {
 }
 
 fn hash(bytes: &[u8]) -> Hash {
-    Hash(*blake3::hash(bytes).as_bytes())
+    let mut hasher = ContentHasher::new();
+    hasher.update(bytes);
+    hasher.finish()
 }
 
 #[test]
@@ -302,7 +305,7 @@ fn a_large_file_comes_in_chunks_with_the_hash_of_all() {
     ));
     let chunk =
         |offset| match tree.run(0, "", None, Task::Chunk { transfer: 5, offset, bytes: 300_000 }) {
-            Seen::Chunk(chunk) => chunk,
+            Seen::Chunk { bytes, .. } => bytes,
             other => panic!("{other:?}"),
         };
     // Threads may finish in another order than they began.

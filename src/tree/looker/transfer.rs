@@ -9,13 +9,13 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::Advice;
 use rustix::io::Errno;
 
-use crate::model::entry::Hash;
+use crate::model::content::ContentHasher;
 use crate::model::limits::{CHUNK_BYTES, CHUNKS_AHEAD_MAX};
 use crate::model::look::Seen;
 use crate::model::path::Name;
 use crate::tree::looker::{Dir, Looker, Unseen, no_xattrs};
 use crate::tree::xattrs::Object;
-use crate::tree::{hold, stat};
+use crate::tree::{content, hold, stat};
 
 /// An open large file.
 pub(super) struct Transfer {
@@ -25,34 +25,34 @@ pub(super) struct Transfer {
 
 /// How far the hash has come. Chunks may be read by several threads at once.
 struct Progress {
-    hasher: blake3::Hasher,
-    hashed: u64,
-    ahead: BTreeMap<u64, Vec<u8>>,
+    hasher: ContentHasher,
+    ahead: BTreeMap<u64, (u64, Vec<u8>)>,
 }
 
 impl Progress {
-    /// Takes in a chunk; false if too many are ahead of one that is missing.
-    fn take(&mut self, offset: u64, bytes: &[u8]) -> bool {
-        if bytes.is_empty() || offset < self.hashed {
+    /// Takes in a hole that begins at `from`, if there is one, and the chunk behind it; false if
+    /// too many are ahead of one that is missing.
+    fn take(&mut self, from: u64, offset: u64, bytes: &[u8]) -> bool {
+        if bytes.is_empty() && from == offset || from < self.hasher.bytes() {
             return true;
         }
-        if offset > self.hashed {
+        if from > self.hasher.bytes() {
             if self.ahead.len() >= CHUNKS_AHEAD_MAX {
                 return false;
             }
-            self.ahead.insert(offset, bytes.to_vec());
+            self.ahead.insert(from, (offset, bytes.to_vec()));
             return true;
         }
-        self.hash(bytes);
-        while let Some(bytes) = self.ahead.remove(&self.hashed) {
-            self.hash(&bytes);
+        self.hash(offset, bytes);
+        while let Some((offset, bytes)) = self.ahead.remove(&self.hasher.bytes()) {
+            self.hash(offset, &bytes);
         }
         true
     }
 
-    fn hash(&mut self, bytes: &[u8]) {
+    fn hash(&mut self, offset: u64, bytes: &[u8]) {
+        self.hasher.skip(offset.saturating_sub(self.hasher.bytes()));
         self.hasher.update(bytes);
-        self.hashed += bytes.len() as u64;
     }
 }
 
@@ -60,8 +60,7 @@ impl Looker {
     pub(super) fn keep_transfer(&self, number: u64, file: OwnedFd) {
         // Advice only: a filesystem may not care.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
-        let progress =
-            Progress { hasher: blake3::Hasher::new(), hashed: 0, ahead: BTreeMap::new() };
+        let progress = Progress { hasher: ContentHasher::new(), ahead: BTreeMap::new() };
         let transfer = Transfer { file, progress: Mutex::new(progress) };
         hold(&self.transfers).put(number, transfer);
     }
@@ -74,28 +73,31 @@ impl Looker {
 
     pub(super) fn chunk(&self, number: u64, offset: u64, bytes: u64) -> Result<Seen, Unseen> {
         let transfer = self.transfer(number)?;
+        let unreadable = |errno| Unseen::Unreadable(stat::words("Can't read the file", errno));
+        let file = transfer.file.as_fd();
+        let (from, offset) = (offset, content::next_data(file, offset).map_err(unreadable)?);
+        let hole = content::next_hole(file, offset).map_err(unreadable)?;
         // No frame holds more, whatever is asked.
-        let wanted = usize::try_from(bytes.min(CHUNK_BYTES)).unwrap_or(0);
+        let wanted = bytes.min(CHUNK_BYTES).min(hole.saturating_sub(offset).max(1));
+        let wanted = usize::try_from(wanted).unwrap_or(0);
         let mut chunk: Vec<u8> = Vec::with_capacity(wanted);
         while chunk.len() < wanted {
             let at = offset.saturating_add(chunk.len() as u64);
             match rustix::io::pread(&transfer.file, spare_capacity(&mut chunk), at) {
                 Ok(0) => break,
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => {
-                    return Err(Unseen::Unreadable(stat::words("Can't read the file", errno)));
-                }
+                Err(errno) => return Err(unreadable(errno)),
             }
         }
         chunk.truncate(wanted);
-        if !hold(&transfer.progress).take(offset, &chunk) {
+        if !hold(&transfer.progress).take(from, offset, &chunk) {
             return Err(Unseen::Unreadable("Too many chunks of the file were asked for".into()));
         }
         let read = NonZeroU64::new(chunk.len() as u64);
         if read.is_some() {
             let _ = rustix::fs::fadvise(&transfer.file, offset, read, Advice::DontNeed);
         }
-        Ok(Seen::Chunk(chunk))
+        Ok(Seen::Chunk { offset, is_last: chunk.len() < wanted, bytes: chunk })
     }
 
     pub(super) fn finish(&self, dir: &Dir, number: u64, name: &Name) -> Result<Seen, Unseen> {
@@ -113,8 +115,8 @@ impl Looker {
         Ok(Seen::Finished {
             file,
             still_named,
-            hash: Hash(*progress.hasher.finalize().as_bytes()),
-            bytes: progress.hashed,
+            hash: progress.hasher.finish(),
+            bytes: progress.hasher.bytes(),
         })
     }
 }

@@ -83,7 +83,7 @@ impl SinkRoot {
         }
         let chosen = &self.keeps().carried.namespaces;
         let xattrs = xattrs::read(Object::Named(dir, name), chosen).map_err(failed)?;
-        Ok(Attributes { meta, xattrs, atime: None })
+        Ok(Attributes { meta, xattrs, atime: None, holes: false })
     }
 }
 

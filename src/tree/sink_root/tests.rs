@@ -311,7 +311,7 @@ fn a_transfer_is_taken_only_as_it_was_announced() {
     let write = |number, order: &[usize]| {
         for part in order {
             let chunk = &bytes[part * 50_000..(part + 1) * 50_000];
-            sink.root.write_chunk(number, *part as u64 * 50_000, chunk).unwrap();
+            sink.root.write_chunk(number, *part as u64 * 50_000, chunk, false).unwrap();
         }
     };
     let take =
@@ -471,7 +471,7 @@ fn a_transfer_goes_on_in_a_later_run_and_its_hash_tells() {
     let whole = b"first half, second half";
     let (first, second) = whole.split_at(10);
     for transfer in [7, 8] {
-        sink.root.write_chunk(transfer, 0, first).unwrap();
+        sink.root.write_chunk(transfer, 0, first, false).unwrap();
     }
     sink.root.keep_transfers();
     let again = SinkRoot::open(&sink.at(""), STAGING, false).unwrap();
@@ -481,7 +481,7 @@ fn a_transfer_goes_on_in_a_later_run_and_its_hash_tells() {
     fs::write(sink.at(STAGING).join("transfer-0000000000000008"), [0; 10]).unwrap();
     let size = whole.len() as u64;
     let take = |transfer| {
-        again.write_chunk(transfer, 10, second).unwrap();
+        again.write_chunk(transfer, 10, second, false).unwrap();
         again.take_transfer(transfer, size, &hash(whole), &dress(0o640))
     };
     let mut staged = take(7).unwrap();
@@ -489,7 +489,7 @@ fn a_transfer_goes_on_in_a_later_run_and_its_hash_tells() {
     assert_eq!(fs::read(sink.at("whole")).unwrap(), whole);
     assert!(matches!(take(8), Err(Obstacle::Missing)), "zeros are not what was sent");
     assert_eq!(again.partials().unwrap(), [], "what is wrong is thrown away");
-    again.write_chunk(9, 0, first).unwrap();
+    again.write_chunk(9, 0, first, false).unwrap();
     again.keep_transfers();
     again.drop_partials();
     assert_eq!(again.partials().unwrap(), []);

@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::model::content::ContentHasher;
 use crate::model::entry::{Attributes, Hash};
 use crate::model::session::Partial;
 use crate::model::target::Obstacle;
@@ -20,22 +21,31 @@ pub(super) struct Incoming {
     file: OwnedFd,
     /// Taken away at the end.
     staged: Option<Staged>,
-    /// Of the first `hashed` bytes, as they were written.
-    hasher: blake3::Hasher,
-    hashed: u64,
+    /// Of the first bytes, as they were written.
+    hasher: ContentHasher,
     /// Whether bytes came that are not in the hash, or twice.
     in_order: bool,
 }
 
 impl SinkRoot {
-    pub(super) fn take_in(&self, number: u64, offset: u64, bytes: &[u8]) -> Result<(), Obstacle> {
+    pub(super) fn take_in(
+        &self,
+        number: u64,
+        offset: u64,
+        bytes: &[u8],
+        holes: bool,
+    ) -> Result<(), Obstacle> {
         let incoming = self.incoming(number, true)?.ok_or(Obstacle::Missing)?;
         let mut incoming = incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        content::write_at(incoming.file.as_fd(), bytes, offset)
+        // Only what was never written is zero where nothing is written.
+        let is_new = incoming.in_order && offset >= incoming.hasher.bytes();
+        let write = if holes && is_new { content::write_around_holes } else { content::write_at };
+        write(incoming.file.as_fd(), bytes, offset)
             .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
-        if offset == incoming.hashed {
+        if is_new {
+            let hole = offset - incoming.hasher.bytes();
+            incoming.hasher.skip(hole);
             incoming.hasher.update(bytes);
-            incoming.hashed += bytes.len() as u64;
         } else {
             incoming.in_order = false;
         }
@@ -52,8 +62,8 @@ impl SinkRoot {
         };
         let size = stat::of_fd(file.as_fd()).map(|stat| stat.stx_size);
         let in_order = size == Ok(0);
-        let hasher = blake3::Hasher::new();
-        let incoming = Incoming { file, staged: Some(staged), hasher, hashed: 0, in_order };
+        let hasher = ContentHasher::new();
+        let incoming = Incoming { file, staged: Some(staged), hasher, in_order };
         Ok(Some(hold(&self.transfers).put(number, Mutex::new(incoming))))
     }
 
@@ -98,11 +108,18 @@ impl SinkRoot {
         let mut incoming = incoming.lock().unwrap_or_else(PoisonError::into_inner);
         let stat = stat::of_fd(incoming.file.as_fd())
             .map_err(|errno| obstacle("Can't look at the staged file", errno))?;
-        if stat.stx_size != size {
+        if stat.stx_size > size {
             return Err(Obstacle::Missing);
         }
-        let have = if incoming.in_order && incoming.hashed == size {
-            Hash(*incoming.hasher.finalize().as_bytes())
+        if stat.stx_size < size {
+            // It ends with a hole.
+            rustix::fs::ftruncate(&incoming.file, size)
+                .map_err(|errno| obstacle("Can't give the staged file its length", errno))?;
+        }
+        let end = size.checked_sub(incoming.hasher.bytes());
+        let have = if let (true, Some(hole)) = (incoming.in_order, end) {
+            incoming.hasher.skip(hole);
+            incoming.hasher.finish()
         } else {
             let read = content::hash_of(incoming.file.as_fd(), size);
             read.map_err(|errno| obstacle("Can't read the staged file again", errno))?.0

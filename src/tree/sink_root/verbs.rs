@@ -19,7 +19,8 @@ impl Target for SinkRoot {
 
     fn stage_file(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
         let (file, staged) = self.staging.file(&self.ways)?;
-        content::write_at(file.as_fd(), content, 0)
+        let write = if attributes.holes { content::write_around_holes } else { content::write_at };
+        write(file.as_fd(), content, 0)
             .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
         self.dress_file(file, staged, attributes)
     }

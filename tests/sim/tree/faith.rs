@@ -175,7 +175,7 @@ fn listings_come_in_parts_and_transfers_in_chunks() {
         let chunk = Task::Chunk { transfer: 3, offset, bytes: 6 };
         let seen = tree.run_look(&job(&tree, 0, "", chunk)).seen;
         assert!(
-            matches!(seen, Seen::Chunk(bytes) if bytes.len() == if offset == 0 { 6 } else { 4 })
+            matches!(seen, Seen::Chunk { bytes, .. } if bytes.len() == if offset == 0 { 6 } else { 4 })
         );
     }
     tree.rename(&path("large"), &path("moved")).unwrap();

@@ -234,7 +234,8 @@ impl Disk {
         let chunk = content[begin..end].to_vec();
         open.hasher.update(&chunk);
         open.bytes += chunk.len() as u64;
-        Seen::Chunk(chunk)
+        let is_last = chunk.len() < bytes as usize;
+        Seen::Chunk { offset, bytes: chunk, is_last }
     }
 
     fn finish(&mut self, dir: NodeId, transfer: u64, name: &Name) -> Seen {
