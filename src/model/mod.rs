@@ -18,6 +18,7 @@ pub mod offer;
 pub mod op;
 pub mod path;
 pub mod removal;
+pub mod selection;
 pub mod session;
 pub mod stamp;
 pub mod status;
