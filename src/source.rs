@@ -138,7 +138,8 @@ fn serve<'scope, 'env>(
         WatchKind::Fanotify | WatchKind::Inotify | WatchKind::Sweep => looker,
     };
     let carried = readable(config.carried);
-    let looker = Arc::new(looker.carrying(carried));
+    let selection = Arc::new(config.selection.clone());
+    let looker = Arc::new(looker.carrying(carried).select(Arc::clone(&selection)));
     let ledgers = Ledgers::default();
     let (eyes, memory) = (Arc::clone(&looker), ledgers.clone());
     let look = move |job: &LookJob| eyes.complete(job, memory.annotate(job, eyes.run(job)));
@@ -181,6 +182,7 @@ fn serve<'scope, 'env>(
         root_stands: watch_root(scope, &looker, &closing),
         max_delete: config.max_delete,
         carried,
+        selection,
         monitor,
         stop: stop.clone(),
         looker,

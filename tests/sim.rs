@@ -9,6 +9,7 @@ mod listings;
 mod marks;
 mod named;
 mod random;
+mod rulings;
 mod small;
 mod tree;
 mod world;

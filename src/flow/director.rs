@@ -5,6 +5,7 @@
 //! directories and lends it to the sessions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::blindness::Blindness;
@@ -14,11 +15,13 @@ use crate::flow::marks::Hint;
 use crate::flow::session::{Action, Adrift, Arming, Change, GIVEN_UP, Session, Shared, Terms};
 use crate::model::entry::Identity;
 use crate::model::event::{Event, Happening, Notice};
+use crate::model::ledger::Offered;
 use crate::model::limits::ARMS_MAX;
 use crate::model::look::{Armed, LookDone, Seen, WatchState};
 use crate::model::message::Report;
 use crate::model::path::{Name, RelPath};
 use crate::model::removal::MaxDelete;
+use crate::model::selection::Selection;
 use crate::model::session::{Ending, Figures, FinalReport};
 use crate::model::stamp::{DirKey, Sequence, SinkId};
 
@@ -116,6 +119,11 @@ impl Director {
     /// Sets how many removals within an hour are too many (law 9).
     pub fn limit_removals(&mut self, limit: MaxDelete) {
         self.shared.max_delete = limit;
+    }
+
+    /// Sets what of the source is offered: what the looks see, which heed the same selection.
+    pub fn select(&mut self, selection: Arc<Selection>) {
+        self.shared.selection = selection;
     }
 
     /// Why removals are halted, if they are.
@@ -234,7 +242,7 @@ impl Director {
     }
 
     /// Takes the ledger's answer to [`Action::AskOffered`].
-    pub fn offered(&mut self, sink: SinkId, query: u64, offered: &[bool], now: Duration) {
+    pub fn offered(&mut self, sink: SinkId, query: u64, offered: &[Offered], now: Duration) {
         self.shared.now = now;
         if let Some(session) = self.sessions.get_mut(&sink) {
             session.offered(query, offered, &mut self.shared);
@@ -287,7 +295,7 @@ impl Director {
 
     fn event(&mut self, event: Event) {
         let Event { dir, what } = event;
-        if self.shared.map.get(dir).is_none() {
+        if self.shared.map.get(dir).is_none() || self.is_passed_over(dir, &what) {
             return;
         }
         match what {
@@ -310,17 +318,10 @@ impl Director {
                 }
             }
             Happening::MovedTo { name, cookie, is_dir } => match self.shared.halves.take(cookie) {
-                Some(half) => self.paired((half.dir, half.name), (dir, name), is_dir),
-                None => {
-                    self.mark_moved((dir, &name), Duration::ZERO);
-                    self.count(dir, is_dir, true);
-                }
+                Some(half) => self.moved(half, (dir, name), is_dir),
+                None => self.moved_in((dir, name), is_dir),
             },
-            Happening::SelfRetouched => {
-                for session in self.sessions.values_mut() {
-                    session.owe_meta(dir);
-                }
-            }
+            Happening::SelfRetouched => self.owe_meta(dir),
             Happening::SelfGone => self.self_gone(dir),
             Happening::Unmounted => self.unmounted(dir),
         }
@@ -352,8 +353,55 @@ impl Director {
         self.tell();
     }
 
+    /// Whether an event tells of a hidden name alone. The directory's own times may have moved.
+    fn is_passed_over(&mut self, dir: DirKey, what: &Happening) -> bool {
+        let (name, is_dir, is_move) = match what {
+            Happening::Created { name, is_dir } | Happening::Removed { name, is_dir } => {
+                (name, *is_dir, true)
+            }
+            Happening::Retouched { name, is_dir } => (name, *is_dir, false),
+            Happening::Written { name } | Happening::Closed { name } => (name, false, false),
+            _ => return false,
+        };
+        let is_hidden = self.shared.hides(dir, name, is_dir);
+        if is_hidden && is_move {
+            self.owe_meta(dir);
+        }
+        is_hidden
+    }
+
+    fn owe_meta(&mut self, dir: DirKey) {
+        for session in self.sessions.values_mut() {
+            session.owe_meta(dir);
+        }
+    }
+
+    /// Both halves of a rename are known: into the selection, out of it, or within.
+    fn moved(&mut self, half: Half, to: (DirKey, Name), is_dir: bool) {
+        let comes_from_hidden = self.shared.hides(half.dir, &half.name, is_dir);
+        let goes_to_hidden = self.shared.hides(to.0, &to.1, is_dir);
+        if !comes_from_hidden && !goes_to_hidden {
+            return self.paired((half.dir, half.name), to, is_dir);
+        }
+        self.displaced = None;
+        self.moved_out(&half);
+        self.moved_in(to, is_dir);
+    }
+
+    /// A name arrived from nowhere that is watched.
+    fn moved_in(&mut self, (dir, name): (DirKey, Name), is_dir: bool) {
+        if self.shared.hides(dir, &name, is_dir) {
+            return self.owe_meta(dir);
+        }
+        self.mark_moved((dir, &name), Duration::ZERO);
+        self.count(dir, is_dir, true);
+    }
+
     /// A name left and did not arrive anywhere that is watched.
     fn moved_out(&mut self, half: &Half) {
+        if self.shared.hides(half.dir, &half.name, half.is_dir) {
+            return self.owe_meta(half.dir);
+        }
         if let Some(key) = self.shared.map.child(half.dir, &half.name).filter(|_| half.is_dir) {
             self.shared.remove_dir(key);
             self.tell();
@@ -372,6 +420,7 @@ impl Director {
         {
             return self.swapped(key, from, to);
         }
+        let is_alike = self.shared.is_alike_below(&from, &to);
         let known = self.shared.map.child(from.0, &from.1).filter(|_| is_dir);
         let Some(key) = known else {
             self.unknown_moved(&from, &to, is_dir);
@@ -383,7 +432,8 @@ impl Director {
                     self.set_adrift(lost, &from, &to);
                 }
                 self.shared.arm_again(key);
-                self.shared.changes.push_back(Change::Renamed { key, from, to });
+                self.shared.prune(key, is_alike);
+                self.shared.changes.push_back(Change::Renamed { key, from, to, is_alike });
                 self.tell();
             }
             Err(NotMovable) => {
@@ -395,7 +445,10 @@ impl Director {
 
     /// A file was renamed, or a directory that the map does not know.
     fn unknown_moved(&mut self, from: &(DirKey, Name), to: &(DirKey, Name), is_dir: bool) {
-        if is_dir {
+        let is_placed = |dir| self.shared.map.path(dir).is_some();
+        let may_be_hidden =
+            self.shared.selection.has_rules() && !(is_placed(from.0) && is_placed(to.0));
+        if is_dir || may_be_hidden {
             self.mark_moved((to.0, &to.1), Duration::ZERO);
             self.mark_moved((from.0, &from.1), Duration::ZERO);
             return;
@@ -412,6 +465,7 @@ impl Director {
     /// The second pair of an exchange: what was displaced goes where its displacer came from.
     fn swapped(&mut self, key: DirKey, from: (DirKey, Name), to: (DirKey, Name)) {
         let other = self.shared.map.child(from.0, &from.1);
+        let is_alike = self.shared.is_alike_below(&from, &to);
         self.shared.adrift.retain(|adrift| adrift.key != key);
         let moved = self.shared.map.move_to(key, to.0, &to.1);
         if let Ok(Some(over)) = moved {
@@ -424,7 +478,9 @@ impl Director {
             return;
         }
         self.shared.arm_again(key);
-        self.shared.changes.push_back(Change::Exchanged { key, other, a: from, b: to });
+        self.shared.prune(key, is_alike);
+        let (a, b) = (from, to);
+        self.shared.changes.push_back(Change::Exchanged { key, other, a, b, is_alike });
         self.tell();
     }
 
@@ -510,7 +566,8 @@ impl Director {
             self.blindness.note_cause(text);
         }
         for name in dirs {
-            if self.shared.map.child(key, &name).is_none() {
+            let is_news = self.shared.map.child(key, &name).is_none();
+            if is_news && !self.shared.hides(key, &name, true) {
                 self.shared.insert_dir(key, &name, fresh);
             }
         }

@@ -87,6 +87,23 @@ impl Facts {
     }
 }
 
+/// As what a name was offered, and may still be at the sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offered {
+    /// As a directory.
+    pub as_dir: bool,
+    /// As anything else.
+    pub as_other: bool,
+}
+
+impl Offered {
+    /// Whether it was offered at all.
+    #[must_use]
+    pub fn is_any(self) -> bool {
+        self.as_dir || self.as_other
+    }
+}
+
 /// What is known of a file's content at the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {

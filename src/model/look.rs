@@ -156,7 +156,7 @@ pub enum Seen {
     Writers(Vec<Name>),
     /// Answer to `OwnMeta`.
     Own(Sighting),
-    /// Answer to `Paths`: which of them are gone for certain (ENOENT, ENOTDIR).
+    /// Answer to `Paths`: which of them are gone for certain (ENOENT, ENOTDIR), or hidden.
     Paths(Vec<(RelPath, bool)>),
     /// Answer to `Chunk`: the next bytes, as many as were asked for or up to the next hole.
     Chunk {
@@ -225,8 +225,11 @@ pub enum WatchState {
 /// What stands at one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sight {
-    /// Nothing: ENOENT through a descriptor of that very directory.
+    /// Nothing that is offered: ENOENT through a descriptor of that very directory, or something
+    /// that a rule of the selection hides.
     Gone,
+    /// Something that the selection withholds: whatever the sink has there stays.
+    Withheld,
     /// Something.
     There {
         /// What.

@@ -6,10 +6,12 @@
 //!   descriptor kept from before, if there is one.
 //! - A directory gets its watch before its names are read.
 //! - Nothing here waits for a FIFO, a lease or a device, and only regular files are opened.
+//! - What the selection hides is as if it were not there: neither watched, nor looked at, nor read.
 
 mod listing;
 mod names;
 mod transfer;
+mod view;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -24,6 +26,7 @@ use crate::model::entry::{FileTime, Identity, Sighting};
 use crate::model::limits::{LISTINGS_KEPT, LOOK_DIR_CACHE, TRANSFERS_KEPT, XATTR_BYTES_MAX};
 use crate::model::look::{DirAddress, LookDone, LookJob, Seen, Task, WatchState};
 use crate::model::path::RelPath;
+use crate::model::selection::Selection;
 use crate::model::stamp::DirKey;
 use crate::tree::distant::Distances;
 use crate::tree::keeping::{Recent, Shelf};
@@ -44,6 +47,8 @@ pub struct Looker {
     root: Dir,
     root_path: PathBuf,
     watcher: Option<Arc<Watcher>>,
+    /// What of the tree is offered.
+    selection: Arc<Selection>,
     /// Which filesystems others change without an event.
     distances: Distances,
     /// Whether these are watched nevertheless.
@@ -106,6 +111,7 @@ impl Looker {
             root: Dir { fd: Arc::new(fd), identity, ground },
             root_path: root.to_path_buf(),
             watcher,
+            selection: Arc::default(),
             distances: Distances::default(),
             watches_distant: true,
             probed_since: stat::before_now(PROBED_SECONDS),
@@ -126,6 +132,12 @@ impl Looker {
     #[must_use]
     pub fn carrying(self, carried: Carried) -> Looker {
         Looker { carried, ..self }
+    }
+
+    /// Sees only what is selected.
+    #[must_use]
+    pub fn select(self, selection: Arc<Selection>) -> Looker {
+        Looker { selection, ..self }
     }
 
     /// What the root is.
@@ -174,7 +186,7 @@ impl Looker {
                 hold(&self.listings).take(*listing);
                 Ok(Seen::Closed)
             }
-            Task::Names(names) => Ok(self.look_at_names(&self.through(dir)?, names)),
+            Task::Names(names) => Ok(self.look_at_names(&self.through(dir)?, &dir.path, names)),
             Task::OwnMeta => self.look_at_itself(dir),
             Task::Paths(paths) => {
                 let gone = |path: &RelPath| (path.clone(), self.is_gone(path));
@@ -249,6 +261,10 @@ impl Looker {
     }
 
     fn arm(&self, dir: &Dir, key: DirKey) -> WatchState {
+        if self.is_beyond(dir) {
+            // Nothing in it is offered, so that no event is missed.
+            return WatchState::Watched;
+        }
         let distant = || self.distances.kind_of(dir.fd(), dir.ground.device);
         let kind = if self.watches_distant { None } else { distant() };
         match (&self.watcher, kind) {
@@ -288,11 +304,14 @@ impl Looker {
         Ok(())
     }
 
-    /// Whether nothing of the tree stands at a path, for certain: a name on the way is missing, or
-    /// is no directory. Any other error leaves it open.
+    /// Whether nothing that is offered stands at a path, for certain: a name on the way is missing,
+    /// is no directory, or is hidden. Any other error leaves it open.
     fn is_gone(&self, path: &RelPath) -> bool {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.open_path(path, flags).is_err_and(beneath::leads_nowhere)
+        match self.open_path(path, flags) {
+            Ok(fd) => self.is_hidden(path, &fd),
+            Err(errno) => beneath::leads_nowhere(errno),
+        }
     }
 }
 

@@ -4,16 +4,26 @@ use std::collections::BTreeMap;
 
 use osync::model::entry::Entry;
 use osync::model::path::RelPath;
+use osync::model::selection::Selection;
 use osync::model::session::DeletePolicy;
 
-use super::link::SinkEnd;
+use super::link::{Journal, SinkEnd};
 use super::tree::{ModelTree, Stands};
 
-/// In what a sink differs from the source; foreign names and what they keep in place left out.
-pub fn differences(source: &ModelTree, sink: &SinkEnd) -> Vec<String> {
-    let (ours, theirs) = (source.snapshot(), sink.tree.snapshot());
+/// In what a sink differs from what is selected of the source; foreign and protected names, and
+/// what they keep in place, left out.
+pub fn differences(source: &ModelTree, selection: &Selection, sink: &SinkEnd) -> Vec<String> {
+    let (all, theirs) = (source.snapshot(), sink.tree.snapshot());
+    let mut ours = all.clone();
+    ours.retain(|path, stands| {
+        path.is_root()
+            || !selection.hides_path(path, stands.entry.is_dir())
+                && !selection.withholds(&stands.entry)
+    });
     let journal = sink.journal.lock().unwrap();
-    let foreign = |path: &RelPath| sink.policy != DeletePolicy::All && !journal.has(path);
+    let kept = |path: &RelPath| is_kept(path, selection, (&all, &ours, &theirs), &journal);
+    let foreign =
+        |path: &RelPath| sink.policy != DeletePolicy::All && !journal.has(path) || kept(path);
     // A directory that holds a foreign name stays, and keeps another kind from its name.
     let holds_foreign = |path: &RelPath| {
         sink.policy == DeletePolicy::Never
@@ -33,7 +43,7 @@ pub fn differences(source: &ModelTree, sink: &SinkEnd) -> Vec<String> {
                 .ancestors()
                 .any(|above| stays(&above) || never_blocked(sink, &ours, &theirs, &above))
     };
-    let mut found = Vec::new();
+    let mut found = journal.sins.clone();
     for (path, stands) in &ours {
         match theirs.get(path) {
             _ if blocked(path) => {}
@@ -57,6 +67,31 @@ pub fn differences(source: &ModelTree, sink: &SinkEnd) -> Vec<String> {
 }
 
 type Snapshot = BTreeMap<RelPath, Stands>;
+
+/// Whether the rules keep what the sink has at a path: they protect it, or the topmost directory
+/// above it that is not offered; or what the source has there is withheld.
+fn is_kept(
+    path: &RelPath,
+    selection: &Selection,
+    (all, ours, theirs): (&Snapshot, &Snapshot, &Snapshot),
+    journal: &Journal,
+) -> bool {
+    let chain: Vec<RelPath> = std::iter::once(path.clone()).chain(path.ancestors()).collect();
+    let lost = chain.iter().take_while(|at| !at.is_root() && !ours.contains_key(*at));
+    let is_withheld = |at: &RelPath| {
+        all.get(at).is_some_and(|stands| {
+            !selection.hides_path(at, stands.entry.is_dir()) && selection.withholds(&stands.entry)
+        })
+    };
+    let lost: Vec<&RelPath> = lost.collect();
+    lost.iter().enumerate().any(|(depth, at)| {
+        let is_dying = depth + 1 < lost.len();
+        let protects = |is_dir| selection.protects(at, is_dir, is_dying);
+        let is_dir = theirs.get(at).is_some_and(|stands| stands.entry.is_dir());
+        let is_unclear = !journal.has(at) && (protects(true) || protects(false));
+        is_withheld(at) || protects(is_dir) || is_unclear
+    })
+}
 
 fn never_blocked(sink: &SinkEnd, ours: &Snapshot, theirs: &Snapshot, path: &RelPath) -> bool {
     sink.policy == DeletePolicy::Never && kinds_differ(ours, theirs, path)

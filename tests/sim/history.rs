@@ -5,6 +5,7 @@ use osync::model::path::{Name, RelPath};
 use osync::model::target::Obstacle;
 
 use super::dice::Dice;
+use super::rulings::Ruling;
 use super::tree::Changed;
 use super::world::World;
 
@@ -66,6 +67,8 @@ pub enum Change {
     Slip(RelPath, bool),
     ReplaceSink(usize),
     RestartSource,
+    /// The source is started again with other rules.
+    Reselect(Ruling),
     /// The sink's disk is full, or has room again.
     Full(usize, bool),
     /// Nothing happens for so many milliseconds.
@@ -180,6 +183,11 @@ impl World {
             }
             Change::RestartSource => {
                 self.restart_source();
+                Ok(())
+            }
+            Change::Reselect(ruling) => {
+                self.restart_source();
+                self.select(ruling.selection());
                 Ok(())
             }
             Change::Full(sink, full) => {

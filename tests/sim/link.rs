@@ -12,6 +12,7 @@ use osync::model::message::{Body, MessageAnswer, Report};
 use osync::model::offer::{Offer, Offering};
 use osync::model::op::{Answer, Failure, Op};
 use osync::model::path::{Name, RelPath};
+use osync::model::selection::Selection;
 use osync::model::session::DeletePolicy;
 use osync::model::stamp::{Epoch, Lane, SinkId};
 use osync::model::target::{Obstacle, Standing, Target};
@@ -20,7 +21,15 @@ use super::tree::{Image, ModelTree, Staged};
 
 /// The names ever offered to one root of one sink.
 #[derive(Debug, Default)]
-pub struct Journal(BTreeSet<RelPath>);
+pub struct Journal {
+    names: BTreeSet<RelPath>,
+    /// What of the source is offered in this epoch.
+    pub selection: Arc<Selection>,
+    /// Names that went though the rules protect them.
+    pub sins: Vec<String>,
+    /// The operation at hand is a removal, and makes way for nothing.
+    is_removing: bool,
+}
 
 impl Journal {
     /// Writes down what is about to leave.
@@ -28,13 +37,13 @@ impl Journal {
         for Offering { offer, .. } in offers {
             match offer {
                 Offer::Listed { dir, names } => {
-                    self.0.extend(names.iter().map(|(name, _)| dir.join(name)));
+                    self.names.extend(names.iter().map(|(name, _)| dir.join(name)));
                 }
                 Offer::Attributes(_) | Offer::Retouched(_) => {}
                 Offer::Name(path) | Offer::Dir(path) => {
                     // What is below it may make the directories above it.
-                    self.0.extend(path.ancestors());
-                    self.0.insert(path.clone());
+                    self.names.extend(path.ancestors());
+                    self.names.insert(path.clone());
                 }
                 Offer::Moved { from, to } => self.copy(from, to),
                 Offer::Exchanged { a, b } => {
@@ -47,15 +56,15 @@ impl Journal {
 
     fn copy(&mut self, from: &RelPath, to: &RelPath) {
         let moved: Vec<RelPath> =
-            self.0.iter().filter_map(|path| Some(to.join_path(&path.below(from)?))).collect();
+            self.names.iter().filter_map(|path| Some(to.join_path(&path.below(from)?))).collect();
         // A rename makes the directories above its new name, should they not be there.
-        self.0.extend(to.ancestors());
-        self.0.extend(moved);
+        self.names.extend(to.ancestors());
+        self.names.extend(moved);
     }
 
     /// Whether a name was ever offered.
     pub fn has(&self, path: &RelPath) -> bool {
-        self.0.contains(path)
+        self.names.contains(path)
     }
 }
 
@@ -73,7 +82,17 @@ impl Guarded {
 
     /// A name is about to go, or to be something else.
     fn goes(&self, verb: &str, path: &RelPath, replaced: bool) {
-        if self.policy == DeletePolicy::All || !self.stands(path) {
+        if !self.stands(path) {
+            return;
+        }
+        let is_dir = self.tree.look(path, false).is_ok_and(|standing| standing.entry.is_dir());
+        let mut journal = self.journal.lock().unwrap();
+        let is_protected = journal.selection.protects(path, is_dir, true);
+        if is_protected && journal.is_removing && !replaced {
+            journal.sins.push(format!("{verb} {path}: protected"));
+        }
+        drop(journal);
+        if self.policy == DeletePolicy::All {
             return;
         }
         let offered = self.journal.lock().unwrap().has(path);
@@ -315,7 +334,8 @@ impl SinkEnd {
     /// Another disk stands where the root was.
     pub fn replace_root(&mut self, tree: ModelTree) {
         self.tree = Arc::new(tree);
-        self.journal = Arc::new(Mutex::new(Journal::default()));
+        let selection = Arc::clone(&self.journal.lock().unwrap().selection);
+        self.journal = Arc::new(Mutex::new(Journal { selection, ..Journal::default() }));
         self.same_root = false;
         self.marker = fresh_marker(self.marker.id.0[0] + 1);
         self.saved = self.snapshot();
@@ -369,6 +389,8 @@ impl SinkEnd {
             Body::Operations(operations) => {
                 self.applier.advance(watermark);
                 let (index, from) = held.at;
+                let is_removing = matches!(operations[index].op, Op::Remove { .. });
+                self.journal.lock().unwrap().is_removing = is_removing;
                 let to = from + operations[index].op.frame_bytes() as usize;
                 let executed =
                     self.applier.operations(&operations[index..=index], &content[from..to]);

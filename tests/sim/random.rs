@@ -5,6 +5,7 @@ use osync::model::session::DeletePolicy;
 
 use super::dice::Dice;
 use super::history::{Change, draw_change, draw_slip};
+use super::rulings::Ruling;
 use super::tree::Bounds;
 use super::world::World;
 
@@ -37,6 +38,8 @@ pub struct Family {
     pub filled: bool,
     /// Which changes make no event.
     pub slips: Slips,
+    /// Whether rules select what is offered, other ones after some restarts of the source.
+    pub rules: bool,
 }
 
 /// The parts of one run that a seed draws, so that a shortened history runs the same way.
@@ -61,6 +64,9 @@ fn world(seed: u64, family: &Family) -> (World, Dice) {
         world.add_sink(family.policy);
     }
     world.draw_weights();
+    if family.rules {
+        world.select(Ruling::draw(&mut Dice::new(seed ^ 0x5e1ec7)).selection());
+    }
     (world, dice)
 }
 
@@ -130,6 +136,10 @@ pub fn run(
                 draw_slip(&mut dice, &world, family.slips == Slips::All)
             }
             None => draw_change(&mut dice, &world, family.sorts),
+        };
+        let change = match change {
+            Change::RestartSource if family.rules => Change::Reselect(Ruling::draw(&mut dice)),
+            other => other,
         };
         let _ = world.apply(&change);
         made.during.push(change);
@@ -232,6 +242,7 @@ const PLAIN: Family = Family {
     policy: DeletePolicy::Live,
     filled: false,
     slips: Slips::None,
+    rules: false,
 };
 
 #[test]
@@ -291,4 +302,28 @@ fn everything_with_delete_all() {
 fn everything_with_delete_never() {
     let policy = DeletePolicy::Never;
     hunt("never", &Family { sorts: 30, before: 8, during: 16, filled: true, policy, ..PLAIN });
+}
+
+#[test]
+fn renames_within_a_selection() {
+    hunt("selected renames", &Family { sorts: 25, before: 10, during: 16, rules: true, ..PLAIN });
+}
+
+#[test]
+fn everything_within_a_selection() {
+    let family = Family { sorts: 33, before: 10, during: 20, filled: true, ..PLAIN };
+    hunt("selected", &Family { rules: true, ..family });
+}
+
+#[test]
+fn everything_within_a_selection_with_delete_all() {
+    let policy = DeletePolicy::All;
+    let family = Family { sorts: 32, before: 8, during: 16, filled: true, policy, ..PLAIN };
+    hunt("selected, all", &Family { rules: true, ..family });
+}
+
+#[test]
+fn everything_within_a_selection_with_losses_of_events() {
+    let family = Family { sorts: 32, before: 8, during: 20, overflows: true, ..PLAIN };
+    hunt("selected overflows", &Family { rules: true, ..family });
 }

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use osync::model::attributes::{Attributes, Marks, Xattr};
 use osync::model::entry::{Entry, FileTime, Identity, Meta, Sighting, SpecialKind};
 use osync::model::path::{Name, RelPath};
+use osync::model::selection::Selection;
 use osync::model::stamp::DirKey;
 use osync::model::target::Obstacle;
 
@@ -109,6 +110,8 @@ struct Disk {
     root_lost: bool,
     /// Whether the clock stands still.
     frozen: bool,
+    /// What looks see of it.
+    selection: Arc<Selection>,
 }
 
 /// What is on a disk at some moment.
@@ -156,6 +159,7 @@ impl ModelTree {
             devices: 1,
             root_lost: false,
             frozen: false,
+            selection: Arc::default(),
         };
         disk.add_node(Inside::Dir(BTreeMap::new()), 0o755);
         disk.nodes[ROOT].links = 1;
@@ -165,6 +169,11 @@ impl ModelTree {
     /// Calls this before each verb of the target from now on.
     pub fn set_hook(&self, hook: Option<Hook>) {
         *self.hook.lock().unwrap() = hook;
+    }
+
+    /// Looks see only what is selected from now on.
+    pub fn select(&self, selection: &Arc<Selection>) {
+        self.disk().selection = Arc::clone(selection);
     }
 
     /// Whether staging finds no room from now on.

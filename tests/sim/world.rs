@@ -7,6 +7,7 @@ mod faults;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use osync::flow::director::Director;
@@ -15,10 +16,12 @@ use osync::model::abilities::Abilities;
 use osync::model::attributes::Carried;
 use osync::model::entry::Identity;
 use osync::model::event::Notice;
+use osync::model::ledger::Offered;
 use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
 use osync::model::look::{LookDone, LookJob, Task};
 use osync::model::path::RelPath;
 use osync::model::removal::MaxDelete;
+use osync::model::selection::Selection;
 use osync::model::session::{Credit, DeletePolicy, Ending, Outcome};
 use osync::model::stamp::{Epoch, Lane, SinkId};
 use osync::model::status::State;
@@ -74,7 +77,7 @@ enum Step {
 struct Asked {
     sink: SinkId,
     query: u64,
-    offered: Vec<bool>,
+    offered: Vec<Offered>,
 }
 
 /// Everything.
@@ -95,6 +98,8 @@ pub struct World {
     pub trace: Option<String>,
     /// The time.
     pub now: Duration,
+    /// What of the source is offered.
+    pub selection: Arc<Selection>,
     /// Numbers contents.
     pub serial: u64,
     /// Changes that are parts of one begun.
@@ -148,6 +153,7 @@ impl World {
             doubles: true,
             trace: std::env::var_os("OSYNC_SIM_TRACE").map(|_| String::new()),
             now: Duration::ZERO,
+            selection: Arc::default(),
             serial: 0,
             parts: VecDeque::new(),
             dice,
@@ -182,6 +188,13 @@ impl World {
         let memory = Memory::new();
         self.ledgers.put(id, &memory.ledger);
         self.memories.push(memory);
+    }
+
+    /// The source offers no more than this from now on; said before it first looks.
+    pub fn select(&mut self, selection: Selection) {
+        self.selection = Arc::new(selection);
+        self.source.select(&self.selection);
+        self.director.select(Arc::clone(&self.selection));
     }
 
     /// Draws how likely each sort of step is, and how much credit there is.
@@ -247,6 +260,8 @@ impl World {
                 drop(ledger);
                 self.note(|| format!("the sink shows {:?}, trusted: {trusted}", terms.marker));
                 self.note(|| format!("epoch {:?} begins", terms.epoch));
+                // What came before was sent under the rules of its time.
+                self.sinks[sink].journal.lock().unwrap().selection = Arc::clone(&self.selection);
                 self.sinks[sink].begin(terms.epoch);
                 self.director.begin(id, terms, self.now);
             }
@@ -551,7 +566,7 @@ impl World {
     pub fn check(&mut self) -> Result<(), String> {
         self.settle()?;
         for sink in &self.sinks {
-            let found = differences(&self.source, sink);
+            let found = differences(&self.source, &self.selection, sink);
             if !found.is_empty() {
                 return Err(format!("sink {:?} differs: {}", sink.id, found.join("; ")));
             }

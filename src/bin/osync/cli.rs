@@ -10,6 +10,8 @@ use clap_complete::Shell;
 use osync::config::{Address, MaxDelete, PortRange, WatchKind};
 use osync::model::key::PublicKey;
 
+use crate::filters::{FilterArgs, NoFilterArgs};
+use crate::habits::{HabitArgs, SinkHabitArgs};
 use crate::parse;
 
 const AFTER_HELP: &str = "\
@@ -131,6 +133,12 @@ pub struct SourceOptions {
     /// more than 10]
     #[arg(long, value_name = "N|N%", value_parser = parse::max_delete)]
     pub max_delete: Option<MaxDelete>,
+    /// What is to be offered.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+    /// What people are used to from rsync.
+    #[command(flatten)]
+    pub habits: HabitArgs,
 }
 
 /// `osync sink`.
@@ -151,6 +159,12 @@ pub struct SinkArgs {
     /// What a sink may be told.
     #[command(flatten)]
     pub options: SinkOptions,
+    /// What only a source may be told.
+    #[command(flatten)]
+    pub filters: NoFilterArgs,
+    /// What people are used to from rsync.
+    #[command(flatten)]
+    pub habits: SinkHabitArgs,
     /// What every operator may be told.
     #[command(flatten)]
     pub common: CommonArgs,

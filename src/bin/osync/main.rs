@@ -4,6 +4,8 @@ mod ask;
 mod cli;
 mod cutover;
 mod exit;
+mod filters;
+mod habits;
 mod interrupt;
 mod keys;
 mod logs;

@@ -95,6 +95,7 @@ fn source_config(
     port: u16,
     bind: Ipv4Addr,
 ) -> Result<SourceConfig, Error> {
+    options.habits.check()?;
     Ok(SourceConfig {
         directory,
         state,
@@ -105,6 +106,8 @@ fn source_config(
         watch: options.watch,
         max_delete: options.max_delete.unwrap_or_default(),
         carried: Carried::all(),
+        selection: options.filters.selection(options.habits.kinds)?,
+        omitted: options.habits.omitted,
     })
 }
 

@@ -34,6 +34,8 @@ pub enum Change {
         from: (DirKey, Name),
         /// Where it is.
         to: (DirKey, Name),
+        /// Whether the rules say the same of all below it as before.
+        is_alike: bool,
     },
     /// Two names were exchanged, as the kernel told.
     Exchanged {
@@ -45,6 +47,8 @@ pub enum Change {
         a: (DirKey, Name),
         /// The other.
         b: (DirKey, Name),
+        /// Whether the rules say the same below either.
+        is_alike: bool,
     },
     /// A directory was found at another place than the map said: no rename can be sent for it.
     Found {
@@ -83,12 +87,12 @@ impl Session {
                     self.mark(*dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
                 }
             }
-            Change::Renamed { key, from, to } => {
-                self.renamed(*key, from, to, shared);
+            Change::Renamed { key, from, to, is_alike } => {
+                self.renamed(*key, (from, to), *is_alike, shared);
                 self.walk_on(*key);
             }
-            Change::Exchanged { key, other, a, b } => {
-                self.exchanged(*key, *other, a, b, shared);
+            Change::Exchanged { key, other, a, b, is_alike } => {
+                self.exchanged((*key, *other), (a, b), *is_alike, shared);
                 self.walk_on(*key);
                 other.iter().for_each(|other| self.walk_on(*other));
             }

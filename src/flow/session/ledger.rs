@@ -106,7 +106,9 @@ impl Session {
     /// looked at by itself.
     pub(super) fn look_for(&mut self, dir: DirKey, missing: &[Name], shared: &Shared) {
         for name in missing {
-            self.doubt_name(dir, name, Hint::CONTENT, shared);
+            if !self.is_protected(dir, name, shared) {
+                self.doubt_name(dir, name, Hint::CONTENT, shared);
+            }
         }
     }
 

@@ -483,6 +483,9 @@ impl Session {
                 Some(failed) => self.listing_failed(sent, failed, shared),
             }
             for name in &answer.extras {
+                if self.is_protected(sent.dir, name, shared) {
+                    continue;
+                }
                 self.mark(sent.dir, name, Hint::EXTRA, shared.now, Duration::ZERO);
             }
             if answer.more_extras && !self.held_back {

@@ -153,6 +153,14 @@ impl Session {
                     gone.push(name);
                     false
                 }
+                Sight::Withheld if shared.map.child(dir, &name).is_some() => {
+                    self.conflict(&Place { dir, path, name: &name, stamp }, None, shared);
+                    false
+                }
+                Sight::Withheld => {
+                    self.withheld(dir, &name, &path.join(&name), shared);
+                    false
+                }
                 Sight::Problem(text) => {
                     self.problem(path.join(&name), text, shared);
                     self.marks.put_off(dir, &name, hint, shared.now + PROBLEM_DELAY, true);

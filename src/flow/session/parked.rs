@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::flow::map::NotMovable;
 use crate::flow::marks::Hint;
-use crate::flow::session::changes::Change;
 use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::selected::{self, Fate};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::entry::Identity;
+use crate::model::ledger::Offered;
 use crate::model::op::Op;
 use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
@@ -106,6 +107,11 @@ impl Session {
             if let Some(key) = shared.map.child(dir, &name) {
                 shared.remove_dir(key);
             }
+            if self.is_protected(dir, &name, shared) {
+                let path = shared.map.path(dir).unwrap_or_default().join(&name);
+                self.withheld(dir, &name, &path, shared);
+                continue;
+            }
             if shared.halted.is_some() {
                 self.held_back = true;
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, true);
@@ -169,7 +175,7 @@ impl Session {
                             shared.remove_dir(lost);
                         }
                         shared.arm_again(key);
-                        shared.changes.push_back(Change::Found { key, from });
+                        selected::found(key, from, shared);
                     }
                     // The map is wrong about more than this: what is below is met anew.
                     Err(NotMovable) => shared.remove_dir(key),
@@ -189,7 +195,7 @@ impl Session {
     }
 
     /// The ledger has answered which names were offered.
-    pub fn offered(&mut self, query: u64, offered: &[bool], shared: &mut Shared) {
+    pub fn offered(&mut self, query: u64, offered: &[Offered], shared: &mut Shared) {
         match self.queries.remove(&query) {
             None => {}
             Some(Query::Removal { removal, dir, names }) => {
@@ -207,7 +213,7 @@ impl Session {
         &mut self,
         dir: DirKey,
         names: Vec<Name>,
-        offered: &[bool],
+        offered: &[Offered],
         stamp: Stamp,
         shared: &mut Shared,
     ) {
@@ -223,14 +229,14 @@ impl Session {
                 self.marks.put_off(dir, &name, Hint::CONTENT, shared.now, false);
                 continue;
             };
-            let ours = offered.get(at).copied().unwrap_or(false)
-                || (extra && self.terms.delete == DeletePolicy::All);
-            if ours {
-                leaving.push((name, path));
-                continue;
-            }
-            if extra {
-                self.foreign.add(path);
+            let was = offered.get(at).copied().unwrap_or_default();
+            match self.fate(&path, was, false, shared) {
+                Fate::Goes if was.is_any() || extra => {
+                    leaving.push((name, path));
+                    continue;
+                }
+                Fate::Foreign if extra => self.foreign.add(path),
+                Fate::Goes | Fate::Foreign | Fate::Protected => {}
             }
             self.marks.settle(dir, &name, shared.now);
         }

@@ -11,7 +11,9 @@ use crate::flow::marks::{Hint, Marks};
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::parked::{Parked, ParkedWhat, Query};
+use crate::flow::session::selected::Fate;
 use crate::flow::session::{Action, Session, Shared};
+use crate::model::ledger::Offered;
 use crate::model::limits::REMOVALS_MAX;
 use crate::model::look::{Seen, Task};
 use crate::model::op::{Answer, Need, Op};
@@ -42,6 +44,8 @@ pub(super) struct Removal {
     waiting: u32,
     /// Foreign names, or others that could not go, keep the directory.
     blocked: bool,
+    /// Among them are others than those which the rules protect.
+    is_foreign: bool,
     /// A rename came between: the mark begins anew.
     aborted: bool,
     /// Something could not be removed: it is tried again later.
@@ -120,7 +124,7 @@ impl Session {
         shared: &mut Shared,
     ) {
         let base = self.sink_path(dir, shared).map(|path| path.join(name));
-        let below = base.and_then(|base| full.below(&base));
+        let below = base.as_ref().and_then(|base| full.below(base));
         if self.terms.delete == DeletePolicy::Never {
             let path = shared.map.path(dir).unwrap_or_default().join(name);
             let text = "At the sink a directory stands in the way, and with --delete never it \
@@ -129,6 +133,12 @@ impl Session {
             let later = shared.now + self.retry_delay(dir, name);
             self.marks.put_off(dir, name, Hint::CONTENT, later, true);
             return;
+        }
+        let is_protected = |base: &RelPath| shared.selection.protects(base, true, false);
+        if !replacing && base.as_ref().is_some_and(is_protected) {
+            // It was offered as something else, and is a directory there.
+            let path = shared.map.path(dir).unwrap_or_default().join(name);
+            return self.withheld(dir, name, &path, shared);
         }
         let (Some(below), false) = (below, self.removals.len() >= REMOVALS_MAX) else {
             let later = shared.now + Duration::from_millis(100);
@@ -144,6 +154,7 @@ impl Session {
             todo: Vec::new(),
             waiting: 0,
             blocked: false,
+            is_foreign: false,
             aborted: false,
             failed: false,
         };
@@ -179,7 +190,7 @@ impl Session {
         removal.waiting += sections.len() as u32;
         for (below, names) in sections {
             let path = base.join_path(&below);
-            if self.terms.delete == DeletePolicy::All {
+            if self.terms.delete == DeletePolicy::All && !shared.selection.has_rules() {
                 let paths = names.iter().map(|name| path.join(name)).collect();
                 self.look_paths(id, paths, shared);
                 continue;
@@ -204,22 +215,29 @@ impl Session {
         id: u64,
         dir: &RelPath,
         names: &[Name],
-        offered: &[bool],
+        offered: &[Offered],
         shared: &mut Shared,
     ) {
         let Some(removal) = self.removals.get(&id) else { return };
         let base = self.removal_base(removal, shared);
+        let is_dying = !(removal.replacing && base.as_ref() == Some(dir));
+        let fate = |at: usize| {
+            let was = offered.get(at).copied().unwrap_or_default();
+            self.fate(&dir.join(&names[at]), was, is_dying, shared)
+        };
+        let fates: Vec<Fate> = (0..names.len()).map(fate).collect();
+        let having = |fate: Fate| (0..names.len()).filter(move |at| fates[*at] == fate);
+        let ours: Vec<usize> = having.clone()(Fate::Goes).collect();
+        let theirs: Vec<usize> = having(Fate::Foreign).collect();
         let Some(removal) = self.removals.get_mut(&id) else { return };
-        let is_ours = |at: usize| offered.get(at) == Some(&true);
-        let (ours, theirs): (Vec<usize>, Vec<usize>) =
-            (0..names.len()).partition(|&at| is_ours(at));
         let Some(below) = base.and_then(|base| dir.below(&base)) else {
             removal.waiting -= 1;
             return self.abort_removal(id, shared);
         };
-        if !theirs.is_empty() {
+        if ours.len() < names.len() {
             removal.stays(&below);
         }
+        removal.is_foreign |= !theirs.is_empty();
         for at in theirs {
             self.foreign.add(dir.join(&names[at]));
         }
@@ -287,6 +305,7 @@ impl Session {
             if !gone {
                 let above = path.parent().and_then(|above| above.below(&base));
                 removal.stays(&above.unwrap_or_default());
+                removal.is_foreign = true;
                 continue;
             }
             removal.waiting += 1;
@@ -411,7 +430,7 @@ impl Session {
 
     fn removal_over(&mut self, id: u64, shared: &mut Shared) {
         let Some(removal) = self.removals.remove(&id) else { return };
-        let Removal { dir, name, replacing, blocked, aborted, failed, .. } = removal;
+        let Removal { dir, name, replacing, blocked, is_foreign, aborted, failed, .. } = removal;
         self.owe_meta(dir);
         let again = self.marks.get(dir, &name).is_some_and(|mark| mark.again.is_some());
         if failed {
@@ -421,21 +440,34 @@ impl Session {
             let later = if aborted { ABORTED_DELAY } else { Duration::ZERO };
             self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + later, false);
         } else {
-            self.removal_blocked(dir, &name, replacing, shared);
+            self.removal_blocked((dir, &name), replacing, is_foreign, shared);
         }
         self.idle(dir);
     }
 
-    fn removal_blocked(&mut self, dir: DirKey, name: &Name, replacing: bool, shared: &mut Shared) {
+    fn removal_blocked(
+        &mut self,
+        (dir, name): (DirKey, &Name),
+        replacing: bool,
+        is_foreign: bool,
+        shared: &mut Shared,
+    ) {
         let path = shared.map.path(dir).unwrap_or_default().join(name);
         if replacing {
-            let text = "At the sink a directory with foreign names stands in the way: \
-                        move them elsewhere, or use --delete all";
+            let text = if is_foreign {
+                "At the sink a directory with foreign names stands in the way: \
+                 move them elsewhere, or use --delete all"
+            } else {
+                "At the sink a directory with names that the rules protect stands in the way: \
+                 move them elsewhere, or give other rules"
+            };
             self.problem(path, text.to_owned(), shared);
             let later = shared.now + BLOCKED_DELAY;
             self.marks.put_off(dir, name, Hint::CONTENT, later, true);
         } else {
-            self.foreign.add(path);
+            if is_foreign {
+                self.foreign.add(path);
+            }
             self.marks.settle(dir, name, shared.now);
         }
     }

@@ -44,18 +44,19 @@ enum RenameState {
 }
 
 impl Session {
-    /// A directory was renamed; the map has followed.
+    /// A directory was renamed; the map has followed. Unless the rules say of all below it what
+    /// they said before, the sink does not learn it as a rename.
     pub(super) fn renamed(
         &mut self,
         key: DirKey,
-        from: &(DirKey, Name),
-        to: &(DirKey, Name),
+        (from, to): (&(DirKey, Name), &(DirKey, Name)),
+        is_alike: bool,
         shared: &mut Shared,
     ) {
         self.owe_meta(from.0);
         self.owe_meta(to.0);
         let placed = self.dirs.get(&key).is_some_and(|state| state.placed);
-        if !self.active || !placed || self.terms.delete == DeletePolicy::Never {
+        if !self.active || !placed || !is_alike || self.terms.delete == DeletePolicy::Never {
             self.mark_both(from, to, shared);
             if placed {
                 self.displace(key, shared);
@@ -84,16 +85,15 @@ impl Session {
     /// Two names were exchanged, `key` being at `b` now; the map has followed.
     pub(super) fn exchanged(
         &mut self,
-        key: DirKey,
-        other: Option<DirKey>,
-        a: &(DirKey, Name),
-        b: &(DirKey, Name),
+        (key, other): (DirKey, Option<DirKey>),
+        (a, b): (&(DirKey, Name), &(DirKey, Name)),
+        is_alike: bool,
         shared: &mut Shared,
     ) {
         self.owe_meta(a.0);
         self.owe_meta(b.0);
         let placed = |at: DirKey| self.dirs.get(&at).is_some_and(|state| state.placed);
-        let known = placed(key) && other.is_none_or(placed);
+        let known = placed(key) && other.is_none_or(placed) && is_alike;
         if !self.active || !known || self.terms.delete == DeletePolicy::Never {
             self.mark_both(a, b, shared);
             for each in [Some(key), other].into_iter().flatten() {

@@ -1,6 +1,7 @@
 //! What all sessions share: the map, the time, the halves of renames, and the way out for actions.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::halves::Halves;
@@ -14,6 +15,7 @@ use crate::model::message::Body;
 use crate::model::offer::Offering;
 use crate::model::path::{Name, RelPath};
 use crate::model::removal::MaxDelete;
+use crate::model::selection::Selection;
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
 
 /// How long arming a directory may take.
@@ -130,6 +132,8 @@ pub struct Shared {
     pub halted: Option<String>,
     /// How many removals are too many.
     pub max_delete: MaxDelete,
+    /// What of the source is offered.
+    pub selection: Arc<Selection>,
     /// Changes of the map that the sessions have not been told yet.
     pub changes: VecDeque<Change>,
     /// Directories to be armed, in turn.
@@ -159,6 +163,7 @@ impl Shared {
             adrift: Vec::new(),
             halted: None,
             max_delete: MaxDelete::default(),
+            selection: Arc::default(),
             changes: VecDeque::new(),
             to_arm: VecDeque::from([DirKey::ROOT]),
             to_arm_first: VecDeque::new(),

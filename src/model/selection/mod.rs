@@ -27,6 +27,12 @@ use self::rules::Rule;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Selection {
     rules: Vec<Rule>,
+    bounds: Bounds,
+}
+
+/// What is withheld whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Bounds {
     /// Files of more bytes are withheld.
     pub max_size: Option<u64>,
     /// Files of fewer bytes are withheld.
@@ -58,10 +64,16 @@ enum Side {
 }
 
 impl Selection {
-    /// A selection by rules alone.
+    /// A selection by rules and bounds.
     #[must_use]
-    pub fn new(rules: Rules) -> Selection {
-        Selection { rules: rules.into_inner(), ..Selection::default() }
+    pub fn new(rules: Rules, bounds: Bounds) -> Selection {
+        Selection { rules: rules.into_inner(), bounds }
+    }
+
+    /// What is withheld whatever its name.
+    #[must_use]
+    pub fn bounds(&self) -> &Bounds {
+        &self.bounds
     }
 
     /// Whether there is any rule.
@@ -106,10 +118,10 @@ impl Selection {
         match entry {
             Entry::Dir { .. } => false,
             Entry::File { size, .. } => self.withholds_size(*size),
-            Entry::Symlink { .. } => self.kinds.symlinks,
+            Entry::Symlink { .. } => self.bounds.kinds.symlinks,
             Entry::Special { kind, .. } => match kind {
-                SpecialKind::Character | SpecialKind::Block => self.kinds.devices,
-                SpecialKind::Fifo | SpecialKind::Socket => self.kinds.specials,
+                SpecialKind::Character | SpecialKind::Block => self.bounds.kinds.devices,
+                SpecialKind::Fifo | SpecialKind::Socket => self.bounds.kinds.specials,
             },
         }
     }
@@ -117,8 +129,8 @@ impl Selection {
     /// Whether files of so many bytes are withheld.
     #[must_use]
     pub fn withholds_size(&self, bytes: u64) -> bool {
-        self.max_size.is_some_and(|most| bytes > most)
-            || self.min_size.is_some_and(|least| bytes < least)
+        self.bounds.max_size.is_some_and(|most| bytes > most)
+            || self.bounds.min_size.is_some_and(|least| bytes < least)
     }
 
     /// Whether the rules say the same of all that can lie below two places, so that a directory
@@ -137,7 +149,7 @@ impl Selection {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rules, Selection, Style};
+    use super::{Bounds, Rules, Selection, Style};
     use crate::model::path::{Name, RelPath};
 
     fn selection(rules: &[&str]) -> Selection {
@@ -145,7 +157,7 @@ mod tests {
         for rule in rules {
             all.add(rule.as_bytes(), Style::Filter, &mut |_| Err("no files".into())).unwrap();
         }
-        Selection::new(all)
+        Selection::new(all, Bounds::default())
     }
 
     fn path(text: &str) -> RelPath {
@@ -185,7 +197,8 @@ mod tests {
 
     #[test]
     fn sizes_withhold_files_alone() {
-        let all = Selection { max_size: Some(10), min_size: Some(2), ..Selection::default() };
+        let bounds = Bounds { max_size: Some(10), min_size: Some(2), ..Bounds::default() };
+        let all = Selection::new(Rules::default(), bounds);
         assert_eq!([1, 2, 10, 11].map(|size| all.withholds_size(size)), [true, false, false, true]);
     }
 }

@@ -19,9 +19,10 @@ use crate::flow::director::Director;
 use crate::flow::session::Action;
 use crate::model::attributes::Carried;
 use crate::model::event::Notice;
-use crate::model::ledger::Entries;
+use crate::model::ledger::{Entries, Offered};
 use crate::model::limits::{COMMAND_QUEUE, LEDGER_QUEUE, NEWS_QUEUE};
 use crate::model::path::{Name, RelPath};
+use crate::model::selection::Selection;
 use crate::model::stamp::{Epoch, SinkId};
 use crate::monitor::Monitor;
 use crate::net::service::{Call, Routing};
@@ -80,6 +81,8 @@ pub struct Parts<'scope, 'env> {
     pub max_delete: MaxDelete,
     /// The attributes that are carried.
     pub carried: Carried,
+    /// What of the pool is offered.
+    pub selection: Arc<Selection>,
     /// What people see.
     pub monitor: &'env dyn Monitor,
     /// What people want.
@@ -103,7 +106,7 @@ enum What {
 /// What comes of it.
 enum Verdict {
     /// The answer to a question.
-    Offered(SinkId, u64, Vec<bool>),
+    Offered(SinkId, u64, Vec<Offered>),
     /// The ledger can't be written.
     Failed(SinkId, String),
 }
@@ -134,6 +137,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         parts.scope.spawn(move || keep_ledgers(&asked, &answers));
         let mut director = Director::new(parts.looker.root_identity());
         director.limit_removals(parts.max_delete);
+        director.select(Arc::clone(&parts.selection));
         let (links, sessions) = (BTreeMap::new(), Sessions::default());
         Engine {
             parts,

@@ -24,7 +24,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Known, Proof, Record, Step};
+use crate::model::ledger::{
+    Deed, Entered, Entries, Facts, Kind, Known, Offered, Proof, Record, Step,
+};
 use crate::model::limits::{LEDGER_EPOCHS_MAX, LEDGER_MOVES_MAX, LEDGER_TOMBS_MAX};
 use crate::model::marker::{Marker, MarkerId};
 use crate::model::offer::{Offer, Offering};
@@ -153,22 +155,22 @@ impl Ledger {
         Ok(is_trusted)
     }
 
-    /// Which of these names were offered in a directory and may still be there, in their order.
+    /// As what these names were offered in a directory and may still be there, in their order.
     #[must_use]
-    pub fn was_offered(&self, dir: &RelPath, names: &[Name]) -> Vec<bool> {
+    pub fn was_offered(&self, dir: &RelPath, names: &[Name]) -> Vec<Offered> {
         let sets = self.tree.sets_at(dir.as_bytes());
         let ask = |view: &View<'_>| {
             let mut offered = Vec::with_capacity(names.len());
             for name in names {
-                let mut found = false;
+                let mut found = Offered::default();
                 for set in &sets {
-                    found |= self.is_offered(view, *set, name.as_bytes())?;
+                    self.find_offered(view, *set, name.as_bytes(), &mut found)?;
                 }
                 offered.push(found);
             }
             Ok(offered)
         };
-        self.read(ask).unwrap_or_else(|| vec![false; names.len()])
+        self.read(ask).unwrap_or_else(|| vec![Offered::default(); names.len()])
     }
 
     /// What is known of names that were just seen in a directory, in their order.
@@ -252,13 +254,29 @@ impl Ledger {
         })
     }
 
-    fn is_offered(&self, view: &View<'_>, set: SetNo, name: &[u8]) -> Result<bool, store::Failed> {
+    fn find_offered(
+        &self,
+        view: &View<'_>,
+        set: SetNo,
+        name: &[u8],
+        found: &mut Offered,
+    ) -> Result<(), store::Failed> {
         let mut key = Vec::new();
         key_into(set, name, &mut key);
-        Ok(match view.name(&key)? {
-            Some(bytes) => record::decode(bytes).is_none_or(|record| !self.is_forgotten(&record)),
-            None => self.tree.has_dir(set, &key_of(name)),
-        })
+        let was_dir = self.tree.has_dir(set, &key_of(name));
+        let Some(bytes) = view.name(&key)? else {
+            found.as_dir |= was_dir;
+            return Ok(());
+        };
+        let record = record::decode(bytes);
+        if record.is_some_and(|record| self.is_forgotten(&record)) {
+            return Ok(());
+        }
+        let kind = record.as_ref().and_then(facts_of).map(|facts| facts.kind);
+        found.as_dir |= kind.map_or(was_dir, |kind| kind == Kind::Dir);
+        // What was a directory once may be on its way to be another thing.
+        found.as_other |= kind != Some(Kind::Dir);
+        Ok(())
     }
 
     /// Whether the name is durably gone.

@@ -44,6 +44,9 @@ impl Looker {
             files: Vec::new(),
             complete: true,
         };
+        if self.is_beyond(&dir) {
+            return Ok(Seen::Armed(armed));
+        }
         let mut reader = open_reader(&dir)?;
         while let Some(entry) = reader.read() {
             let entry = match entry {
@@ -55,7 +58,11 @@ impl Looker {
                 }
             };
             let Some(name) = name_of(&entry, address) else { continue };
+            if self.hides(&address.path, &name, entry.file_type()) {
+                continue;
+            }
             match kind_of(&dir, &entry, &name) {
+                Ok(kind) if self.hides(&address.path, &name, kind) => {}
                 Ok(FileType::Directory) => armed.dirs.push(name),
                 Ok(_) if armed.files.len() < max => armed.files.push(name),
                 Err(Errno::NOENT) => {}
@@ -113,7 +120,7 @@ impl Looker {
         let mut listing = listing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = Vec::new();
         let mut problems = Vec::new();
-        let end = listing.read_part(address, &mut entries, &mut problems);
+        let end = listing.read_part(self, address, &mut entries, &mut problems);
         if probe {
             self.probe_lately_changed(&listing.dir, &mut entries);
         }
@@ -161,10 +168,14 @@ impl Looker {
 impl Listing {
     fn read_part(
         &mut self,
+        looker: &Looker,
         address: &DirAddress,
         entries: &mut Vec<Found>,
         problems: &mut Vec<(Name, String)>,
     ) -> ListingEnd {
+        if looker.is_beyond(&self.dir) {
+            return ListingEnd::Complete;
+        }
         let mut bytes = 0;
         while entries.len() + problems.len() < LISTING_ENTRIES_MAX && bytes < LISTING_BYTES_MAX {
             let entry = match self.reader.read() {
@@ -177,8 +188,12 @@ impl Listing {
                 None => return ListingEnd::Complete,
             };
             let Some(name) = name_of(&entry, address) else { continue };
+            if looker.hides(&address.path, &name, entry.file_type()) {
+                continue;
+            }
             bytes += name.as_bytes().len();
             match self.item(&name) {
+                Item::There(found) if !looker.offers(&address.path, &found.listed) => {}
                 Item::There(found) => {
                     if let Entry::Symlink { target, .. } = &found.listed.entry {
                         bytes += target.len();

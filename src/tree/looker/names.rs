@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::model::entry::{Entry, Hash, Identity, Sighting};
 use crate::model::limits::{LIVE_BYTES_MAX, LOOK_TRIES};
 use crate::model::look::{ReadContent, Seen, Sight, Want};
-use crate::model::path::Name;
+use crate::model::path::{Name, RelPath};
 use crate::tree::content::hash_of;
 use crate::tree::looker::{Dir, Looker, no_xattrs};
 use crate::tree::xattrs::Object;
@@ -25,11 +25,16 @@ enum Stop {
 }
 
 impl Looker {
-    pub(super) fn look_at_names(&self, dir: &Dir, names: &[(Name, Want)]) -> Seen {
+    pub(super) fn look_at_names(&self, dir: &Dir, path: &RelPath, names: &[(Name, Want)]) -> Seen {
         let mut content = Vec::new();
         let mut sights = Vec::with_capacity(names.len());
+        let is_beyond = self.is_beyond(dir);
         for (name, want) in names {
-            let sight = self.look_at_name(dir.fd(), name, *want, &mut content);
+            let sight = if is_beyond {
+                Sight::Withheld
+            } else {
+                self.look_at_name(dir.fd(), path, name, *want, &mut content)
+            };
             sights.push((name.clone(), sight));
         }
         Seen::Names { sights, content }
@@ -38,6 +43,7 @@ impl Looker {
     fn look_at_name(
         &self,
         dir: BorrowedFd<'_>,
+        path: &RelPath,
         name: &Name,
         want: Want,
         content: &mut Vec<u8>,
@@ -46,9 +52,17 @@ impl Looker {
             let stat = match stat::of_name(dir, name) {
                 Ok(stat) => stat,
                 Err(Errno::NOENT) => return Sight::Gone,
+                Err(_) if self.hides(path, name, FileType::Unknown) => return Sight::Gone,
                 Err(errno) => return Sight::Problem(stat::words("Can't look at it", errno)),
             };
-            let is_file = stat::file_type(&stat) == FileType::RegularFile;
+            let kind = stat::file_type(&stat);
+            if self.hides(path, name, kind) {
+                return Sight::Gone;
+            }
+            if self.withholds(&stat) {
+                return Sight::Withheld;
+            }
+            let is_file = kind == FileType::RegularFile;
             let sight = match want {
                 Want::Meta => self.sight_of_meta(dir, name, &stat),
                 _ if !is_file => self.sight_of_meta(dir, name, &stat),

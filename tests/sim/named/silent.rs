@@ -113,7 +113,11 @@ fn the_closing_sweep_finds_what_made_no_event() {
             world.run(Duration::from_millis(100));
         }
         assert_eq!(world.director.outcome(id).unwrap().outcome, Outcome::Equal);
-        assert_eq!(differences(&world.source, &world.sinks[0]), [""; 0], "seed {seed} {how}");
+        assert_eq!(
+            differences(&world.source, &world.selection, &world.sinks[0]),
+            [""; 0],
+            "seed {seed} {how}"
+        );
         let sweeps = figures(&world, 0).sweeps - before;
         assert!(sweeps > 1, "seed {seed} {how}: a sweep that has found something was the last");
     }

@@ -62,7 +62,7 @@ impl Disk {
         let resolves = matches!(job.task, Task::Arm { .. } | Task::List { .. });
         let Some(dir) = self.open_dir(&job.dir, resolves) else { return Seen::Elsewhere };
         match &job.task {
-            Task::Arm { files_max } => Seen::Armed(self.arm(dir, job.dir.key, *files_max)),
+            Task::Arm { files_max } => Seen::Armed(self.arm(dir, &job.dir, *files_max)),
             Task::List { listing, .. } => self.first_part(*listing, dir, &job.dir),
             Task::Names(names) => self.look_at_names(dir, &job.dir.path, names),
             Task::Probe(names) => self.probe(dir, names),
@@ -87,6 +87,15 @@ impl Disk {
         if resolves || kept.is_none() || self.dice.one_in(2) { by_path } else { kept }
     }
 
+    /// Whether a rule hides a node at a name.
+    fn hides(&self, dir: &RelPath, name: &Name, id: NodeId) -> bool {
+        self.selection.hides(dir, name, self.nodes[id].is_dir())
+    }
+
+    fn withholds(&self, id: NodeId) -> bool {
+        self.selection.withholds(&self.nodes[id].entry())
+    }
+
     fn probe(&self, dir: NodeId, names: &[Name]) -> Seen {
         let all = self.names(dir);
         let is_written = |name: &&Name| {
@@ -95,10 +104,13 @@ impl Disk {
         Seen::Writers(names.iter().filter(is_written).cloned().collect())
     }
 
-    fn arm(&mut self, dir: NodeId, key: DirKey, files_max: usize) -> Armed {
-        let watch = self.watch(dir, key);
+    fn arm(&mut self, dir: NodeId, address: &DirAddress, files_max: usize) -> Armed {
+        let watch = self.watch(dir, address.key);
         let (mut dirs, mut files) = (Vec::new(), Vec::new());
         for (name, &id) in self.names(dir).into_iter().flatten() {
+            if self.hides(&address.path, name, id) {
+                continue;
+            }
             if self.nodes[id].is_dir() { dirs.push(name.clone()) } else { files.push(name.clone()) }
         }
         let complete = files.len() <= files_max;
@@ -144,6 +156,9 @@ impl Disk {
             let Some(&id) = self.names(open.dir).and_then(|names| names.get(&name)) else {
                 continue;
             };
+            if self.hides(&open.path, &name, id) || self.withholds(id) {
+                continue;
+            }
             if self.unreadable.contains(&open.path.join(&name)) && !self.nodes[id].is_dir() {
                 problems.push((name, "Permission denied".into()));
                 continue;
@@ -182,6 +197,12 @@ impl Disk {
         let Some(&id) = self.names(dir).and_then(|names| names.get(name)) else {
             return Sight::Gone;
         };
+        if self.hides(path, name, id) {
+            return Sight::Gone;
+        }
+        if self.withholds(id) {
+            return Sight::Withheld;
+        }
         if self.unreadable.contains(&path.join(name)) {
             return Sight::Problem("Permission denied".into());
         }
@@ -216,8 +237,11 @@ impl Disk {
     }
 
     fn gone(&self, paths: &[RelPath]) -> Vec<(RelPath, bool)> {
-        let gone = |path: &RelPath| {
-            matches!(self.at(path), Err(Obstacle::Missing | Obstacle::NoParent | Obstacle::NotDir))
+        let gone = |path: &RelPath| match self.at(path) {
+            Ok(id) => self.selection.hides_path(path, self.nodes[id].is_dir()),
+            Err(obstacle) => {
+                matches!(obstacle, Obstacle::Missing | Obstacle::NoParent | Obstacle::NotDir)
+            }
         };
         paths.iter().map(|path| (path.clone(), gone(path))).collect()
     }

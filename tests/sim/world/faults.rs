@@ -130,6 +130,7 @@ impl World {
         }
         let root = self.source.identity(&RelPath::root()).unwrap();
         self.director = unlimited(root);
+        self.director.select(Arc::clone(&self.selection));
     }
 
     /// Enters the next thing that a report told; false if there is none.

@@ -1,0 +1,302 @@
+//! The rest of rsync's options, for fingers that are used to them.
+//!
+//! What is osync's default is taken without a word; what switches a part of it off is noted; what
+//! osync does not honour is refused with a sentence that says what to do instead. None is passed
+//! over in silence.
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use osync::config::Omitted;
+use osync::error::Error;
+use osync::model::selection::WithheldKinds;
+
+/// Options that ask for what osync does anyway.
+const DEFAULTS: [(&str, Option<char>); 20] = [
+    ("archive", Some('a')),
+    ("recursive", Some('r')),
+    ("links", Some('l')),
+    ("perms", Some('p')),
+    ("times", Some('t')),
+    ("group", Some('g')),
+    ("owner", Some('o')),
+    ("devices-specials", Some('D')),
+    ("devices", None),
+    ("specials", None),
+    ("hard-links", Some('H')),
+    ("acls", Some('A')),
+    ("xattrs", Some('X')),
+    ("sparse", Some('S')),
+    ("numeric-ids", None),
+    ("inc-recursive", None),
+    ("mkpath", None),
+    ("progress", None),
+    ("human-readable", None),
+    ("secluded-args", Some('s')),
+];
+
+/// Switches that take a part off, with rsync's short form of each.
+const SWITCHES: [(&str, &str, &str); 12] = [
+    ("no-owner", "no-o", "Leave owners as the sink's filesystem makes them"),
+    ("no-group", "no-g", "Leave groups as the sink's filesystem makes them"),
+    ("no-perms", "no-p", "Leave permissions as the sink's umask makes them"),
+    ("no-times", "no-t", "Leave times of change as they come"),
+    ("no-xattrs", "no-X", "Leave extended attributes out"),
+    ("no-acls", "no-A", "Leave access control lists out"),
+    ("no-hard-links", "no-H", "Make a file of its own of each name"),
+    ("no-sparse", "no-S", "Write out holes"),
+    ("no-links", "no-l", "Leave symbolic links alone, at the sink as well"),
+    ("no-devices", "no-dev", "Leave devices alone, at the sink as well"),
+    ("no-specials", "no-spec", "Leave fifos and sockets alone, at the sink as well"),
+    ("no-D", "no-d", "The same as --no-devices --no-specials"),
+];
+
+/// The switches that are not wired yet.
+const NOT_YET: usize = 8;
+
+const BY_ITSELF: &str = "osync does what is best here by itself";
+const ALWAYS_WHOLE: &str = "osync makes the two directories equal, always, and as they are";
+const ONE_WAY: &str = "the sink becomes equal to the source: there is no merging of trees";
+const STAGED: &str = "files are staged inside the sink's directory and renamed into place, always";
+const DELETE: &str = "removals are told by `--delete never|live|all` at the sink";
+const SERVICE: &str = "osync speaks over its own encrypted sockets: see `osync source --help`";
+const SAFE: &str = "symbolic links travel as they are and are never followed";
+const LATER: &str = "this is not in this version yet";
+const REPORT: &str = "use --report FILE, --json or `osync status`";
+
+/// An option that is refused: its name, its letter, whether it has a value, what to do instead.
+type Refused = (&'static str, Option<char>, bool, &'static str);
+
+const REFUSED: [Refused; 89] = [
+    ("8-bit-output", Some('8'), false, REPORT),
+    ("address", None, true, "use --bind ADDR"),
+    ("append", None, false, BY_ITSELF),
+    ("append-verify", None, false, BY_ITSELF),
+    ("atimes", Some('U'), false, LATER),
+    ("backup", Some('b'), false, LATER),
+    ("backup-dir", None, true, LATER),
+    ("block-size", Some('B'), true, BY_ITSELF),
+    ("blocking-io", None, false, SERVICE),
+    ("bwlimit", None, true, LATER),
+    (
+        "checksum",
+        Some('c'),
+        false,
+        "each content is checked by its hash; \
+        a tree that was there before is compared by kind, size and times",
+    ),
+    ("checksum-choice", None, true, "hashes are BLAKE3"),
+    ("checksum-seed", None, true, "hashes are BLAKE3"),
+    ("chmod", None, true, ALWAYS_WHOLE),
+    ("chown", None, true, LATER),
+    ("compare-dest", None, true, ONE_WAY),
+    ("compress", Some('z'), false, LATER),
+    ("compress-choice", None, true, LATER),
+    ("compress-level", None, true, LATER),
+    ("confine-root", None, true, "neither side leaves its directory"),
+    ("contimeout", None, true, "use --connect-timeout at the sink"),
+    ("copy-as", None, true, "run osync as that user"),
+    ("copy-dest", None, true, ONE_WAY),
+    ("copy-devices", None, false, ALWAYS_WHOLE),
+    ("copy-dirlinks", Some('k'), false, SAFE),
+    ("copy-links", Some('L'), false, SAFE),
+    ("copy-unsafe-links", None, false, SAFE),
+    ("crtimes", Some('N'), false, "no filesystem of Linux lets times of birth be set"),
+    ("cvs-exclude", Some('C'), false, "write out what it excludes, with --exclude"),
+    ("daemon", None, false, SERVICE),
+    ("debug", None, true, "use -v, --log-file and RUST_LOG"),
+    ("del", None, false, DELETE),
+    ("delay-updates", None, false, STAGED),
+    ("delete-after", None, false, DELETE),
+    ("delete-before", None, false, DELETE),
+    ("delete-delay", None, false, DELETE),
+    ("delete-during", None, false, DELETE),
+    (
+        "delete-excluded",
+        None,
+        false,
+        "what the rules exclude stays at the sink: \
+        write `--filter 'H PATTERN'` for what is hidden and may go there",
+    ),
+    ("delete-missing-args", None, false, DELETE),
+    ("dirs", Some('d'), false, ALWAYS_WHOLE),
+    ("dry-run", Some('n'), false, LATER),
+    ("executability", Some('E'), false, ALWAYS_WHOLE),
+    ("existing", None, false, ONE_WAY),
+    ("fake-super", None, false, "run the sink as root; what it cannot hold is told"),
+    ("files-from", None, true, "select with --include and --exclude"),
+    ("force", None, false, DELETE),
+    ("from0", Some('0'), false, "write one rule a line"),
+    ("fuzzy", Some('y'), false, BY_ITSELF),
+    ("iconv", None, true, "names are bytes and travel as they are"),
+    ("ignore-errors", None, false, "one bad path never stops the rest"),
+    ("ignore-existing", None, false, ONE_WAY),
+    ("ignore-non-existing", None, false, ONE_WAY),
+    ("ignore-times", Some('I'), false, BY_ITSELF),
+    ("info", None, true, REPORT),
+    ("inplace", None, false, STAGED),
+    ("ipv4", Some('4'), false, "name the source by its IPv4 address"),
+    ("ipv6", Some('6'), false, "name the source by its IPv6 address"),
+    ("itemize-changes", Some('i'), false, REPORT),
+    ("keep-dirlinks", Some('K'), false, SAFE),
+    ("link-dest", None, true, ONE_WAY),
+    ("list-only", None, false, LATER),
+    ("log-file-format", None, true, REPORT),
+    ("modify-window", Some('@'), true, "times are compared to the nanosecond"),
+    ("munge-links", None, false, SAFE),
+    ("omit-dir-times", Some('O'), false, ALWAYS_WHOLE),
+    ("omit-link-times", Some('J'), false, ALWAYS_WHOLE),
+    ("out-format", None, true, REPORT),
+    ("partial", None, false, "what has come of a large file is kept, and goes on, by itself"),
+    ("partial-dir", None, true, STAGED),
+    (
+        "per-dir-rules",
+        Some('F'),
+        false,
+        "files of rules in each directory are not read: \
+        use --filter 'merge FILE'",
+    ),
+    ("partial-progress", Some('P'), false, "both go by themselves: leave it out"),
+    ("preallocate", None, false, BY_ITSELF),
+    ("prune-empty-dirs", Some('m'), false, ALWAYS_WHOLE),
+    ("quiet", Some('q'), false, "send standard error elsewhere"),
+    ("relative", Some('R'), false, "both directories are given whole"),
+    ("remove-source-files", None, false, "osync never changes its source"),
+    ("rsh", Some('e'), true, SERVICE),
+    ("rsync-path", None, true, SERVICE),
+    ("safe-links", None, false, SAFE),
+    ("size-only", None, false, BY_ITSELF),
+    ("stats", None, false, REPORT),
+    ("stop-after", None, true, "use --timeout at the sink"),
+    ("super", None, false, "run the sink as root"),
+    ("temp-dir", Some('T'), true, STAGED),
+    ("update", Some('u'), false, ONE_WAY),
+    ("usermap", None, true, LATER),
+    ("groupmap", None, true, LATER),
+    ("whole-file", Some('W'), false, BY_ITSELF),
+    ("write-devices", None, false, ALWAYS_WHOLE),
+];
+
+/// rsync's other options at a source.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HabitArgs {
+    /// Attributes that are not to be kept.
+    pub omitted: Omitted,
+    /// Kinds that are not to be offered.
+    pub kinds: WithheldKinds,
+    /// The first switch given that is not wired yet.
+    not_yet: Option<&'static str>,
+}
+
+impl HabitArgs {
+    /// Refuses switches that nothing heeds yet.
+    ///
+    /// # Errors
+    /// `Usage`, naming the switch.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.not_yet {
+            Some(name) => Err(Error::Usage(format!("--{name} is not in this version yet"))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An option that takes no value, or one that is thrown away.
+fn option(name: &'static str, letter: Option<char>, has_value: bool) -> Arg {
+    let arg = Arg::new(name).hide(true);
+    // Some of rsync's have a letter alone.
+    let is_long = !matches!(name, "devices-specials" | "per-dir-rules" | "partial-progress");
+    let arg = if is_long { arg.long(name) } else { arg };
+    let arg = if let Some(letter) = letter { arg.short(letter) } else { arg };
+    arg.action(if has_value { ArgAction::Append } else { ArgAction::Count })
+}
+
+/// Those that every operator knows: taken or refused.
+fn shared() -> impl Iterator<Item = Arg> {
+    let defaults = DEFAULTS.iter().map(|(name, letter)| option(name, *letter, false));
+    let refused = REFUSED.iter().map(|(name, letter, value, _)| option(name, *letter, *value));
+    defaults.chain(refused)
+}
+
+fn refuse(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let given = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let Some((name, letter, _, says)) = REFUSED.iter().find(|(name, ..)| given(name)) else {
+        return Ok(());
+    };
+    let shown = match letter {
+        Some(letter) => format!("-{letter}"),
+        None => format!("--{name}"),
+    };
+    let text = format!("rsync's {shown} is not honoured here: {says}\n");
+    Err(clap::Error::raw(ErrorKind::ArgumentConflict, text))
+}
+
+impl FromArgMatches for HabitArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<HabitArgs, clap::Error> {
+        refuse(matches)?;
+        let is = |name: &str| matches.get_count(name) > 0;
+        let not_yet = SWITCHES[..NOT_YET].iter().map(|(name, ..)| *name).find(|name| is(name));
+        let [owner, group, perms, times, xattrs, acls, hard_links, sparse] =
+            std::array::from_fn(|at| is(SWITCHES[at].0));
+        let omitted = Omitted { owner, group, perms, times, xattrs, acls, hard_links, sparse };
+        let kinds = WithheldKinds {
+            symlinks: is("no-links"),
+            devices: is("no-devices") || is("no-D"),
+            specials: is("no-specials") || is("no-D"),
+        };
+        Ok(HabitArgs { omitted, kinds, not_yet })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = HabitArgs::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for HabitArgs {
+    fn augment_args(command: Command) -> Command {
+        let switches = SWITCHES.iter().enumerate().map(|(at, (name, alias, help))| {
+            let arg = Arg::new(*name).long(*name).alias(*alias).help(*help);
+            arg.action(ArgAction::Count).hide(at < NOT_YET)
+        });
+        command.args(switches).args(shared())
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        HabitArgs::augment_args(command)
+    }
+}
+
+/// rsync's other options at a sink: what switches something off is the source's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SinkHabitArgs;
+
+impl FromArgMatches for SinkHabitArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<SinkHabitArgs, clap::Error> {
+        refuse(matches)?;
+        match SWITCHES.iter().find(|(name, ..)| matches.get_count(name) > 0) {
+            None => Ok(SinkHabitArgs),
+            Some((name, ..)) => {
+                let text = format!("give --{name} to `osync source` instead\n");
+                Err(clap::Error::raw(ErrorKind::ArgumentConflict, text))
+            }
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        SinkHabitArgs::from_arg_matches(matches).map(|_| ())
+    }
+}
+
+impl Args for SinkHabitArgs {
+    fn augment_args(command: Command) -> Command {
+        HabitArgs::augment_args(command).mut_args(|arg| {
+            let is_switch = SWITCHES.iter().any(|(name, ..)| arg.get_id() == *name);
+            if is_switch { arg.hide(true) } else { arg }
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        SinkHabitArgs::augment_args(command)
+    }
+}
