@@ -230,8 +230,10 @@ impl Session {
                 continue;
             };
             let was = offered.get(at).copied().unwrap_or_default();
+            // What was withheld may stand there though no listing told of it.
+            let may_stand = was.is_any() || extra || shared.selection.bounds().is_any();
             match self.fate(&path, was, false, shared) {
-                Fate::Goes if was.is_any() || extra => {
+                Fate::Goes if may_stand => {
                     leaving.push((name, path));
                     continue;
                 }

@@ -43,6 +43,14 @@ pub struct Bounds {
     pub kinds: WithheldKinds,
 }
 
+impl Bounds {
+    /// Whether anything can be withheld by them.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        *self != Bounds::default()
+    }
+}
+
 /// Kinds that are withheld.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WithheldKinds {

@@ -268,14 +268,15 @@ impl Ledger {
             found.as_dir |= was_dir;
             return Ok(());
         };
-        let record = record::decode(bytes);
-        if record.is_some_and(|record| self.is_forgotten(&record)) {
+        let Some(record) = record::decode(bytes) else {
+            *found = Offered::either();
             return Ok(());
+        };
+        if !self.is_forgotten(&record) {
+            let may_be = record.step.may_be();
+            // Of one that is gone, and not for certain, it is not known any more.
+            *found = found.or(if may_be.is_any() { may_be } else { Offered::either() });
         }
-        let kind = record.as_ref().and_then(facts_of).map(|facts| facts.kind);
-        found.as_dir |= kind.map_or(was_dir, |kind| kind == Kind::Dir);
-        // What was a directory once may be on its way to be another thing.
-        found.as_other |= kind != Some(Kind::Dir);
         Ok(())
     }
 
@@ -391,7 +392,7 @@ fn remember(store: &Store) -> Result<Option<Memory>, store::Failed> {
 fn facts_of(record: &Record) -> Option<Facts> {
     match record.step {
         Step::Applied { facts, .. } => Some(facts),
-        Step::Offered | Step::Gone { .. } => None,
+        Step::Offered(_) | Step::Gone { .. } => None,
     }
 }
 
