@@ -40,30 +40,6 @@ pub struct SourceConfig {
     pub carried: Carried,
     /// What of the pool is offered.
     pub selection: Selection,
-    /// Which attributes are not kept.
-    pub omitted: Omitted,
-}
-
-/// Attributes that are not kept at the sink.
-#[allow(clippy::struct_excessive_bools)] // A switch each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Omitted {
-    /// Owners.
-    pub owner: bool,
-    /// Groups.
-    pub group: bool,
-    /// Permissions.
-    pub perms: bool,
-    /// Modification times.
-    pub times: bool,
-    /// Extended attributes.
-    pub xattrs: bool,
-    /// Access control lists.
-    pub acls: bool,
-    /// That names belong to one file.
-    pub hard_links: bool,
-    /// Holes.
-    pub sparse: bool,
 }
 
 /// What a sink is to do.

@@ -194,7 +194,7 @@ impl<T: Target> Applier<T> {
             Op::SetMeta { path, presumes, attributes } => {
                 self.set_attributes(path, stamp, presumes, attributes, effects)
             }
-            Op::Remove { path } => self.remove(path, stamp),
+            Op::Remove { path, spared } => self.remove(path, *spared, stamp),
             Op::Rename { from, to, presumes } => self.rename((from, to), stamp, presumes, effects),
             Op::Exchange { a, b } => self.exchange((a, b), stamp),
         }

@@ -15,7 +15,6 @@ use crate::flow::marks::Hint;
 use crate::flow::session::{Action, Adrift, Arming, Change, GIVEN_UP, Session, Shared, Terms};
 use crate::model::entry::Identity;
 use crate::model::event::{Event, Happening, Notice};
-use crate::model::ledger::Offered;
 use crate::model::limits::ARMS_MAX;
 use crate::model::look::{Armed, LookDone, Seen, WatchState};
 use crate::model::message::Report;
@@ -242,7 +241,7 @@ impl Director {
     }
 
     /// Takes the ledger's answer to [`Action::AskOffered`].
-    pub fn offered(&mut self, sink: SinkId, query: u64, offered: &[Offered], now: Duration) {
+    pub fn offered(&mut self, sink: SinkId, query: u64, offered: &[bool], now: Duration) {
         self.shared.now = now;
         if let Some(session) = self.sessions.get_mut(&sink) {
             session.offered(query, offered, &mut self.shared);

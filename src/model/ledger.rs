@@ -87,41 +87,6 @@ impl Facts {
     }
 }
 
-/// As what a name was offered, and may still be at the sink.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Offered {
-    /// As a directory.
-    pub as_dir: bool,
-    /// As anything else.
-    pub as_other: bool,
-}
-
-impl Offered {
-    /// As a directory, or as anything else.
-    #[must_use]
-    pub fn one(is_dir: bool) -> Offered {
-        Offered { as_dir: is_dir, as_other: !is_dir }
-    }
-
-    /// As what is not known.
-    #[must_use]
-    pub fn either() -> Offered {
-        Offered { as_dir: true, as_other: true }
-    }
-
-    /// As these and those.
-    #[must_use]
-    pub fn or(self, other: Offered) -> Offered {
-        Offered { as_dir: self.as_dir || other.as_dir, as_other: self.as_other || other.as_other }
-    }
-
-    /// Whether it was offered at all.
-    #[must_use]
-    pub fn is_any(self) -> bool {
-        self.as_dir || self.as_other
-    }
-}
-
 /// What is known of a file's content at the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Proof {
@@ -159,8 +124,8 @@ pub struct Record {
 /// How far a name has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// It was offered as this, since anything was last known for certain of it.
-    Offered(Offered),
+    /// It was offered, and the sink may have anything there.
+    Offered,
     /// The sink had it, by this report of the record's epoch.
     Applied {
         /// Number of the report.
@@ -178,21 +143,11 @@ pub enum Step {
 }
 
 impl Step {
-    /// As what the sink may have it.
-    #[must_use]
-    pub fn may_be(&self) -> Offered {
-        match self {
-            Step::Offered(offered) => *offered,
-            Step::Applied { facts, .. } => Offered::one(facts.kind == Kind::Dir),
-            Step::Gone { .. } => Offered::default(),
-        }
-    }
-
     /// The report that it waits for to be durable.
     #[must_use]
     pub fn report(&self) -> Option<u64> {
         match self {
-            Step::Offered(_) => None,
+            Step::Offered => None,
             Step::Applied { report, .. } | Step::Gone { report } => Some(*report),
         }
     }

@@ -131,6 +131,7 @@ impl MessageAnswer {
         let names =
             |names: &[Name]| names.iter().map(|name| name.as_bytes().len() + 2).sum::<usize>();
         let answer = |answer: &Answer| match answer {
+            Answer::Needed(Need::Spared { path }) => path.as_bytes().len(),
             Answer::Needed(Need::Remains { dir, names: all }) => dir.as_bytes().len() + names(all),
             Answer::Failed(Failure::Other(text) | Failure::Forbidden(text)) => text.len(),
             _ => 0,

@@ -81,6 +81,8 @@ pub enum Op {
     Remove {
         /// Where.
         path: RelPath,
+        /// What stays, should it stand there.
+        spared: Spared,
     },
     /// Moves a name, if what stands at `from` is what is presupposed.
     Rename {
@@ -111,7 +113,7 @@ impl Op {
             | Op::Special { path, .. }
             | Op::MakeDir { path }
             | Op::SetMeta { path, .. }
-            | Op::Remove { path }
+            | Op::Remove { path, .. }
             | Op::Rename { to: path, .. }
             | Op::Exchange { a: path, .. } => path,
         }
@@ -211,6 +213,29 @@ pub enum Answer {
     Failed(Failure),
 }
 
+/// Which kind of object a removal leaves alone, for the source's rules protect it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Spared {
+    /// None.
+    Nothing,
+    /// A directory.
+    Directories,
+    /// What is no directory.
+    Others,
+}
+
+impl Spared {
+    /// Whether it leaves such an object alone.
+    #[must_use]
+    pub fn has(self, is_dir: bool) -> bool {
+        match self {
+            Spared::Nothing => false,
+            Spared::Directories => is_dir,
+            Spared::Others => !is_dir,
+        }
+    }
+}
+
 /// Why an operation can't be applied as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Need {
@@ -224,6 +249,11 @@ pub enum Need {
         dir: RelPath,
         /// At most `REMAINS_MAX` names that stand in it.
         names: Vec<Name>,
+    },
+    /// What stands there is what the removal spares.
+    Spared {
+        /// Where it stands: the operation's path.
+        path: RelPath,
     },
     /// The staged object of a commit is missing or is not what was announced.
     Transfer,

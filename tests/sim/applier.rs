@@ -7,7 +7,7 @@ use osync::flow::applier::{Applier, Executed, Rules};
 use osync::model::entry::{Attributes, Entry, FileTime, Hash, Meta};
 use osync::model::message::{ListingAnswer, Picked};
 use osync::model::op::{
-    Answer, Failure, Listed, ListingEnd, ListingPart, Need, Op, Operation, Version,
+    Answer, Failure, Listed, ListingEnd, ListingPart, Need, Op, Operation, Spared, Version,
 };
 use osync::model::path::{Name, RelPath};
 use osync::model::session::DeletePolicy;
@@ -81,7 +81,7 @@ impl Sink {
     }
 
     pub fn remove(&self, stamp: u64, at: &str) -> Answer {
-        self.run(stamp, Op::Remove { path: path(at) }, "").0
+        self.run(stamp, Op::Remove { path: path(at), spared: Spared::Nothing }, "").0
     }
 
     pub fn set_meta(&self, stamp: u64, at: &str, presumes: Version) -> Answer {
@@ -178,7 +178,7 @@ fn h7_what_remains_is_told_in_answers_that_fit_a_report() {
         for name in 0..300 {
             sink.put(3, &format!("d{at}/{long}{name}"), "");
         }
-        let op = Op::Remove { path: path(&format!("d{at}")) };
+        let op = Op::Remove { path: path(&format!("d{at}")), spared: Spared::Nothing };
         operations.push(Operation { stamp: Stamp(7), op });
     }
     let executed = sink.0.operations(&operations, &[]);
@@ -424,7 +424,9 @@ fn the_root_and_the_staging_directory_are_not_touched() {
         assert!(forbidden(sink.list(3, at, &[]).failed.unwrap()));
     }
     let root = RelPath::root();
-    assert!(forbidden(sink.run(3, Op::Remove { path: root.clone() }, "").0));
+    assert!(forbidden(
+        sink.run(3, Op::Remove { path: root.clone(), spared: Spared::Nothing }, "").0
+    ));
     assert_eq!(sink.run(3, Op::MakeDir { path: root.clone() }, "").0, Answer::Applied);
     let meta = meta(77);
     let attributes = Attributes::plain(meta);

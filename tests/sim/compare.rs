@@ -7,7 +7,7 @@ use osync::model::path::RelPath;
 use osync::model::selection::Selection;
 use osync::model::session::DeletePolicy;
 
-use super::link::{Journal, SinkEnd};
+use super::link::SinkEnd;
 use super::tree::{ModelTree, Stands};
 
 /// In what a sink differs from what is selected of the source; foreign and protected names, and
@@ -21,7 +21,7 @@ pub fn differences(source: &ModelTree, selection: &Selection, sink: &SinkEnd) ->
                 && !selection.withholds(&stands.entry)
     });
     let journal = sink.journal.lock().unwrap();
-    let kept = |path: &RelPath| is_kept(path, selection, (&all, &ours, &theirs), &journal);
+    let kept = |path: &RelPath| is_kept(path, selection, (&all, &ours, &theirs));
     let foreign =
         |path: &RelPath| sink.policy != DeletePolicy::All && !journal.has(path) || kept(path);
     // A directory that holds a foreign name stays, and keeps another kind from its name.
@@ -74,7 +74,6 @@ fn is_kept(
     path: &RelPath,
     selection: &Selection,
     (all, ours, theirs): (&Snapshot, &Snapshot, &Snapshot),
-    journal: &Journal,
 ) -> bool {
     let chain: Vec<RelPath> = std::iter::once(path.clone()).chain(path.ancestors()).collect();
     let lost = chain.iter().take_while(|at| !at.is_root() && !ours.contains_key(*at));
@@ -88,8 +87,7 @@ fn is_kept(
         let is_dying = depth + 1 < lost.len();
         let protects = |is_dir| selection.protects(at, is_dir, is_dying);
         let is_dir = theirs.get(at).is_some_and(|stands| stands.entry.is_dir());
-        let is_unclear = !journal.has(at) && (protects(true) || protects(false));
-        is_withheld(at) || protects(is_dir) || is_unclear
+        is_withheld(at) || protects(is_dir)
     })
 }
 

@@ -385,12 +385,17 @@ impl SinkEnd {
         let watermark = held.message.watermark;
         let place = (held.message.lane, held.message.sequence);
         let mut over = true;
+        let is_removing = match &held.message.body {
+            Body::Operations(operations) => {
+                matches!(operations[held.at.0].op, Op::Remove { .. })
+            }
+            _ => false,
+        };
+        self.journal.lock().unwrap().is_removing = is_removing;
         match &held.message.body {
             Body::Operations(operations) => {
                 self.applier.advance(watermark);
                 let (index, from) = held.at;
-                let is_removing = matches!(operations[index].op, Op::Remove { .. });
-                self.journal.lock().unwrap().is_removing = is_removing;
                 let to = from + operations[index].op.frame_bytes() as usize;
                 let executed =
                     self.applier.operations(&operations[index..=index], &content[from..to]);

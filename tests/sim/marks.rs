@@ -8,7 +8,9 @@ use std::sync::Arc;
 use osync::flow::applier::{Applier, Rules};
 use osync::model::entry::{Attributes, Entry, FileTime, Hash};
 use osync::model::message::{Body, ListingAnswer, MessageAnswer};
-use osync::model::op::{Answer, Listed, ListingEnd, ListingPart, Need, Op, Operation, Version};
+use osync::model::op::{
+    Answer, Listed, ListingEnd, ListingPart, Need, Op, Operation, Spared, Version,
+};
 use osync::model::path::{Name, RelPath};
 use osync::model::session::DeletePolicy;
 use osync::model::stamp::{Lane, Stamp};
@@ -211,7 +213,7 @@ impl Mini {
         let Some(path) = self.dice.pick(&free).cloned() else { return };
         let whole = self.marks.remove(&path).unwrap_or(true);
         let Some(stands) = self.source.stands(&path) else {
-            return self.send(Op::Remove { path }, Vec::new(), Vec::new());
+            return self.send(Op::Remove { path, spared: Spared::Nothing }, Vec::new(), Vec::new());
         };
         let attributes = Attributes::plain(*stands.entry.meta());
         let hash = Hash(*blake3::hash(&stands.content).as_bytes());
@@ -357,6 +359,7 @@ impl Mini {
             Answer::Needed(Need::Parent) => {
                 op.path().ancestors().for_each(|above| self.mark(above, true));
             }
+            Answer::Needed(Need::Spared { .. }) => unreachable!("Nothing is spared here"),
             Answer::Needed(Need::Remains { dir, names }) => {
                 names.iter().for_each(|name| self.mark(dir.join(name), true));
             }

@@ -16,7 +16,6 @@ use osync::model::abilities::Abilities;
 use osync::model::attributes::Carried;
 use osync::model::entry::Identity;
 use osync::model::event::Notice;
-use osync::model::ledger::Offered;
 use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
 use osync::model::look::{LookDone, LookJob, Task};
 use osync::model::path::RelPath;
@@ -77,7 +76,7 @@ enum Step {
 struct Asked {
     sink: SinkId,
     query: u64,
-    offered: Vec<Offered>,
+    offered: Vec<bool>,
 }
 
 /// Everything.

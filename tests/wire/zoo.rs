@@ -9,7 +9,7 @@ use osync::model::entry::{Attributes, Entry, FileTime, Hash, Meta, SpecialKind};
 use osync::model::marker::{Marker, MarkerId};
 use osync::model::message::{Body, ListingAnswer, MessageAnswer, Picked, Report};
 use osync::model::op::{
-    Answer, Failure, Listed, ListingEnd, ListingPart, Need, Op, Operation, Version,
+    Answer, Failure, Listed, ListingEnd, ListingPart, Need, Op, Operation, Spared, Version,
 };
 use osync::model::path::{Name, RelPath};
 use osync::model::session::{
@@ -103,7 +103,7 @@ fn ops() -> Named<Op> {
         },
         Op::MakeDir { path: raw_path() },
         Op::SetMeta { path: RelPath::root(), presumes: Version::Dir, attributes: attributes() },
-        Op::Remove { path: path() },
+        Op::Remove { path: path(), spared: Spared::Others },
         Op::Rename { from: path(), to: raw_path(), presumes: Version::Symlink { mtime: MTIME } },
         Op::Exchange { a: path(), b: raw_path() },
     ];
@@ -213,6 +213,7 @@ fn answers() -> Named<Answer> {
         Answer::Needed(Need::Content),
         Answer::Needed(Need::Parent),
         Answer::Needed(Need::Remains { dir: raw_path(), names }),
+        Answer::Needed(Need::Spared { path: raw_path() }),
         Answer::Needed(Need::Transfer),
         Answer::Failed(Failure::NoRoom),
         Answer::Failed(Failure::ReadOnly),
@@ -226,6 +227,7 @@ fn answers() -> Named<Answer> {
             Answer::Needed(Need::Content) => "content",
             Answer::Needed(Need::Parent) => "parent",
             Answer::Needed(Need::Remains { .. }) => "remains",
+            Answer::Needed(Need::Spared { .. }) => "spared",
             Answer::Needed(Need::Transfer) => "transfer",
             Answer::Failed(Failure::NoRoom) => "no-room",
             Answer::Failed(Failure::ReadOnly) => "read-only",
@@ -238,6 +240,7 @@ fn answers() -> Named<Answer> {
             "content",
             "parent",
             "remains",
+            "spared",
             "transfer",
             "no-room",
             "read-only",

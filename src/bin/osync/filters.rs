@@ -92,7 +92,7 @@ impl FilterArgs {
         let one_filesystem = Arg::new(BOUNDS[0])
             .long(BOUNDS[0])
             .short('x')
-            .action(ArgAction::Count)
+            .action(ArgAction::SetTrue)
             .help("Carry what is mounted below the directory as empty directories");
         let bound = |name, help| {
             let arg = Arg::new(name).long(name).value_name("SIZE").help(help);
@@ -152,15 +152,9 @@ impl FromArgMatches for FilterArgs {
             }));
         }
         wishes.sort_by_key(|(at, _)| *at);
-        let mounts = matches.get_count(BOUNDS[0]);
-        if mounts > 1 {
-            let text = "-x given twice, which would leave out the directories themselves on which \
-                        something is mounted, is not known: give it once\n";
-            return Err(clap::Error::raw(ErrorKind::InvalidValue, text));
-        }
         Ok(FilterArgs {
             wishes: wishes.into_iter().map(|(_, wish)| wish).collect(),
-            one_filesystem: mounts > 0,
+            one_filesystem: matches.get_flag(BOUNDS[0]),
             max_size: matches.get_one(BOUNDS[1]).copied(),
             min_size: matches.get_one(BOUNDS[2]).copied(),
         })

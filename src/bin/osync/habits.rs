@@ -7,8 +7,7 @@
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-use osync::config::Omitted;
-use osync::error::Error;
+use osync::model::attributes::{Carried, Namespace};
 use osync::model::selection::WithheldKinds;
 
 /// Options that ask for what osync does anyway.
@@ -36,23 +35,28 @@ const DEFAULTS: [(&str, Option<char>); 20] = [
 ];
 
 /// Switches that take a part off, with rsync's short form of each.
-const SWITCHES: [(&str, &str, &str); 12] = [
-    ("no-owner", "no-o", "Leave owners as the sink's filesystem makes them"),
-    ("no-group", "no-g", "Leave groups as the sink's filesystem makes them"),
-    ("no-perms", "no-p", "Leave permissions as the sink's umask makes them"),
-    ("no-times", "no-t", "Leave times of change as they come"),
-    ("no-xattrs", "no-X", "Leave extended attributes out"),
-    ("no-acls", "no-A", "Leave access control lists out"),
-    ("no-hard-links", "no-H", "Make a file of its own of each name"),
-    ("no-sparse", "no-S", "Write out holes"),
+type Switch = (&'static str, &'static str, &'static str);
+
+/// Those over attributes: for either side.
+const ATTRIBUTES: [Switch; 5] = [
+    ("no-owner", "no-o", "Leave owners as they come at the sink"),
+    ("no-group", "no-g", "Leave groups as they come at the sink"),
+    ("no-perms", "no-p", "Leave permissions as they come at the sink"),
+    ("no-xattrs", "no-X", "Leave out extended attributes"),
+    ("no-acls", "no-A", "Leave out access control lists"),
+];
+
+/// Those over kinds: the source's.
+const KINDS: [Switch; 4] = [
     ("no-links", "no-l", "Leave symbolic links alone, at the sink as well"),
     ("no-devices", "no-dev", "Leave devices alone, at the sink as well"),
     ("no-specials", "no-spec", "Leave fifos and sockets alone, at the sink as well"),
     ("no-D", "no-d", "The same as --no-devices --no-specials"),
 ];
 
-/// The switches that are not wired yet.
-const NOT_YET: usize = 8;
+/// Those that are not in this version.
+const NOT_YET: [Switch; 3] =
+    [("no-times", "no-t", LATER), ("no-hard-links", "no-H", LATER), ("no-sparse", "no-S", LATER)];
 
 const BY_ITSELF: &str = "osync does what is best here by itself";
 const ALWAYS_WHOLE: &str = "osync makes the two directories equal, always, and as they are";
@@ -178,27 +182,19 @@ const REFUSED: [Refused; 89] = [
 ];
 
 /// rsync's other options at a source.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct HabitArgs {
-    /// Attributes that are not to be kept.
-    pub omitted: Omitted,
+    /// Attributes that are to be kept.
+    pub carried: Carried,
     /// Kinds that are not to be offered.
     pub kinds: WithheldKinds,
-    /// The first switch given that is not wired yet.
-    not_yet: Option<&'static str>,
 }
 
-impl HabitArgs {
-    /// Refuses switches that nothing heeds yet.
-    ///
-    /// # Errors
-    /// `Usage`, naming the switch.
-    pub fn check(&self) -> Result<(), Error> {
-        match self.not_yet {
-            Some(name) => Err(Error::Usage(format!("--{name} is not in this version yet"))),
-            None => Ok(()),
-        }
-    }
+/// rsync's other options at a sink.
+#[derive(Debug, Clone, Copy)]
+pub struct SinkHabitArgs {
+    /// Attributes that are to be kept.
+    pub wanted: Carried,
 }
 
 /// An option that takes no value, or one that is thrown away.
@@ -211,40 +207,56 @@ fn option(name: &'static str, letter: Option<char>, has_value: bool) -> Arg {
     arg.action(if has_value { ArgAction::Append } else { ArgAction::Count })
 }
 
+/// Options that take something off.
+fn switches(all: &'static [Switch], is_hidden: bool) -> impl Iterator<Item = Arg> {
+    all.iter().map(move |(name, alias, help)| {
+        let arg = Arg::new(*name).long(*name).alias(*alias).help(*help).overrides_with(*name);
+        arg.action(ArgAction::SetTrue).hide(is_hidden)
+    })
+}
+
 /// Those that every operator knows: taken or refused.
 fn shared() -> impl Iterator<Item = Arg> {
     let defaults = DEFAULTS.iter().map(|(name, letter)| option(name, *letter, false));
     let refused = REFUSED.iter().map(|(name, letter, value, _)| option(name, *letter, *value));
-    defaults.chain(refused)
+    let later = switches(&NOT_YET, true);
+    defaults.chain(refused).chain(later).chain(switches(&ATTRIBUTES, false))
 }
 
-fn refuse(matches: &ArgMatches) -> Result<(), clap::Error> {
-    let given = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-    let Some((name, letter, _, says)) = REFUSED.iter().find(|(name, ..)| given(name)) else {
-        return Ok(());
-    };
-    let shown = match letter {
-        Some(letter) => format!("-{letter}"),
-        None => format!("--{name}"),
-    };
-    let text = format!("rsync's {shown} is not honoured here: {says}\n");
-    Err(clap::Error::raw(ErrorKind::ArgumentConflict, text))
+fn refused(text: String) -> clap::Error {
+    clap::Error::raw(ErrorKind::ArgumentConflict, text + "\n")
+}
+
+fn is_given(matches: &ArgMatches, name: &str) -> bool {
+    matches.value_source(name) == Some(ValueSource::CommandLine)
+}
+
+/// The attributes that are to be kept; an error for an option that every operator refuses.
+fn carried(matches: &ArgMatches) -> Result<Carried, clap::Error> {
+    let given = |name: &str| is_given(matches, name);
+    if let Some((name, letter, _, says)) = REFUSED.iter().find(|(name, ..)| given(name)) {
+        let shown = match letter {
+            Some(letter) => format!("-{letter}"),
+            None => format!("--{name}"),
+        };
+        return Err(refused(format!("rsync's {shown} is not honoured here: {says}")));
+    }
+    if let Some((name, ..)) = NOT_YET.iter().find(|(name, ..)| given(name)) {
+        return Err(refused(format!("--{name}: {LATER}")));
+    }
+    let [owner, group, perms, xattrs, acls] = ATTRIBUTES.map(|(name, ..)| !given(name));
+    let mut carried = Carried { owners: owner, groups: group, modes: perms, ..Carried::all() };
+    carried.namespaces = [xattrs; 4];
+    carried.namespaces[Namespace::Acl.index()] = acls;
+    Ok(carried)
 }
 
 impl FromArgMatches for HabitArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<HabitArgs, clap::Error> {
-        refuse(matches)?;
-        let is = |name: &str| matches.get_count(name) > 0;
-        let not_yet = SWITCHES[..NOT_YET].iter().map(|(name, ..)| *name).find(|name| is(name));
-        let [owner, group, perms, times, xattrs, acls, hard_links, sparse] =
-            std::array::from_fn(|at| is(SWITCHES[at].0));
-        let omitted = Omitted { owner, group, perms, times, xattrs, acls, hard_links, sparse };
-        let kinds = WithheldKinds {
-            symlinks: is("no-links"),
-            devices: is("no-devices") || is("no-D"),
-            specials: is("no-specials") || is("no-D"),
-        };
-        Ok(HabitArgs { omitted, kinds, not_yet })
+        let carried = carried(matches)?;
+        let [symlinks, devices, specials, both] = KINDS.map(|(name, ..)| is_given(matches, name));
+        let (devices, specials) = (devices || both, specials || both);
+        Ok(HabitArgs { carried, kinds: WithheldKinds { symlinks, devices, specials } })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -255,11 +267,7 @@ impl FromArgMatches for HabitArgs {
 
 impl Args for HabitArgs {
     fn augment_args(command: Command) -> Command {
-        let switches = SWITCHES.iter().enumerate().map(|(at, (name, alias, help))| {
-            let arg = Arg::new(*name).long(*name).alias(*alias).help(*help);
-            arg.action(ArgAction::Count).hide(at < NOT_YET)
-        });
-        command.args(switches).args(shared())
+        command.args(shared()).args(switches(&KINDS, false))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -267,33 +275,26 @@ impl Args for HabitArgs {
     }
 }
 
-/// rsync's other options at a sink: what switches something off is the source's.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SinkHabitArgs;
-
 impl FromArgMatches for SinkHabitArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<SinkHabitArgs, clap::Error> {
-        refuse(matches)?;
-        match SWITCHES.iter().find(|(name, ..)| matches.get_count(name) > 0) {
-            None => Ok(SinkHabitArgs),
-            Some((name, ..)) => {
-                let text = format!("give --{name} to `osync source` instead\n");
-                Err(clap::Error::raw(ErrorKind::ArgumentConflict, text))
-            }
+        let wanted = carried(matches)?;
+        match KINDS.iter().find(|(name, ..)| is_given(matches, name)) {
+            None => Ok(SinkHabitArgs { wanted }),
+            Some((name, ..)) => Err(refused(format!(
+                "the source decides what is offered: give --{name} to `osync source` instead"
+            ))),
         }
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        SinkHabitArgs::from_arg_matches(matches).map(|_| ())
+        *self = SinkHabitArgs::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
 impl Args for SinkHabitArgs {
     fn augment_args(command: Command) -> Command {
-        HabitArgs::augment_args(command).mut_args(|arg| {
-            let is_switch = SWITCHES.iter().any(|(name, ..)| arg.get_id() == *name);
-            if is_switch { arg.hide(true) } else { arg }
-        })
+        command.args(shared()).args(switches(&KINDS, true))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

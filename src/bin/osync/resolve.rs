@@ -35,7 +35,8 @@ pub fn sink(args: &SinkArgs, log: &LogArgs) -> Result<SinkConfig, Error> {
         (None, None) => std::env::var("OSYNC_INVITE").ok(),
     };
     let invite = invite.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    Ok(sink_config(args.source.clone(), directory, state, invite, &args.options))
+    let config = sink_config(args.source.clone(), directory, state, invite, &args.options);
+    Ok(SinkConfig { wanted: args.habits.wanted, ..config })
 }
 
 /// What the command line and the surroundings say of both operators in one process.
@@ -95,7 +96,6 @@ fn source_config(
     port: u16,
     bind: Ipv4Addr,
 ) -> Result<SourceConfig, Error> {
-    options.habits.check()?;
     Ok(SourceConfig {
         directory,
         state,
@@ -105,9 +105,8 @@ fn source_config(
         invite_file: options.invite_file.as_deref().map(absolute).transpose()?,
         watch: options.watch,
         max_delete: options.max_delete.unwrap_or_default(),
-        carried: Carried::all(),
+        carried: options.habits.carried,
         selection: options.filters.selection(options.habits.kinds)?,
-        omitted: options.habits.omitted,
     })
 }
 

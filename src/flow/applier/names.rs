@@ -3,7 +3,7 @@
 use crate::flow::applier::{Applier, Effects, Step, failed, forbidden, is_version};
 use crate::flow::stamps::Reach;
 use crate::model::entry::{Attributes, Entry, Hash};
-use crate::model::op::{Answer, Need, Version};
+use crate::model::op::{Answer, Need, Spared, Version};
 use crate::model::path::RelPath;
 use crate::model::session::DeletePolicy;
 use crate::model::stamp::Stamp;
@@ -209,12 +209,15 @@ impl<T: Target> Applier<T> {
     }
 
     /// Unlinks a name, or removes the directory there if it is empty (H7).
-    pub(super) fn remove(&self, path: &RelPath, stamp: Stamp) -> Answer {
+    pub(super) fn remove(&self, path: &RelPath, spared: Spared, stamp: Stamp) -> Answer {
         if self.rules.delete == DeletePolicy::Never {
             return forbidden("nothing is removed here: the sink runs with --delete never".into());
         }
         self.at_name(path, |alone| {
             self.stamped(path, stamp, Reach::Below, || {
+                if self.is_spared(path, spared) {
+                    return Step::Answer(Answer::Needed(Need::Spared { path: path.clone() }));
+                }
                 let result = match (self.target.unlink(path), alone) {
                     (Err(Obstacle::IsDir), true) => self.target.remove_dir(path),
                     (Err(Obstacle::IsDir), false) => return Step::Alone,
@@ -231,6 +234,15 @@ impl<T: Target> Applier<T> {
                 })
             })
         })
+    }
+
+    /// Whether what stands at a name is what a removal leaves alone.
+    fn is_spared(&self, path: &RelPath, spared: Spared) -> bool {
+        spared != Spared::Nothing
+            && self
+                .target
+                .look(path, false)
+                .is_ok_and(|standing| spared.has(standing.entry.is_dir()))
     }
 
     /// Whether the content presupposed, if any is named, is there; read before any lock is taken.

@@ -269,6 +269,10 @@ impl Session {
                 let delay = if failed { self.retry_delay(dir, name) } else { PARENT_DELAY };
                 self.marks.put_off(dir, name, Hint::CONTENT, now + delay, failed);
             }
+            Need::Spared { .. } => {
+                let path = shared.map.path(dir).unwrap_or_default().join(name);
+                self.withheld(dir, name, &path, shared);
+            }
             Need::Remains { dir: full, names } => {
                 self.start_removal(dir, name, kind != SentKind::Removes, &full, names, shared);
             }

@@ -207,7 +207,7 @@ pub(super) fn offer_of(op: &Op, is_own: bool) -> Offer {
         | Op::Commit { path, .. }
         | Op::Symlink { path, .. }
         | Op::Special { path, .. }
-        | Op::Remove { path } => Offer::Name(path.clone()),
+        | Op::Remove { path, .. } => Offer::Name(path.clone()),
         Op::MakeDir { path } => Offer::Dir(path.clone()),
         Op::SetMeta { path, .. } if is_own => Offer::Attributes(path.clone()),
         Op::SetMeta { path, .. } => Offer::Retouched(path.clone()),
@@ -239,7 +239,7 @@ pub(super) fn deed_of(op: &Op, facts: Option<Facts>, is_own: bool) -> Option<Dee
             let facts = Facts::of_any_dir();
             Some(Deed::Stands { path: path.clone(), facts, hash: None })
         }
-        Op::Remove { path } => Some(Deed::Gone(path.clone())),
+        Op::Remove { path, .. } => Some(Deed::Gone(path.clone())),
         Op::Rename { from, to, presumes } => {
             let hash = match presumes {
                 Version::File { hash, .. } => *hash,

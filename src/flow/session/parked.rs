@@ -11,7 +11,6 @@ use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::selected::{self, Fate};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::entry::Identity;
-use crate::model::ledger::Offered;
 use crate::model::op::Op;
 use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
@@ -195,7 +194,7 @@ impl Session {
     }
 
     /// The ledger has answered which names were offered.
-    pub fn offered(&mut self, query: u64, offered: &[Offered], shared: &mut Shared) {
+    pub fn offered(&mut self, query: u64, offered: &[bool], shared: &mut Shared) {
         match self.queries.remove(&query) {
             None => {}
             Some(Query::Removal { removal, dir, names }) => {
@@ -213,7 +212,7 @@ impl Session {
         &mut self,
         dir: DirKey,
         names: Vec<Name>,
-        offered: &[Offered],
+        offered: &[bool],
         stamp: Stamp,
         shared: &mut Shared,
     ) {
@@ -231,28 +230,28 @@ impl Session {
             };
             let was = offered.get(at).copied().unwrap_or_default();
             // What was withheld may stand there though no listing told of it.
-            let may_stand = was.is_any() || extra || shared.selection.bounds().is_any();
+            let may_stand = was || extra || shared.selection.bounds().is_any();
             match self.fate(&path, was, false, shared) {
-                Fate::Goes if may_stand => {
-                    leaving.push((name, path));
+                Fate::Goes(spared) if may_stand => {
+                    leaving.push((name, path, spared));
                     continue;
                 }
                 Fate::Foreign if extra => self.foreign.add(path),
-                Fate::Goes | Fate::Foreign | Fate::Protected => {}
+                Fate::Goes(_) | Fate::Foreign | Fate::Protected => {}
             }
             self.marks.settle(dir, &name, shared.now);
         }
-        let paths: Vec<&RelPath> = leaving.iter().map(|(_, path)| path).collect();
+        let paths: Vec<&RelPath> = leaving.iter().map(|(_, path, _)| path).collect();
         if !self.may_remove(&paths, shared) {
             let later = shared.now + HALTED_DELAY;
-            for (name, _) in leaving {
+            for (name, ..) in leaving {
                 self.marks.put_off(dir, &name, Hint::CONTENT, later, true);
             }
             return;
         }
-        let drafts = leaving.into_iter().map(|(name, path)| {
+        let drafts = leaving.into_iter().map(|(name, path, spared)| {
             self.stamps.hold(stamp);
-            let op = Op::Remove { path };
+            let op = Op::Remove { path, spared };
             Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark, facts: None }
         });
         let drafts = drafts.collect();

@@ -11,9 +11,8 @@ use crate::flow::marks::{Hint, Marks};
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::parked::{Parked, ParkedWhat, Query};
-use crate::flow::session::selected::Fate;
+use crate::flow::session::selected::{Fate, spared};
 use crate::flow::session::{Action, Session, Shared};
-use crate::model::ledger::Offered;
 use crate::model::limits::REMOVALS_MAX;
 use crate::model::look::{Seen, Task};
 use crate::model::op::{Answer, Need, Op};
@@ -124,7 +123,7 @@ impl Session {
         shared: &mut Shared,
     ) {
         let base = self.sink_path(dir, shared).map(|path| path.join(name));
-        let below = base.as_ref().and_then(|base| full.below(base));
+        let below = base.and_then(|base| full.below(&base));
         if self.terms.delete == DeletePolicy::Never {
             let path = shared.map.path(dir).unwrap_or_default().join(name);
             let text = "At the sink a directory stands in the way, and with --delete never it \
@@ -133,12 +132,6 @@ impl Session {
             let later = shared.now + self.retry_delay(dir, name);
             self.marks.put_off(dir, name, Hint::CONTENT, later, true);
             return;
-        }
-        let is_protected = |base: &RelPath| shared.selection.protects(base, true, false);
-        if !replacing && base.as_ref().is_some_and(is_protected) {
-            // It was offered as something else, and is a directory there.
-            let path = shared.map.path(dir).unwrap_or_default().join(name);
-            return self.withheld(dir, name, &path, shared);
         }
         let (Some(below), false) = (below, self.removals.len() >= REMOVALS_MAX) else {
             let later = shared.now + Duration::from_millis(100);
@@ -215,20 +208,21 @@ impl Session {
         id: u64,
         dir: &RelPath,
         names: &[Name],
-        offered: &[Offered],
+        offered: &[bool],
         shared: &mut Shared,
     ) {
         let Some(removal) = self.removals.get(&id) else { return };
         let base = self.removal_base(removal, shared);
         let is_dying = !(removal.replacing && base.as_ref() == Some(dir));
-        let fate = |at: usize| {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for (at, name) in names.iter().enumerate() {
             let was = offered.get(at).copied().unwrap_or_default();
-            self.fate(&dir.join(&names[at]), was, is_dying, shared)
-        };
-        let fates: Vec<Fate> = (0..names.len()).map(fate).collect();
-        let having = |fate: Fate| (0..names.len()).filter(move |at| fates[*at] == fate);
-        let ours: Vec<usize> = having.clone()(Fate::Goes).collect();
-        let theirs: Vec<usize> = having(Fate::Foreign).collect();
+            match self.fate(&dir.join(name), was, is_dying, shared) {
+                Fate::Goes(_) => ours.push(at),
+                Fate::Foreign => theirs.push(at),
+                Fate::Protected => {}
+            }
+        }
         let Some(removal) = self.removals.get_mut(&id) else { return };
         let Some(below) = base.and_then(|base| dir.below(&base)) else {
             removal.waiting -= 1;
@@ -308,9 +302,10 @@ impl Session {
                 removal.is_foreign = true;
                 continue;
             }
+            let Some(spared) = spared(&path, path != base, shared) else { continue };
             removal.waiting += 1;
             self.stamps.hold(stamp);
-            let (op, errand) = (Op::Remove { path }, Errand::Removal(id));
+            let (op, errand) = (Op::Remove { path, spared }, Errand::Removal(id));
             let name = Some(name.clone());
             drafts.push(Draft { op, stamp, dir, name, errand, facts: None });
         }
@@ -329,6 +324,12 @@ impl Session {
                 Some(below) => removal.push(below, names),
                 None => return self.abort_removal(id, shared),
             },
+            (Answer::Needed(Need::Spared { path }), Some(base)) => {
+                match path.parent().and_then(|above| above.below(&base)) {
+                    Some(below) => removal.stays(&below),
+                    None => return self.abort_removal(id, shared),
+                }
+            }
             (Answer::Failed(failure), Some(base)) => {
                 removal.failed = true;
                 removal.todo.clear();

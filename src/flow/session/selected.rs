@@ -7,7 +7,7 @@
 
 use crate::flow::session::changes::Change;
 use crate::flow::session::{Session, Shared};
-use crate::model::ledger::Offered;
+use crate::model::op::Spared;
 use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
 use crate::model::stamp::DirKey;
@@ -15,8 +15,8 @@ use crate::model::stamp::DirKey;
 /// What becomes of a name at the sink that the source does not offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is removed.
-    Goes,
+    /// It is removed, unless it is what the rules protect.
+    Goes(Spared),
     /// It is the sink's own, and stays.
     Foreign,
     /// The rules protect it.
@@ -64,33 +64,27 @@ impl Session {
     /// Whether the rules protect a name at the sink, whatever it is there.
     pub(super) fn is_protected(&self, dir: DirKey, name: &Name, shared: &Shared) -> bool {
         shared.selection.has_rules()
-            && self.sink_path(dir, shared).is_some_and(|dir| {
-                let path = dir.join(name);
-                [true, false].iter().all(|is_dir| shared.selection.protects(&path, *is_dir, false))
-            })
+            && self
+                .sink_path(dir, shared)
+                .is_some_and(|dir| spared(&dir.join(name), false, shared).is_none())
     }
 
-    /// What becomes of a name at the sink that is not offered, by what the ledger has of it.
-    ///
-    /// What was offered is there as what it was offered as. What was not may be anything: it goes
-    /// only if the rules protect nothing there.
+    /// What becomes of a name at the sink that is not offered, though it once was or not.
     pub(super) fn fate(
         &self,
         path: &RelPath,
-        offered: Offered,
+        was_offered: bool,
         is_dying: bool,
         shared: &Shared,
     ) -> Fate {
-        let protects = |is_dir| shared.selection.protects(path, is_dir, is_dying);
-        if offered.is_any() {
-            let goes = offered.as_dir && !protects(true) || offered.as_other && !protects(false);
-            return if goes { Fate::Goes } else { Fate::Protected };
-        }
-        match (self.terms.delete, protects(true) || protects(false)) {
-            (DeletePolicy::All, false) => Fate::Goes,
-            (_, false) => Fate::Foreign,
-            (DeletePolicy::All, true) if !(protects(true) && protects(false)) => Fate::Foreign,
-            (_, true) => Fate::Protected,
+        match spared(path, is_dying, shared) {
+            None => Fate::Protected,
+            Some(spared) if was_offered || self.terms.delete == DeletePolicy::All => {
+                Fate::Goes(spared)
+            }
+            Some(Spared::Nothing) => Fate::Foreign,
+            // What it is there is not known: it may be what the rules protect.
+            Some(Spared::Directories | Spared::Others) => Fate::Protected,
         }
     }
 
@@ -98,6 +92,17 @@ impl Session {
     pub(super) fn withheld(&mut self, dir: DirKey, name: &Name, path: &RelPath, shared: &Shared) {
         self.problems.clear(path);
         self.marks.settle(dir, name, shared.now);
+    }
+}
+
+/// What of a name at the sink a removal has to spare; nothing if all.
+pub(super) fn spared(path: &RelPath, is_dying: bool, shared: &Shared) -> Option<Spared> {
+    let protects = |is_dir| shared.selection.protects(path, is_dir, is_dying);
+    match (protects(true), protects(false)) {
+        (false, false) => Some(Spared::Nothing),
+        (true, false) => Some(Spared::Directories),
+        (false, true) => Some(Spared::Others),
+        (true, true) => None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::flow::director::Director;
 use crate::flow::session::Action;
 use crate::model::attributes::Carried;
 use crate::model::event::Notice;
-use crate::model::ledger::{Entries, Offered};
+use crate::model::ledger::Entries;
 use crate::model::limits::{COMMAND_QUEUE, LEDGER_QUEUE, NEWS_QUEUE};
 use crate::model::path::{Name, RelPath};
 use crate::model::selection::Selection;
@@ -106,7 +106,7 @@ enum What {
 /// What comes of it.
 enum Verdict {
     /// The answer to a question.
-    Offered(SinkId, u64, Vec<Offered>),
+    Offered(SinkId, u64, Vec<bool>),
     /// The ledger can't be written.
     Failed(SinkId, String),
 }

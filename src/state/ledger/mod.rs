@@ -24,9 +24,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::model::ledger::{
-    Deed, Entered, Entries, Facts, Kind, Known, Offered, Proof, Record, Step,
-};
+use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Known, Proof, Record, Step};
 use crate::model::limits::{LEDGER_EPOCHS_MAX, LEDGER_MOVES_MAX, LEDGER_TOMBS_MAX};
 use crate::model::marker::{Marker, MarkerId};
 use crate::model::offer::{Offer, Offering};
@@ -155,22 +153,22 @@ impl Ledger {
         Ok(is_trusted)
     }
 
-    /// As what these names were offered in a directory and may still be there, in their order.
+    /// Which of these names were offered in a directory and may still be there, in their order.
     #[must_use]
-    pub fn was_offered(&self, dir: &RelPath, names: &[Name]) -> Vec<Offered> {
+    pub fn was_offered(&self, dir: &RelPath, names: &[Name]) -> Vec<bool> {
         let sets = self.tree.sets_at(dir.as_bytes());
         let ask = |view: &View<'_>| {
             let mut offered = Vec::with_capacity(names.len());
             for name in names {
-                let mut found = Offered::default();
+                let mut found = false;
                 for set in &sets {
-                    self.find_offered(view, *set, name.as_bytes(), &mut found)?;
+                    found |= self.is_offered(view, *set, name.as_bytes())?;
                 }
                 offered.push(found);
             }
             Ok(offered)
         };
-        self.read(ask).unwrap_or_else(|| vec![Offered::default(); names.len()])
+        self.read(ask).unwrap_or_else(|| vec![false; names.len()])
     }
 
     /// What is known of names that were just seen in a directory, in their order.
@@ -254,30 +252,13 @@ impl Ledger {
         })
     }
 
-    fn find_offered(
-        &self,
-        view: &View<'_>,
-        set: SetNo,
-        name: &[u8],
-        found: &mut Offered,
-    ) -> Result<(), store::Failed> {
+    fn is_offered(&self, view: &View<'_>, set: SetNo, name: &[u8]) -> Result<bool, store::Failed> {
         let mut key = Vec::new();
         key_into(set, name, &mut key);
-        let was_dir = self.tree.has_dir(set, &key_of(name));
-        let Some(bytes) = view.name(&key)? else {
-            found.as_dir |= was_dir;
-            return Ok(());
-        };
-        let Some(record) = record::decode(bytes) else {
-            *found = Offered::either();
-            return Ok(());
-        };
-        if !self.is_forgotten(&record) {
-            let may_be = record.step.may_be();
-            // Of one that is gone, and not for certain, it is not known any more.
-            *found = found.or(if may_be.is_any() { may_be } else { Offered::either() });
-        }
-        Ok(())
+        Ok(match view.name(&key)? {
+            Some(bytes) => record::decode(bytes).is_none_or(|record| !self.is_forgotten(&record)),
+            None => self.tree.has_dir(set, &key_of(name)),
+        })
     }
 
     /// Whether the name is durably gone.
@@ -392,7 +373,7 @@ fn remember(store: &Store) -> Result<Option<Memory>, store::Failed> {
 fn facts_of(record: &Record) -> Option<Facts> {
     match record.step {
         Step::Applied { facts, .. } => Some(facts),
-        Step::Offered(_) | Step::Gone { .. } => None,
+        Step::Offered | Step::Gone { .. } => None,
     }
 }
 

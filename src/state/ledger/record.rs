@@ -1,7 +1,7 @@
 //! The bytes of a record: a tag, then numbers in as few bytes as they need.
 
 use crate::model::entry::{FileTime, Hash, Identity};
-use crate::model::ledger::{Facts, Kind, Offered, Proof, Record, Step};
+use crate::model::ledger::{Facts, Kind, Proof, Record, Step};
 use crate::model::stamp::{Epoch, Stamp};
 
 const OFFERED: u8 = 0;
@@ -9,8 +9,6 @@ const APPLIED: u8 = 1;
 const GONE: u8 = 2;
 const STEP: u8 = 0b0000_0011;
 const KIND_SHIFT: u8 = 2;
-const AS_DIR: u8 = 0b0000_0100;
-const AS_OTHER: u8 = 0b0000_1000;
 const RACY: u8 = 0b0001_0000;
 const HASH: u8 = 0b0010_0000;
 const STALE: u8 = 0b0100_0000;
@@ -40,9 +38,7 @@ pub(super) fn encode(record: &Record, bytes: &mut Vec<u8>) {
 
 fn tag(step: &Step) -> u8 {
     match step {
-        Step::Offered(Offered { as_dir, as_other }) => {
-            OFFERED | if *as_dir { AS_DIR } else { 0 } | if *as_other { AS_OTHER } else { 0 }
-        }
+        Step::Offered => OFFERED,
         Step::Gone { .. } => GONE,
         Step::Applied { facts, proof, .. } => {
             let kind = match facts.kind {
@@ -67,9 +63,7 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
     let mut rest = Rest(rest);
     let (epoch, stamp) = (Epoch(rest.number()?), Stamp(rest.number()?));
     let step = match tag & STEP {
-        OFFERED => {
-            Step::Offered(Offered { as_dir: tag & AS_DIR != 0, as_other: tag & AS_OTHER != 0 })
-        }
+        OFFERED => Step::Offered,
         GONE => Step::Gone { report: rest.number()? },
         APPLIED => rest.applied(tag)?,
         _ => return None,
@@ -150,7 +144,7 @@ mod tests {
 
     use super::{decode, encode};
     use crate::model::entry::{FileTime, Hash, Identity};
-    use crate::model::ledger::{Facts, Kind, Offered, Proof, Record, Step};
+    use crate::model::ledger::{Facts, Kind, Proof, Record, Step};
     use crate::model::stamp::{Epoch, Stamp};
 
     fn time() -> impl Strategy<Value = FileTime> {
@@ -180,8 +174,7 @@ mod tests {
             any::<[u8; 32]>().prop_map(|hash| Proof::Agreed(Hash(hash))),
         ];
         let step = prop_oneof![
-            (any::<bool>(), any::<bool>())
-                .prop_map(|(as_dir, as_other)| Step::Offered(Offered { as_dir, as_other })),
+            Just(Step::Offered),
             any::<u64>().prop_map(|report| Step::Gone { report }),
             (any::<u64>(), facts(), proof).prop_map(|(report, facts, proof)| Step::Applied {
                 report,

@@ -6,7 +6,7 @@ use super::{
     SetNo, Step, key_into, key_of, record, split, store,
 };
 use crate::model::entry::Hash;
-use crate::model::ledger::{Kind, Offered};
+use crate::model::ledger::Kind;
 use crate::model::stamp::Epoch;
 
 type Written = Result<(), store::Failed>;
@@ -93,7 +93,7 @@ impl Pen<'_, '_> {
             Offer::Name(path) => {
                 let (set, name) = self.own_slot(path);
                 self.undress(moment, set)?;
-                self.put_offered(set, name, moment, Offered::one(false))
+                self.put(set, name, moment, Step::Offered)
             }
             Offer::Dir(path) => self.offer_dir(moment, path),
             Offer::Listed { dir, names } => self.offer_listed(moment, dir, names),
@@ -119,14 +119,9 @@ impl Pen<'_, '_> {
         }
     }
 
-    /// Two names may hold anything that one of them held.
     fn offer_both(&mut self, moment: Moment, first: &RelPath, second: &RelPath) -> Written {
-        for path in [first, second] {
-            let (set, name) = self.own_slot(path);
-            self.undress(moment, set)?;
-            self.put_offered(set, name, moment, Offered::either())?;
-        }
-        Ok(())
+        self.offer(moment, &Offer::Name(first.clone()))?;
+        self.offer(moment, &Offer::Name(second.clone()))
     }
 
     fn offer_dir(&mut self, moment: Moment, path: &RelPath) -> Written {
@@ -151,28 +146,14 @@ impl Pen<'_, '_> {
 
     /// Offers a name without taking anything back that is known of it, if that fits.
     fn announce(&mut self, moment: Moment, set: SetNo, name: &[u8], is_dir: bool) -> Written {
-        let offered = Offered::one(is_dir);
         match self.get(set, name)?.map(|record| record.step) {
-            Some(step @ Step::Offered(_)) if step.may_be().or(offered) == step.may_be() => Ok(()),
+            Some(Step::Offered) => Ok(()),
             Some(Step::Applied { facts, .. }) if (facts.kind == Kind::Dir) == is_dir => Ok(()),
             _ => {
                 self.undress(moment, set)?;
-                self.put_offered(set, name, moment, offered)
+                self.put(set, name, moment, Step::Offered)
             }
         }
-    }
-
-    /// Offers a name as this; as what else the sink may have it is still known.
-    fn put_offered(
-        &mut self,
-        set: SetNo,
-        name: &[u8],
-        moment: Moment,
-        offered: Offered,
-    ) -> Written {
-        let before = self.get(set, name)?.map(|record| record.step.may_be());
-        let offered = before.unwrap_or_default().or(offered);
-        self.put(set, name, moment, Step::Offered(offered))
     }
 
     fn enter(&mut self, moment: Moment, report: u64, deed: &Deed) -> Written {
@@ -432,7 +413,6 @@ impl Pen<'_, '_> {
 fn taken_back(known: Option<Record>) -> Step {
     match known.map(|record| record.step) {
         Some(Step::Applied { facts, proof, .. }) => Step::Applied { report: NEVER, facts, proof },
-        Some(step) => Step::Offered(step.may_be().or(Offered::one(false))),
-        None => Step::Offered(Offered::one(false)),
+        _ => Step::Offered,
     }
 }
