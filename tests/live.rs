@@ -13,6 +13,7 @@ mod ordinary;
 mod refusals;
 mod registers;
 mod room;
+mod selection;
 mod silent;
 mod watchers;
 mod whole;

@@ -2,7 +2,7 @@
 
 mod applier;
 mod compare;
-mod dice;
+pub(crate) mod dice;
 mod history;
 mod link;
 mod listings;

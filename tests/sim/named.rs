@@ -36,6 +36,7 @@ mod lanes;
 mod ledger;
 mod removals;
 mod renames;
+mod selection;
 mod several;
 mod silent;
 mod standing;

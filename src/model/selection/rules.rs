@@ -52,6 +52,11 @@ pub enum Style {
     Include,
     /// A pattern to leave out; likewise.
     Exclude,
+    /// A pattern and nothing else, to select or to leave out.
+    Bare {
+        /// Whether it is left out.
+        excludes: bool,
+    },
 }
 
 /// A line that is no rule.
@@ -169,6 +174,8 @@ fn parse(line: &[u8], style: Style) -> Result<Line<'_>, String> {
         Style::Filter => return parse_filter(line),
         Style::Include => true,
         Style::Exclude => false,
+        Style::Bare { excludes: true } => return rule(Word::Exclude, b"", line),
+        Style::Bare { excludes: false } => return rule(Word::Include, b"", line),
     };
     match line {
         b"!" => Ok(Line::Clear),
@@ -214,8 +221,8 @@ fn word(line: &[u8]) -> Option<(Word, &[u8])> {
 fn merge<'a>(modifiers: &[u8], file: &'a [u8]) -> Result<Line<'a>, String> {
     let style = match modifiers {
         b"" => Style::Filter,
-        b"-" => Style::Exclude,
-        b"+" => Style::Include,
+        b"-" => Style::Bare { excludes: true },
+        b"+" => Style::Bare { excludes: false },
         _ => return Err("after `merge` only the modifiers `-` and `+` are known".to_owned()),
     };
     if file.is_empty() {
@@ -333,12 +340,12 @@ mod tests {
         let mut rules = Rules::default();
         let mut read = |file: &[u8]| match file {
             b"first" => Ok(b"# a comment\n\n- a\r\n; another\n.- second\n".to_vec()),
-            b"second" => Ok(b"b\n+ c\n".to_vec()),
+            b"second" => Ok(b"b\n+ c\n!\n".to_vec()),
             _ => Ok(b". circle".to_vec()),
         };
         rules.add(b"merge first", Style::Filter, &mut read).unwrap();
         let mut same = Rules::default();
-        same.add_all(b"- a\n- b\n+ c", Style::Filter, &mut read).unwrap();
+        same.add_all(b"- a\n- b\n- + c\n- !", Style::Filter, &mut read).unwrap();
         assert_eq!(rules.clone().into_inner(), same.into_inner());
         let error = rules.clone().add(b". circle", Style::Filter, &mut read).unwrap_err();
         assert!(error.to_string().contains("too deeply"));
