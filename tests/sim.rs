@@ -2,7 +2,7 @@
 
 mod applier;
 mod compare;
-pub(crate) mod dice;
+mod dice;
 mod history;
 mod link;
 mod listings;

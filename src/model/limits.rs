@@ -23,6 +23,8 @@ pub const LISTING_ENTRIES_MAX: usize = 512;
 pub const LISTING_BYTES_MAX: usize = 128 * 1024;
 /// Names that one answer gives of a directory which is not empty.
 pub const REMAINS_MAX: usize = 512;
+/// How deeply files of rules may name each other.
+pub const RULE_FILES_DEPTH_MAX: usize = 16;
 /// Names that one answer gives of what the sink has beyond a listing.
 pub const EXTRAS_MAX: usize = 4096;
 

@@ -61,6 +61,29 @@ fn what_is_not_in_this_version_is_said() {
 }
 
 #[test]
+fn rules_and_rsyncs_options_are_heeded_or_refused() {
+    insta::assert_snapshot!(
+        "rsync",
+        transcript(&[
+            "source [DIR]/pool -az",
+            "source [DIR]/pool --partial",
+            "source [DIR]/pool --link-dest=[DIR]/other",
+            "source [DIR]/pool --delete-excluded",
+            "source [DIR]/pool -C",
+            "source [DIR]/pool -xx",
+            "source [DIR]/pool --no-times",
+            "source [DIR]/pool --max-size=5q",
+            "source [DIR]/pool --filter=:_.rules",
+            "source [DIR]/pool --exclude-from=[DIR]/missing",
+            "sink oldhost [DIR]/new --inplace",
+            "sink oldhost [DIR]/new --exclude=x",
+            "sink oldhost [DIR]/new -x",
+            "sink oldhost [DIR]/new --no-links",
+        ])
+    );
+}
+
+#[test]
 fn wishes_that_do_not_go_together() {
     insta::assert_snapshot!(
         "refused",

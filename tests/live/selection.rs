@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use osync::model::look::{DirAddress, LookJob, Seen, Task};
 use osync::model::op::ListingEnd;
@@ -14,7 +15,12 @@ use osync::model::selection::{Bounds, Rules, Selection, Style, size};
 use osync::model::stamp::DirKey;
 use osync::tree::looker::Looker;
 
-use crate::sim::dice::Dice;
+use crate::support::churn::{Churn, Plan, Verb};
+use crate::support::mount::Mount;
+use crate::support::operator::{LONG, Pair, SOON};
+use crate::support::oracle::differences_under;
+use crate::support::until_true;
+use crate::support::zoo::{self, Dice};
 
 /// A tree with names that patterns may mean, three directories deep.
 fn tree(root: &Path) {
@@ -293,4 +299,86 @@ fn rules_drawn_at_random_select_what_rsync_selects() {
         let options = draw(&mut dice);
         compared += usize::from(assert_same(home.path(), &options).is_some());
     }
+}
+
+/// Rules over the names of a churn: by name, by place, for directories, by size.
+const CHURNED: [&str; 9] = [
+    "--include=/d0/d0/n1?",
+    "--exclude=n1?",
+    "--exclude=/d0/d1/",
+    "--exclude=d2/n2",
+    "--exclude=/d1/d2/d*",
+    "--exclude=**/d3/n3",
+    "--filter=- n4/",
+    "--filter=- own",
+    "--max-size=50k",
+];
+
+#[test]
+fn churn_within_a_selection_arrives_equal() {
+    let mut pair = Pair::new();
+    let pool = zoo::pool(&pair.source_dir(), 500, 700);
+    let own = pair.sink_dir().join("own");
+    fs::write(&own, "the sink's").unwrap();
+    let source = pair.start_source(&CHURNED);
+    let sink = pair.start_sink(&[]);
+    let plan = Plan {
+        root: pair.source_dir(),
+        seed: 20_261_121,
+        writers: 3,
+        verbs: Verb::ALL,
+        rest: Duration::from_millis(2),
+        pool,
+    };
+    let churn = Churn::start(&plan);
+    until_true("the churn has done enough", LONG, || churn.done() > 4_000);
+    churn.stop();
+    fs::write(pair.source_dir().join("own"), "the source's").unwrap();
+    pair.cutover().assert_code(&[0]);
+    sink.end(LONG).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert_eq!(differences_under(&CHURNED, &pair.source_dir(), &pair.sink_dir()), "");
+    assert_eq!(fs::read(own).unwrap(), b"the sink's");
+    assert!(!pair.sink_dir().join("d0/d1").exists());
+}
+
+#[test]
+fn one_command_line_means_the_same_to_both() {
+    let mut pair = Pair::new();
+    tree(&pair.source_dir());
+    let rules = pair.path("rules");
+    fs::write(&rules, "+ x.c\n- /a/b/***\n").unwrap();
+    let from = format!("--exclude-from={}", rules.display());
+    let order = ["--include=foo/x.o", "--exclude", "*.o", &from, "-f", "- x*", "--include=xa"];
+    let words = [&["-aHAXS", "--numeric-ids", "--once"][..], &order].concat();
+    pair.start_local(&words).end(LONG).assert_code(&[0]);
+    assert_eq!(differences_under(&order, &pair.source_dir(), &pair.sink_dir()), "");
+    assert!(pair.sink_dir().join("b/x.c").exists() && !pair.sink_dir().join("b/xa").exists());
+}
+
+#[test]
+#[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]
+fn needs_root_what_is_mounted_below_is_an_empty_directory() {
+    let mut pair = Pair::new();
+    let (volume, at_sink) = (pair.source_dir().join("volume"), pair.sink_dir().join("volume"));
+    fs::create_dir(&volume).unwrap();
+    let mount = Mount::small(&volume, "24m");
+    zoo::pool(&volume, 30, 100);
+    zoo::pool(&pair.source_dir(), 30, 100);
+    fs::create_dir_all(at_sink.join("pool-000")).unwrap();
+    fs::write(at_sink.join("kept"), "from before").unwrap();
+    let source = pair.start_source(&["-x"]);
+    let sink = pair.start_sink(&["--delete", "all"]);
+    pair.until_ready();
+    fs::write(volume.join("new"), "not carried").unwrap();
+    fs::create_dir(volume.join("pool-000/new")).unwrap();
+    zoo::set_time(&volume, 1_500_000_000, 7);
+    fs::write(pair.source_dir().join("later"), "carried").unwrap();
+    pair.cutover().assert_code(&[0]);
+    sink.end(LONG).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert_eq!(differences_under(&["-x"], &pair.source_dir(), &pair.sink_dir()), "");
+    assert_eq!(fs::read(at_sink.join("kept")).unwrap(), b"from before");
+    assert_eq!(fs::read_dir(at_sink.join("pool-000")).unwrap().count(), 0);
+    drop(mount);
 }

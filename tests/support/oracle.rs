@@ -8,10 +8,16 @@ use walkdir::WalkDir;
 
 /// What rsync would still do to make `sink` equal to `source`, content read; nothing if equal.
 pub(crate) fn differences(source: &Path, sink: &Path) -> String {
+    differences_under(&[], source, sink)
+}
+
+/// The same under options that select what is compared.
+pub(crate) fn differences_under(options: &[&str], source: &Path, sink: &Path) -> String {
     let output = Command::new("rsync")
         .args(["-naHAXS", "--checksum", "--delete", "--modify-window=-1", "-i"])
         // XFS shows its ACLs once more, under names of its own.
         .arg("--filter=-x trusted.SGI_ACL_*")
+        .args(options)
         .arg(source.join(""))
         .arg(sink.join(""))
         .output()

@@ -44,10 +44,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct LogArgs {
     /// Append the log to this file instead of standard error
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, display_order = 900)]
     pub log_file: Option<PathBuf>,
     /// Log more; twice for still more (RUST_LOG goes before it)
-    #[arg(short, long, action = ArgAction::Count, global = true)]
+    #[arg(short, long, action = ArgAction::Count, global = true, display_order = 901)]
     pub verbose: u8,
 }
 

@@ -190,7 +190,7 @@ impl FromArgMatches for NoFilterArgs {
             None => Ok(NoFilterArgs),
             Some(name) => {
                 let text = format!(
-                    "the source decides what is offered: give --{name} to `osync source` instead\n"
+                    "the source decides what is offered: give --{name} to `osync source` instead"
                 );
                 Err(clap::Error::raw(ErrorKind::ArgumentConflict, text))
             }

@@ -224,7 +224,7 @@ fn shared() -> impl Iterator<Item = Arg> {
 }
 
 fn refused(text: String) -> clap::Error {
-    clap::Error::raw(ErrorKind::ArgumentConflict, text + "\n")
+    clap::Error::raw(ErrorKind::ArgumentConflict, text)
 }
 
 fn is_given(matches: &ArgMatches, name: &str) -> bool {
@@ -299,5 +299,86 @@ impl Args for SinkHabitArgs {
 
     fn augment_args_for_update(command: Command) -> Command {
         SinkHabitArgs::augment_args(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::{ATTRIBUTES, DEFAULTS, KINDS, NOT_YET, REFUSED};
+    use crate::cli::{Cli, Command};
+
+    /// Parses the command line of an operator with one option more.
+    fn parse(operator: &[&str], option: &str) -> Result<Cli, String> {
+        let words = ["osync"].iter().chain(operator).chain([&option]);
+        Cli::try_parse_from(words).map_err(|error| error.to_string())
+    }
+
+    const LOCAL: [&str; 3] = ["local", "from", "to"];
+    const SOURCE: [&str; 2] = ["source", "dir"];
+    const SINK: [&str; 3] = ["sink", "host", "dir"];
+
+    #[test]
+    fn what_is_the_default_is_taken_by_every_operator() {
+        for operator in [&LOCAL[..], &SOURCE, &SINK] {
+            for (name, letter) in DEFAULTS {
+                let option = letter.map_or(format!("--{name}"), |letter| format!("-{letter}"));
+                assert!(parse(operator, &option).is_ok(), "{operator:?} {option}");
+            }
+            assert!(parse(operator, "-aHAXS").is_ok());
+        }
+    }
+
+    #[test]
+    fn what_is_not_honoured_is_refused_by_every_operator() {
+        for operator in [&LOCAL[..], &SOURCE, &SINK] {
+            for (name, letter, has_value, says) in REFUSED {
+                let value = if has_value { "1" } else { "" };
+                let option = letter.map_or_else(
+                    || format!("--{name}{}", if has_value { "=1" } else { "" }),
+                    |letter| format!("-{letter}{value}"),
+                );
+                let error = parse(operator, &option).expect_err(&option);
+                assert!(error.contains(says), "{operator:?} {option}: {error}");
+            }
+            for (name, ..) in NOT_YET {
+                let error = parse(operator, &format!("--{name}")).expect_err(name);
+                assert!(error.contains("not in this version"), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn switches_take_off_what_they_name() {
+        for (at, (name, short, _)) in ATTRIBUTES.into_iter().enumerate() {
+            for option in [format!("--{name}"), format!("--{short}")] {
+                let Ok(Cli { command: Command::Sink(args), .. }) = parse(&SINK, &option) else {
+                    panic!("{option}");
+                };
+                let wanted = args.habits.wanted;
+                let kept = [wanted.owners, wanted.groups, wanted.modes];
+                let kept = [kept[0], kept[1], kept[2], wanted.namespaces[0], wanted.namespaces[1]];
+                let expected: [bool; 5] = std::array::from_fn(|other| other != at);
+                assert_eq!(kept, expected, "{option}");
+            }
+        }
+        for (name, ..) in KINDS {
+            assert!(parse(&SINK, &format!("--{name}")).unwrap_err().contains("osync source"));
+            let Ok(Cli { command: Command::Source(args), .. }) =
+                parse(&SOURCE, &format!("--{name}"))
+            else {
+                panic!("{name}");
+            };
+            let kinds = args.options.habits.kinds;
+            let off = [kinds.symlinks, kinds.devices, kinds.specials];
+            let expected = match name {
+                "no-links" => [true, false, false],
+                "no-devices" => [false, true, false],
+                "no-specials" => [false, false, true],
+                _ => [false, true, true],
+            };
+            assert_eq!(off, expected, "{name}");
+        }
     }
 }

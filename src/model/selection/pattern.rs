@@ -286,7 +286,8 @@ fn named_class(pattern: &[u8]) -> Option<(Option<IsIn>, &[u8])> {
 fn matches(tokens: &[Token], text: &[u8]) -> bool {
     let (mut token, mut at) = (0, 0);
     // Where to go on after each: the token behind it, and the text that it has taken so far.
-    let (mut star, mut stars): (Option<(usize, usize)>, Option<(usize, usize)>) = (None, None);
+    let mut star: Option<(usize, usize)> = None;
+    let mut stars: Option<(usize, usize)> = None;
     loop {
         match tokens.get(token) {
             Some(Token::Star) => {

@@ -8,9 +8,7 @@ use std::fmt;
 
 use super::Side;
 use super::pattern::Pattern;
-
-/// Files of rules may name files of rules, so deep.
-const DEPTH_MAX: usize = 16;
+use crate::model::limits::RULE_FILES_DEPTH_MAX;
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +101,7 @@ impl Rules {
             Line::Rule(rule) => self.all.push(rule),
             Line::Merge { file, style } => {
                 let content = read(file).map_err(failed)?;
-                if self.depth == DEPTH_MAX {
+                if self.depth == RULE_FILES_DEPTH_MAX {
                     return Err(failed("files of rules name each other too deeply".to_owned()));
                 }
                 self.depth += 1;

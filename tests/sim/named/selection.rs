@@ -15,7 +15,10 @@ use super::super::history::path;
 use super::super::rulings::Ruling;
 use super::super::tree::Bounds;
 use super::super::world::World;
-use super::{SEEDS, figures, has, over, play, sent, watch};
+use super::{figures, has, over, play, sent, watch};
+
+/// Schedules that a history runs under.
+const SEEDS_RULED: u64 = 100;
 
 fn ruled(seed: u64, policy: DeletePolicy, ruling: &Ruling) -> World {
     let mut world = World::with(seed, Bounds { live_bytes: 6_000, ..Bounds::default() }, policy);
@@ -26,7 +29,7 @@ fn ruled(seed: u64, policy: DeletePolicy, ruling: &Ruling) -> World {
 /// Plays a history under rules, in worlds of one sink.
 fn under(rules: &[&'static str], history: &str, also: impl Fn(&mut World)) {
     let ruling = Ruling::of(rules);
-    over(0..SEEDS, |seed| ruled(seed, DeletePolicy::Live, &ruling), history, also);
+    over(0..SEEDS_RULED, |seed| ruled(seed, DeletePolicy::Live, &ruling), history, also);
 }
 
 /// The source is started again under other rules; then a history is played.
@@ -114,9 +117,9 @@ fn what_the_sink_has_under_a_hidden_name_stays() {
             }
             world
         };
-        let history = "small a.o; small a; mkdir d; mkdir d/s; small d/s/x; small d/s/b.o; mkdir h; \
-                       small h/x; settle; rm a.o; mv a a.o; write h/x; rmall d; rmall h";
-        over(0..SEEDS, world, history, |world| {
+        let tree = "small a.o; small a; mkdir d; mkdir d/s; small d/s/x; small d/s/b.o; mkdir h";
+        let changes = "small h/x; settle; rm a.o; mv a a.o; write h/x; rmall d; rmall h";
+        over(0..SEEDS_RULED, world, &format!("{tree}; {changes}"), |world| {
             for at in ["a.o", "h/x", "d/s/b.o"] {
                 assert_eq!(content(world, at), b"the sink's", "{at}");
             }
@@ -137,7 +140,7 @@ fn a_rule_for_one_kind_protects_that_kind_alone() {
             world.sinks[0].tree.mkdir(&path("d")).unwrap();
             world
         };
-        over(0..SEEDS, world, "small a; mkdir b; settle; rm a; rm b", |world| {
+        over(0..SEEDS_RULED, world, "small a; mkdir b; settle; rm a; rm b", |world| {
             assert_eq!((has(world, "f"), has(world, "d")), (file, dir));
             assert!(!has(world, "a") && !has(world, "b"));
         });
@@ -163,14 +166,19 @@ fn other_rules_after_a_restart_leave_what_was_offered() {
 fn what_is_withheld_stays_as_it_is_at_the_sink() {
     let ruling = Ruling { rules: Vec::new(), max_size: Some(100) };
     let world = |seed| ruled(seed, DeletePolicy::Live, &ruling);
-    over(0..SEEDS, world, "small f; small g; medium h; settle; write f large; mv g i", |world| {
-        assert_eq!(content(world, "f").len(), 24);
-        assert!(!has(world, "h") && has(world, "i"));
-        play(world, "mv f j; write h; settle", 6);
-        assert!(!has(world, "f") && !has(world, "j") && has(world, "h"));
-        play(world, "write h medium; rm h; settle", 6);
-        assert!(!has(world, "h"));
-    });
+    over(
+        0..SEEDS_RULED,
+        world,
+        "small f; small g; medium h; settle; write f large; mv g i",
+        |world| {
+            assert_eq!(content(world, "f").len(), 24);
+            assert!(!has(world, "h") && has(world, "i"));
+            play(world, "mv f j; write h; settle", 6);
+            assert!(!has(world, "f") && !has(world, "j") && has(world, "h"));
+            play(world, "write h medium; rm h; settle", 6);
+            assert!(!has(world, "h"));
+        },
+    );
 }
 
 #[test]
