@@ -36,6 +36,12 @@ impl LaneCredit {
         self.messages = self.messages.saturating_sub(1);
     }
 
+    /// Bytes that are not answered yet.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Messages that are not answered yet.
     #[must_use]
     pub fn unanswered(&self) -> u32 {

@@ -240,6 +240,15 @@ impl Director {
         }
     }
 
+    /// A sink has told for how many bytes it has room.
+    pub fn has_room(&mut self, sink: SinkId, bytes: u64, now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.has_room(bytes, now);
+        }
+        self.pump();
+    }
+
     /// Takes the ledger's answer to [`Action::AskOffered`].
     pub fn offered(&mut self, sink: SinkId, query: u64, offered: &[bool], now: Duration) {
         self.shared.now = now;

@@ -12,9 +12,12 @@
 //! | busy | settled, `again` | waiting |
 //! | busy | put off | waiting |
 
+mod held;
+
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use self::held::Held;
 use crate::model::limits::{MARKS_MAX, MARKS_PER_DIR_MAX};
 use crate::model::path::Name;
 use crate::model::stamp::DirKey;
@@ -25,6 +28,8 @@ const DEBOUNCE: Duration = Duration::from_millis(15);
 const COOLDOWN_MAX: Duration = Duration::from_secs(60);
 /// A name waits so many times what its last transfer took.
 const COOLDOWN_FACTOR: u32 = 4;
+/// Shortest time between two looks at a name that failed, whatever events speak of it.
+const FAILED_DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// What is known of why a name was marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +85,10 @@ pub struct Mark {
     pub began: Duration,
     /// How often in a row it failed.
     pub failures: u32,
+    /// It failed, and an event may mean that it would not fail again.
+    is_curable: bool,
+    /// Bytes of content that count as done once it is settled, if it counts.
+    owed: Option<u64>,
     slot: (Duration, u64),
 }
 
@@ -101,6 +110,9 @@ pub struct Marks {
     cooling_ends: BTreeMap<(Duration, u64), (DirKey, Name)>,
     count: usize,
     serial: u64,
+    held: Held,
+    /// Marks that counted and are gone, and bytes of content in them.
+    paid: (u64, u64),
 }
 
 impl Marks {
@@ -156,9 +168,13 @@ impl Marks {
             match mark.state {
                 State::Waiting => {
                     mark.hint = mark.hint.join(hint);
-                    if now + delay < mark.slot.0 && mark.failures == 0 && delay.is_zero() {
-                        let floor = self.cooling.get(&(dir, name.clone())).copied();
-                        let at = now.max(floor.unwrap_or_default());
+                    let floor = match mark.failures {
+                        0 => self.cooling.get(&(dir, name.clone())).copied().unwrap_or_default(),
+                        _ => mark.began + FAILED_DEBOUNCE,
+                    };
+                    let at = now.max(floor);
+                    let may_heed = mark.failures == 0 || mark.is_curable;
+                    if may_heed && at < mark.slot.0 && delay.is_zero() {
                         self.reslot(dir, name, at);
                     }
                 }
@@ -191,6 +207,8 @@ impl Marks {
             state: State::Waiting,
             began: since,
             failures: 0,
+            is_curable: false,
+            owed: None,
             slot,
         };
         self.ripe.insert(slot, (dir, name.clone()));
@@ -255,7 +273,9 @@ impl Marks {
         let since = mark.since;
         let cost = now.saturating_sub(mark.began) * COOLDOWN_FACTOR;
         let until = now + cost.clamp(DEBOUNCE, COOLDOWN_MAX);
+        self.held.release(dir, name);
         if let Some((hint, again)) = mark.again.take() {
+            pay(&mut self.paid, mark.owed.take());
             mark.hint = hint;
             mark.since = again;
             mark.failures = 0;
@@ -282,7 +302,9 @@ impl Marks {
             mark.hint = mark.hint.join(again);
         }
         mark.failures = if failed { mark.failures + 1 } else { 0 };
+        mark.is_curable = false;
         mark.state = State::Waiting;
+        self.held.release(dir, name);
         self.reslot(dir, name, at);
     }
 
@@ -294,6 +316,8 @@ impl Marks {
             self.table.remove(&dir);
         }
         self.ripe.remove(&mark.slot);
+        self.held.release(dir, name);
+        pay(&mut self.paid, mark.owed);
         self.count -= 1;
         Some(mark)
     }
@@ -302,11 +326,13 @@ impl Marks {
     pub fn forget_dir(&mut self, dir: DirKey, only_waiting: bool) {
         let Some(names) = self.table.get_mut(&dir) else { return };
         let before = names.len();
-        let ripe = &mut self.ripe;
-        names.retain(|_, mark| {
+        let (ripe, held, paid) = (&mut self.ripe, &mut self.held, &mut self.paid);
+        names.retain(|name, mark| {
             let keep = only_waiting && mark.state == State::Busy;
             if !keep {
                 ripe.remove(&mark.slot);
+                held.release(dir, name);
+                pay(paid, mark.owed);
             }
             keep
         });
@@ -327,14 +353,43 @@ impl Marks {
         for (dir, name) in busy {
             self.put_off(dir, &name, Hint::CONTENT, now, false);
         }
+        self.held = Held::default();
+        self.paid = (0, 0);
+        for mark in self.table.values_mut().flat_map(HashMap::values_mut) {
+            mark.owed = None;
+        }
+    }
+
+    /// What failed may go well after the next event of this name: then it need not wait.
+    pub fn heed_events(&mut self, dir: DirKey, name: &Name) {
+        if let Some(mark) = self.table.get_mut(&dir).and_then(|names| names.get_mut(name)) {
+            mark.is_curable = true;
+        }
+    }
+
+    /// Lets a name count as done, with so many bytes, once its mark is gone. False if it has no
+    /// mark.
+    pub fn owe(&mut self, dir: DirKey, name: &Name, bytes: u64) -> bool {
+        let Some(mark) = self.table.get_mut(&dir).and_then(|names| names.get_mut(name)) else {
+            return false;
+        };
+        pay(&mut self.paid, mark.owed.replace(bytes));
+        true
+    }
+
+    /// Names that counted and are settled in this epoch, and bytes of content in them.
+    #[must_use]
+    pub fn paid(&self) -> (u64, u64) {
+        self.paid
     }
 
     /// Lets everything that waits only for its cooling time be looked at now.
     pub fn hurry(&mut self, now: Duration) {
         self.cooling.clear();
         self.cooling_ends.clear();
-        let late: Vec<(DirKey, Name)> =
-            self.ripe.iter().filter(|(slot, _)| slot.0 > now).map(|(_, at)| at.clone()).collect();
+        // What waits for room does not wait for its time.
+        let late = self.ripe.iter().filter(|(slot, at)| slot.0 > now && !self.held.holds(at));
+        let late: Vec<(DirKey, Name)> = late.map(|(_, at)| at.clone()).collect();
         for (dir, name) in late {
             self.reslot(dir, &name, now);
         }
@@ -361,6 +416,14 @@ impl Marks {
                 self.cooling.remove(&key);
             }
         }
+    }
+}
+
+/// Adds what a mark counts for, if it does.
+fn pay(paid: &mut (u64, u64), owed: Option<u64>) {
+    if let Some(bytes) = owed {
+        paid.0 += 1;
+        paid.1 += bytes;
     }
 }
 

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod map;
 pub mod marks;
 pub mod problems;
+pub mod room;
 pub mod session;
 pub mod stall;
 pub mod stamps;

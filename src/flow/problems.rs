@@ -43,6 +43,12 @@ impl Problems {
         self.kept.len() as u64 + self.beyond
     }
 
+    /// The first of them by path.
+    #[must_use]
+    pub fn first(&self) -> Option<(&RelPath, &str)> {
+        self.kept.first_key_value().map(|(path, text)| (path, text.as_str()))
+    }
+
     /// The first of them, for a report.
     #[must_use]
     pub fn lines(&self) -> Vec<ProblemLine> {

@@ -132,6 +132,15 @@ impl Op {
         }
     }
 
+    /// Bytes of content that the name has after it, if the operation brings them along.
+    #[must_use]
+    pub fn content_bytes(&self) -> u64 {
+        match self {
+            Op::Put { size, .. } | Op::Commit { size, .. } => *size,
+            _ => 0,
+        }
+    }
+
     /// Bytes of this operation in the content frame.
     #[must_use]
     pub fn frame_bytes(&self) -> u64 {
@@ -270,4 +279,12 @@ pub enum Failure {
     Forbidden(String),
     /// Any other error, in words.
     Other(String),
+}
+
+impl Failure {
+    /// Whether it is for want of room, or of leave to write anything: others will meet the same.
+    #[must_use]
+    pub fn is_for_want_of_room(&self) -> bool {
+        matches!(self, Failure::NoRoom | Failure::ReadOnly)
+    }
 }

@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 use crate::error::Error;
@@ -114,6 +114,20 @@ impl SinkRoot {
 
     fn keeps(&self) -> Keeps {
         *self.keeps.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how many bytes of content there is room, as far as the root's filesystem tells: 0 if it
+    /// has no inode left, or is read-only. None if it does not tell.
+    #[must_use]
+    pub fn room(&self) -> Option<u64> {
+        let stat = rustix::fs::fstatvfs(self.ways.root()).ok()?;
+        let is_read_only = stat.f_flag.contains(StatVfsMountFlags::RDONLY);
+        let has_inodes = stat.f_files == 0 || stat.f_favail > 0;
+        if is_read_only || !has_inodes {
+            return Some(0);
+        }
+        // A filesystem without an end of its own does not count its blocks.
+        (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
     /// The name of the staging directory.

@@ -113,6 +113,9 @@ pub struct Heartbeat {
     pub reports_sent: u64,
     /// Something a person should know, such as a full disk.
     pub trouble: Option<String>,
+    /// For how many bytes there is room on the root's filesystem, as far as it tells; 0 if it takes
+    /// nothing at all.
+    pub room: Option<u64>,
 }
 
 /// What a source replies.

@@ -3,6 +3,7 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::operator::{LONG, Pair, SOON};
 use crate::support::oracle::assert_equal;
@@ -83,4 +84,27 @@ fn a_closed_tree_is_brought_up_to_date_by_a_second_run() {
     chmod(&pair.sink_dir().join("closed/below"), 0o000);
     pair.start_local(&["--once"]).end(LONG).assert_code(&[0]);
     assert_equal(&root, &pair.sink_dir());
+}
+
+#[test]
+fn a_file_that_becomes_readable_is_read_at_once() {
+    let mut pair = Pair::of_ordinary_user();
+    let (file, at_sink) = (pair.source_dir().join("file"), pair.sink_dir().join("file"));
+    fs::write(&file, "content").unwrap();
+    chmod(&file, 0);
+    pair.give_source();
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    let told = pair.until_status("the problem is told", SOON, |status| {
+        status["problems"] == 1 && !status["reason"].is_null()
+    });
+    assert!(told["reason"].as_str().unwrap().contains("\"file\""), "{told}");
+    chmod(&file, 0o600);
+    // Half of what it would wait otherwise.
+    until_true("it has come", Duration::from_secs(15), || at_sink.exists());
+    pair.until_ready();
+    pair.cutover().assert_code(&[0]);
+    sink.end(LONG).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert_equal(&pair.source_dir(), &pair.sink_dir());
 }

@@ -99,7 +99,7 @@ fn granted(client: &mut CommandClient, nonce: u64) -> Registered {
 
 #[track_caller]
 fn beat(client: &mut CommandClient, epoch: Epoch) -> Reply {
-    let beat = Heartbeat { epoch, seen: [0; 2], reports_sent: 0, trouble: None };
+    let beat = Heartbeat { epoch, seen: [0; 2], reports_sent: 0, trouble: None, room: None };
     client.call(&Request::Heartbeat(beat), SOON).unwrap()
 }
 

@@ -2,10 +2,54 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::support::mount::Mount;
 use crate::support::operator::{LONG, Pair, SOON};
 use crate::support::oracle::assert_equal;
 use crate::support::{until_true, zoo};
+
+const MIB: usize = 1024 * 1024;
+
+fn is_full(status: &Value) -> bool {
+    let reason = status["reason"].as_str().unwrap_or_default();
+    status["state"] == "HALTED" && reason.contains("full")
+}
+
+#[test]
+#[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]
+fn needs_root_a_file_that_does_not_fit_is_sent_once() {
+    let mut pair = Pair::new();
+    let mount = Mount::small(&pair.sink_dir(), "24m");
+    let ballast = pair.sink_dir().join("ballast");
+    fs::write(&ballast, vec![1; 15 * MIB]).unwrap();
+    zoo::pool(&pair.source_dir(), 5, 40_000);
+    fs::write(pair.source_dir().join("large"), zoo::content(1, 20 * MIB)).unwrap();
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    let full = pair.until_status("the sink is full", SOON, |s| is_full(s) && s["files_done"] == 5);
+    let both = [pair.source_dir(), pair.sink_dir()];
+    until_true("it waits for a while", LONG, || {
+        // It goes on asking all the while; each time the answer is the same.
+        let told = both.iter().all(|dir| is_full(&pair.status(dir)));
+        assert!(told, "The state flickers");
+        pair.status(&both[0])["lag_seconds"].as_f64().is_some_and(|lag| lag > 12.0)
+    });
+    let later = pair.status(&both[0]);
+    let on_wire = |status: &Value| status["bytes_on_wire"].as_u64().unwrap();
+    let again = on_wire(&later) - on_wire(&full).min(on_wire(&later));
+    assert!(on_wire(&later) < 20 * MIB as u64, "{again} bytes more: {later}");
+    assert_eq!((&later["files_done"], &later["backlog_files"]), (&5.into(), &1.into()));
+    let dir = pair.arg("source");
+    let cutover = pair.start(&["cutover", &dir]);
+    until_true("the cutover says why it waits", SOON, || cutover.stderr().contains("full"));
+    fs::remove_file(&ballast).unwrap();
+    cutover.end(LONG).assert_code(&[0]);
+    sink.end(LONG).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert_equal(&pair.source_dir(), &pair.sink_dir());
+    drop(mount);
+}
 
 #[test]
 #[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]

@@ -37,6 +37,7 @@ mod ledger;
 mod removals;
 mod renames;
 mod selection;
+mod room;
 mod several;
 mod silent;
 mod standing;

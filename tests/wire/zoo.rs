@@ -315,7 +315,8 @@ fn endings() -> [Option<Ending>; 3] {
 /// Every request, with every way to end and every policy.
 pub fn requests() -> Named<Request> {
     let epoch = Epoch(3);
-    let heartbeat = |trouble| Heartbeat { epoch, seen: [1, 2], reports_sent: 3, trouble };
+    let heartbeat =
+        |trouble| Heartbeat { epoch, seen: [1, 2], reports_sent: 3, trouble, room: Some(4_096) };
     let mut all = named(
         vec![
             Request::Introduce { public_key: vec![7; 32] },

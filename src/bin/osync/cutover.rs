@@ -110,9 +110,15 @@ fn figures<'a>(status: &'a StatusObject, sink: Option<&str>) -> &'a FigureFields
     meant.map_or(&status.figures, |one| &one.figures)
 }
 
+/// What a session waits for, if that is not plain.
+fn reason<'a>(status: &'a StatusObject, sink: Option<&str>) -> Option<&'a str> {
+    let meant = status.sinks.iter().find(|one| Some(one.key.as_str()) == sink);
+    meant.map_or(status.reason.as_deref(), |one| one.reason.as_deref())
+}
+
 fn progress_line(status: &StatusObject, sink: Option<&str>) -> String {
     let figures = figures(status, sink);
-    format!(
+    let mut line = format!(
         "phase {}, {}: backlog {} files ({}), dirty paths {}, sweeps done {}, problems {}",
         status.phase.word(),
         status.state,
@@ -121,7 +127,11 @@ fn progress_line(status: &StatusObject, sink: Option<&str>) -> String {
         HumanCount(figures.dirty_paths),
         figures.sweeps,
         HumanCount(figures.problems),
-    )
+    );
+    if let Some(reason) = reason(status, sink) {
+        line += &format!("; {}", tame(reason));
+    }
+    line
 }
 
 fn in_words(result: &ResultObject) -> String {

@@ -13,8 +13,6 @@ use crate::model::stamp::{DirKey, Lane};
 /// How long a name waits after its operation failed the first time; doubled each time.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_DOUBLINGS: u32 = 5;
-/// How long content waits after the sink had no room.
-pub(super) const FULL_DELAY: Duration = Duration::from_secs(2);
 /// How long a name waits that came before its parent.
 const PARENT_DELAY: Duration = Duration::from_millis(20);
 
@@ -109,26 +107,10 @@ impl Session {
         match &op.errand {
             Errand::Mark => {
                 if let Some(name) = &op.name {
-                    self.mark_answered(op.dir, name, op.op, answer, lane, shared);
+                    self.mark_answered(op, name, answer, lane, shared);
                 }
             }
-            Errand::Want(counted) => {
-                self.want_over(op.dir);
-                if matches!(answer, Answer::Needed(_)) {
-                    self.count_differences(1);
-                }
-                if let Some(bytes) = *counted {
-                    self.tally.files_done += 1;
-                    self.tally.bytes_done += bytes;
-                }
-                if let (Some(name), true) = (&op.name, answer != Answer::Applied) {
-                    if self.marks.begin(op.dir, name, Hint::CONTENT, shared.now) {
-                        self.mark_answered(op.dir, name, op.op, answer, lane, shared);
-                    } else {
-                        self.mark(op.dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
-                    }
-                }
-            }
+            Errand::Want(counted) => self.want_answered(op, *counted, answer, lane, shared),
             Errand::OwnMeta => self.own_meta_answered(op.dir, answer, shared),
             Errand::Removal(removal) => self.removal_answered(*removal, answer, shared),
             Errand::Rename => self.rename_answered(&answer, shared),
@@ -143,6 +125,47 @@ impl Session {
         self.problem(path, lack, shared);
     }
 
+    /// What a listing found wanting was answered: unless all is well, it is a mark from now on, and
+    /// counts as done when that is settled.
+    fn want_answered(
+        &mut self,
+        op: &SentOp,
+        counted: Option<u64>,
+        answer: Answer,
+        lane: Lane,
+        shared: &mut Shared,
+    ) {
+        self.want_over(op.dir);
+        if matches!(answer, Answer::Needed(_)) {
+            self.count_differences(1);
+        }
+        let name = op.name.as_ref().filter(|_| answer != Answer::Applied);
+        let Some(name) = name else { return self.count_done(counted) };
+        if self.marks.begin(op.dir, name, Hint::CONTENT, shared.now) {
+            self.count_when_settled(op.dir, name, counted);
+            self.mark_answered(op, name, answer, lane, shared);
+        } else {
+            self.mark(op.dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
+            self.count_when_settled(op.dir, name, counted);
+        }
+    }
+
+    /// Something that counts is settled.
+    pub(super) fn count_done(&mut self, counted: Option<u64>) {
+        if let Some(bytes) = counted {
+            self.tally.files_done += 1;
+            self.tally.bytes_done += bytes;
+        }
+    }
+
+    /// Something that counts is a mark from now on; if it is none, it is somebody else's.
+    pub(super) fn count_when_settled(&mut self, dir: DirKey, name: &Name, counted: Option<u64>) {
+        let Some(bytes) = counted else { return };
+        if !self.marks.owe(dir, name, bytes) {
+            self.count_done(counted);
+        }
+    }
+
     fn applied(&mut self, dir: DirKey, name: &Name, kind: SentKind, shared: &mut Shared) {
         if self.problems.count() > 0
             && let Some(path) = shared.map.path(dir)
@@ -151,6 +174,9 @@ impl Session {
         }
         if kind != SentKind::Attributes {
             self.owe_meta(dir);
+        }
+        if matches!(kind, SentKind::Names | SentKind::MakesDir) {
+            self.room.taken();
         }
         if kind == SentKind::Removes
             && self.marks.get(dir, name).is_some_and(|mark| mark.hint.extra)
@@ -197,14 +223,13 @@ impl Session {
 
     fn mark_answered(
         &mut self,
-        dir: DirKey,
+        op: &SentOp,
         name: &Name,
-        kind: SentKind,
         answer: Answer,
         lane: Lane,
         shared: &mut Shared,
     ) {
-        let now = shared.now;
+        let (dir, kind, now) = (op.dir, op.op, shared.now);
         match answer {
             Answer::Applied => {
                 if let Some(since) = self.marks.settle(dir, name, now)
@@ -222,6 +247,9 @@ impl Session {
             Answer::Failed(failure) => {
                 let path = shared.map.path(dir).unwrap_or_default().join(name);
                 self.failed_at(path, &failure, shared);
+                if failure.is_for_want_of_room() {
+                    return self.hold(dir, name, op.bytes, now);
+                }
                 let delay = self.retry_delay(dir, name);
                 self.marks.put_off(dir, name, Hint::CONTENT, now + delay, true);
             }
@@ -279,25 +307,11 @@ impl Session {
         }
     }
 
-    /// Why the sink takes no content, when it does not.
-    pub(super) fn why_full(&self) -> &'static str {
-        if self.read_only {
-            "The sink's filesystem is read-only: see to it, osync goes on by itself"
-        } else {
-            "The sink's filesystem is full: make room there, osync goes on by itself"
-        }
-    }
-
     /// Notes a failure as a problem or, if the sink takes nothing now, pauses content.
     pub(super) fn failed_at(&mut self, path: RelPath, failure: &Failure, shared: &mut Shared) {
         let text = match failure {
             Failure::NoRoom | Failure::ReadOnly => {
-                self.read_only = *failure == Failure::ReadOnly;
-                if self.full_until.is_none() {
-                    shared.actions.push_back(Action::Note(self.why_full().to_owned()));
-                }
-                self.full_until = Some(shared.now + FULL_DELAY);
-                return;
+                return self.refused(*failure == Failure::ReadOnly, shared);
             }
             Failure::Forbidden(text) | Failure::Other(text) => text.clone(),
         };
@@ -323,7 +337,7 @@ impl Session {
             }
             Answer::Failed(failure) => {
                 let path = shared.map.path(dir).unwrap_or_default();
-                if matches!(failure, Failure::NoRoom | Failure::ReadOnly) {
+                if failure.is_for_want_of_room() {
                     self.owe_meta(dir);
                 }
                 self.failed_at(path, &failure, shared);

@@ -34,9 +34,7 @@ impl Session {
         for lane in Lane::ALL {
             self.pump_ready(lane, shared);
         }
-        if self.full_until.is_some_and(|until| until <= shared.now) {
-            self.full_until = None;
-        }
+        self.pump_room(shared.now);
         self.marks.expire_cooling(shared.now);
         self.pump_renames(shared);
         self.pump_marks(shared);
@@ -120,6 +118,7 @@ impl Session {
     fn pump_metas(&mut self, shared: &mut Shared) {
         let mut left = self.metas.len();
         while left > 0
+            && !self.room.is_pausing()
             && self.looks_in(Lane::Backlog) < LOOKS_MAX
             && self.lane_room(Lane::Backlog, 0)
         {
@@ -161,7 +160,7 @@ impl Session {
     fn pump_wants(&mut self, shared: &mut Shared) {
         let mut left = self.wants.len();
         while left > 0
-            && self.full_until.is_none()
+            && self.may_begin_content()
             && self.looks_in(Lane::Backlog) < LOOKS_MAX / 4
             && self.lane_room(Lane::Backlog, BATCH_BYTES_MAX)
         {
@@ -226,7 +225,7 @@ impl Session {
 
     pub(super) fn may_list(&self) -> bool {
         let reading = self.listings.values().filter(|listing| listing.reading).count();
-        self.full_until.is_none()
+        self.may_begin_content()
             && self.wants_count < WANTS_MAX
             && self.large.len() < WANTS_MAX
             && self.unanswered.parts + reading < LISTING_PARTS_MAX
@@ -329,7 +328,7 @@ impl Session {
         }
         let (ripe, looks) = (self.marks.next_ripe(self.pumped), self.next_give_up());
         let (doubt, patrol) = (self.sweeps.due(), self.patrols.next_wake());
-        let due = [ripe, self.full_until, self.recheck, looks, doubt, patrol];
+        let due = [ripe, self.room.next_wake(), self.recheck, looks, doubt, patrol];
         // What was due at the last pump and is left waits for something else than time.
         due.into_iter().flatten().filter(|at| *at >= self.pumped).min()
     }

@@ -27,6 +27,8 @@ const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 const HOT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a termination phase waits under a halt in which nothing moves.
 const HALTED_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a cutover waits for the sink to have room.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often names that wait only for their cooling time are hurried.
 const HURRY: Duration = Duration::from_millis(100);
 
@@ -111,7 +113,7 @@ impl Session {
 
     /// Whether nothing is under way but what failed and was tried again since `since`.
     fn settled(&self, since: Duration) -> bool {
-        self.full_until.is_none()
+        !self.room.is_short()
             && self.walked()
             && self.renames.is_empty()
             && self.removals.is_empty()
@@ -127,7 +129,7 @@ impl Session {
 
     /// Whether what was marked up to a moment is settled, whatever came since.
     fn settled_up_to(&self, moment: Duration, since: Duration) -> bool {
-        self.full_until.is_none()
+        !self.room.is_short()
             && self.walked()
             && self.removals.is_empty()
             && self.marks.iter().all(|(_, _, m)| m.since > moment || is_given_up(m, since))
@@ -139,6 +141,11 @@ impl Session {
         let Some(termination) = &mut self.termination else { return };
         if termination.sent.0 != self.sent {
             termination.sent = (self.sent, shared.now);
+        }
+        let began = termination.began;
+        let short_since = self.room.short_since().filter(|_| termination.ending == Ending::Cutover);
+        if short_since.is_some_and(|since| shared.now > since.max(began) + ROOM_TIMEOUT) {
+            return self.finish(Outcome::Unfinished, shared);
         }
         if !walked {
             // A root that is gone is never walked to its end.
@@ -294,7 +301,7 @@ impl Session {
             Outcome::Problems => {
                 "Finished; some names went on changing: the report lists them".to_owned()
             }
-            Outcome::Unfinished => match &shared.halted {
+            Outcome::Unfinished => match shared.halted.as_deref().or(self.room.words()) {
                 Some(why) => format!("Not finished: {why}"),
                 None => format!(
                     "Not finished: the source went on changing. Stop the writers and try again \

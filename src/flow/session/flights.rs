@@ -39,6 +39,8 @@ pub(super) struct SentOp {
     pub(super) name: Option<Name>,
     pub(super) errand: Errand,
     pub(super) op: SentKind,
+    /// Bytes of content that the name has with it.
+    pub(super) bytes: u64,
     /// What the ledger enters once it is applied.
     pub(super) deed: Option<Box<Deed>>,
 }
@@ -158,7 +160,8 @@ impl Session {
             let kind = SentKind::of(&op);
             self.take_off(dir);
             self.note_placed(dir, shared);
-            sent.push(SentOp { stamp, dir, name, errand, op: kind, deed });
+            let bytes = op.content_bytes();
+            sent.push(SentOp { stamp, dir, name, errand, op: kind, bytes, deed });
             operations.push(Operation { stamp, op });
         }
         let xattrs: u64 = operations.iter().map(|operation| operation.op.xattr_bytes()).sum();

@@ -124,7 +124,7 @@ pub(super) struct SentEntry {
     pub(super) bytes: u64,
     pub(super) is_dir: bool,
     /// Whether it counts as a file, for progress.
-    is_file: bool,
+    pub(super) is_file: bool,
     /// What the ledger enters if the sink has it.
     facts: Option<Facts>,
 }

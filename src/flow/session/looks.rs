@@ -164,6 +164,7 @@ impl Session {
                 Sight::Problem(text) => {
                     self.problem(path.join(&name), text, shared);
                     self.marks.put_off(dir, &name, hint, shared.now + PROBLEM_DELAY, true);
+                    self.marks.heed_events(dir, &name);
                     false
                 }
                 Sight::There { sighting, read } => {
@@ -240,6 +241,9 @@ impl Session {
                 presumes: Version::File { size: *size, mtime: meta.mtime, hash: None },
                 attributes,
             }),
+            Entry::File { size, .. } if self.is_still_held(at.dir, at.name, *size, shared.now) => {
+                None
+            }
             Entry::File { .. } => match read {
                 Some((size, hash)) => Some(Op::Put { path, size, attributes, hash }),
                 None => {
@@ -386,14 +390,11 @@ impl Session {
         }
     }
 
-    /// A wanted name is not what it was: it is a mark from now on, and no backlog any more.
+    /// A wanted name is not what it was: it is a mark from now on.
     fn want_marked(&mut self, dir: DirKey, name: &Name, counted: Option<u64>, now: Duration) {
-        if let Some(bytes) = counted {
-            self.tally.files_done += 1;
-            self.tally.bytes_done += bytes;
-        }
         self.want_over(dir);
         self.mark(dir, name, Hint::CONTENT, now, Duration::ZERO);
+        self.count_when_settled(dir, name, counted);
     }
 
     fn own_meta_seen(&mut self, dir: DirKey, stamp: Stamp, seen: Seen, shared: &mut Shared) {

@@ -7,10 +7,10 @@
 //!
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
 //! backlog, `wants` what it found wanting, `ledger` what it is spared, `answers` what the sink
-//! says, `renames` the fences, `removals` the clearing of directories, `transfers` large files,
-//! `selected` what the rules hide or protect, `patience` looks that never return, `sweeps` the
-//! doubt, `patrol` what makes no events, `ending` the termination phase, `writers` who is still at
-//! work then, `losses` what the sink can't hold.
+//! says, `refusals` what has no room there, `renames` the fences, `removals` the clearing of
+//! directories, `transfers` large files, `selected` what the rules hide or protect, `patience`
+//! looks that never return, `sweeps` the doubt, `patrol` what makes no events, `ending` the
+//! termination phase, `writers` who is still at work then, `losses` what the sink can't hold.
 
 mod answers;
 mod changes;
@@ -24,6 +24,7 @@ mod losses;
 mod parked;
 mod patience;
 mod patrol;
+mod refusals;
 mod removals;
 mod renames;
 mod selected;
@@ -41,6 +42,7 @@ use crate::flow::credit::LaneCredit;
 use crate::flow::latency::Latencies;
 use crate::flow::marks::{Hint, Marked, Marks};
 use crate::flow::problems::{Foreign, Problems};
+use crate::flow::room::Room;
 use crate::flow::stall::{Outstanding, Progress, StallWatch};
 use crate::flow::watermark::Stamps;
 use crate::model::abilities::{Abilities, Losses};
@@ -195,10 +197,8 @@ pub struct Session {
     ready: [VecDeque<Ready>; 2],
     /// Own attributes of directories that go together, in the backlog lane.
     gathered: Vec<Draft>,
-    /// No content leaves before this time: the sink has no room.
-    full_until: Option<Duration>,
-    /// Or no leave to write, as it was said last.
-    read_only: bool,
+    /// What is known of the room at the sink.
+    room: Room,
     /// When all the work there was room for was last started.
     pumped: Duration,
     problems: Problems,
@@ -261,8 +261,7 @@ impl Session {
             flights: [BTreeMap::new(), BTreeMap::new()],
             ready: [VecDeque::new(), VecDeque::new()],
             gathered: Vec::new(),
-            full_until: None,
-            read_only: false,
+            room: Room::default(),
             pumped: Duration::ZERO,
             problems: Problems::default(),
             foreign: Foreign::default(),
@@ -348,7 +347,7 @@ impl Session {
         self.flights = [BTreeMap::new(), BTreeMap::new()];
         self.ready = [VecDeque::new(), VecDeque::new()];
         self.gathered.clear();
-        self.full_until = None;
+        self.room.forget();
     }
 
     /// The terms of the present epoch.
@@ -395,7 +394,7 @@ impl Session {
             looks: self.looked,
         };
         // A full disk is told apart; names that wait for their time are not work.
-        let full = self.full_until.is_some();
+        let full = self.room.is_short();
         let outstanding = Outstanding {
             messages: [0, 1].map(|lane: usize| self.flights[lane].len()),
             questions: self.queries.len(),
@@ -539,13 +538,15 @@ impl Session {
         let lag = oldest.map_or(Duration::ZERO, |since| shared.now.saturating_sub(since));
         let micros = |share| self.latencies.percentile(share).as_micros() as u64;
         let directories = shared.map.len() as u64;
+        let (files_paid, bytes_paid) = self.marks.paid();
+        let files_done = self.tally.files_done + files_paid;
+        let bytes_done = self.tally.bytes_done + bytes_paid;
         Figures {
-            halted: shared
-                .halted
-                .clone()
-                .or_else(|| self.full_until.map(|_| self.why_full().to_owned())),
-            backlog_files: self.tally.files_known.saturating_sub(self.tally.files_done),
-            backlog_bytes: self.tally.bytes_known.saturating_sub(self.tally.bytes_done),
+            halted: shared.halted.clone().or_else(|| self.room.words().map(str::to_owned)),
+            files_done,
+            bytes_done,
+            backlog_files: self.tally.files_known.saturating_sub(files_done),
+            backlog_bytes: self.tally.bytes_known.saturating_sub(bytes_done),
             backlog_known: self.walked() && shared.is_armed(),
             directories,
             directories_left: directories.saturating_sub(self.clear_count),
@@ -555,9 +556,23 @@ impl Session {
             latency_p99_us: micros(99),
             problems: self.problems.count(),
             foreign: self.foreign.count(),
-            stalled: self.stall.words(shared.now),
+            stalled: self.stall.words(shared.now).or_else(|| self.ailing()),
             ..self.tally.clone()
         }
+    }
+
+    /// In words, what the session waits for if nothing is left but names that failed.
+    fn ailing(&self) -> Option<String> {
+        let (path, text) = self.problems.first()?;
+        let has_failed = |(_, _, mark): (_, _, &crate::flow::marks::Mark)| mark.failures > 0;
+        if self.marks.is_empty() || !self.walked() || !self.marks.iter().all(has_failed) {
+            return None;
+        }
+        let others = match self.marks.len() - 1 {
+            0 => String::new(),
+            others => format!(", and {others} more"),
+        };
+        Some(format!("What failed is tried again from time to time: \"{path}\"{others}: {text}"))
     }
 
     fn stamp(&mut self) -> Stamp {

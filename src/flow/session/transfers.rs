@@ -11,7 +11,6 @@
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
-use crate::flow::session::answers::FULL_DELAY;
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
@@ -46,6 +45,14 @@ pub(super) struct Transfer {
     ended: bool,
 }
 
+impl Transfer {
+    /// Bytes of content that are still to be sent.
+    pub(super) fn bytes_left(&self) -> u64 {
+        let size = self.opened.as_ref().map_or(0, |(version, _)| version.size);
+        size.saturating_sub(self.offset.max(self.have))
+    }
+}
+
 impl Session {
     /// A file too large for one message is to travel; its mark is busy.
     pub(super) fn start_transfer(
@@ -65,10 +72,7 @@ impl Session {
 
     /// Opens the next large files, reads the next chunks, looks at those read to their end.
     pub(super) fn pump_transfers(&mut self, shared: &mut Shared) {
-        if self.full_until.is_some() {
-            return;
-        }
-        while self.transfers.len() < TRANSFERS_MAX {
+        while self.transfers.len() < TRANSFERS_MAX && self.may_begin_content() {
             let Some((dir, name)) = self.large.pop_front() else { break };
             self.open_transfer(dir, name, shared);
         }
@@ -138,6 +142,12 @@ impl Session {
         {
             (transfer.wire, transfer.have) = named;
             transfer.is_begun = transfer.have > 0;
+            let (dir, name) = (transfer.dir, transfer.name.clone());
+            if self.is_kept_waiting(dir, &name, version.size - named.1, shared.now) {
+                self.close_transfer(id, shared);
+                return;
+            }
+            let Some(transfer) = self.transfers.get_mut(&id) else { return };
             transfer.opened = Some((version, sighting.attributes()));
             self.next_chunk(id, shared);
         } else {
@@ -219,18 +229,25 @@ impl Session {
     pub(super) fn chunk_answered(&mut self, id: u64, failed: Option<Answer>, shared: &mut Shared) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.unanswered = transfer.unanswered.saturating_sub(1);
+        let (dir, name) = (transfer.dir, transfer.name.clone());
         match failed {
             None | Some(Answer::Applied) => {
-                if !transfer.looking {
+                self.room.taken();
+                let is_looking = self.transfers.get(&id).is_some_and(|transfer| transfer.looking);
+                if !is_looking {
                     self.next_chunk(id, shared);
                 }
             }
             Some(answer) => {
-                let path = shared.map.path(transfer.dir).unwrap_or_default().join(&transfer.name);
+                let path = shared.map.path(dir).unwrap_or_default().join(&name);
                 if let Answer::Failed(failure) = &answer {
                     self.failed_at(path, failure, shared);
+                    if failure.is_for_want_of_room() {
+                        return self.refuse_transfer(id, shared);
+                    }
                 }
-                self.give_up_transfer(id, FULL_DELAY, true, shared);
+                let delay = self.retry_delay(dir, &name);
+                self.give_up_transfer(id, delay, true, shared);
             }
         }
     }
@@ -287,13 +304,30 @@ impl Session {
     }
 
     fn give_up_transfer(&mut self, id: u64, delay: Duration, failed: bool, shared: &mut Shared) {
-        let Some(transfer) = self.transfers.remove(&id) else { return };
-        shared.close_transfer(id, transfer.dir);
+        let Some(transfer) = self.drop_transfer(id, shared) else { return };
+        let at = shared.now + delay;
+        self.marks.put_off(transfer.dir, &transfer.name, Hint::CONTENT, at, failed);
+    }
+
+    /// The sink has no room for the file: what it has of it goes, so that others have room.
+    fn refuse_transfer(&mut self, id: u64, shared: &mut Shared) {
+        let Some(transfer) = self.drop_transfer(id, shared) else { return };
+        let bytes = transfer.opened.as_ref().map_or(0, |(version, _)| version.size);
+        self.hold(transfer.dir, &transfer.name, bytes, shared.now);
+    }
+
+    fn drop_transfer(&mut self, id: u64, shared: &mut Shared) -> Option<Transfer> {
+        let transfer = self.close_transfer(id, shared)?;
         if transfer.opened.is_some() {
             self.post_drop(transfer.wire, shared);
         }
-        let at = shared.now + delay;
-        self.marks.put_off(transfer.dir, &transfer.name, Hint::CONTENT, at, failed);
+        Some(transfer)
+    }
+
+    fn close_transfer(&mut self, id: u64, shared: &mut Shared) -> Option<Transfer> {
+        let transfer = self.transfers.remove(&id)?;
+        shared.close_transfer(id, transfer.dir);
+        Some(transfer)
     }
 }
 

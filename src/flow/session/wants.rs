@@ -83,12 +83,13 @@ impl Session {
             } else if self.marks.get(sent.dir, &entry.name).is_some() {
                 // The look of the mark may be older than this listing, and the event of what came
                 // between be lost: its attributes tell, and ask for the content if need be.
-                let name = entry.name.clone();
-                self.done_elsewhere(sent, at);
+                let (name, counted) = (entry.name.clone(), sent.counted.then_some(entry.bytes));
                 self.mark(sent.dir, &name, Hint::META, shared.now, Duration::ZERO);
+                self.count_when_settled(sent.dir, &name, counted.filter(|_| entry.is_file));
             } else if entry.bytes > LIVE_BYTES_MAX && bring == Bring::Content {
-                self.done_elsewhere(sent, at);
                 self.marks.begin(sent.dir, &entry.name, Hint::CONTENT, shared.now);
+                let counted = sent.counted.then_some(entry.bytes);
+                self.count_when_settled(sent.dir, &entry.name, counted);
                 self.large.push_back((sent.dir, entry.name.clone()));
             } else {
                 self.busy(sent.dir);

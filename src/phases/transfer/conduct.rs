@@ -167,7 +167,9 @@ impl Conductor<'_> {
         let trouble = self.pulse.trouble();
         self.standing.trouble(trouble.as_deref(), self.monitor);
         let (seen, reports_sent) = (self.pulse.seen(), self.pulse.reports_sent());
-        let request = Request::Heartbeat(Heartbeat { epoch, seen, reports_sent, trouble });
+        let room = self.root.room();
+        let beat = Heartbeat { epoch, seen, reports_sent, trouble, room };
+        let request = Request::Heartbeat(beat);
         let Some(alive) = self.ask(client, &request, memory)? else { return Ok(None) };
         self.check_unseen(&alive, memory)?;
         if let (Some(ending), None) = (alive.please_unregister, *wish) {

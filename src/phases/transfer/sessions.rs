@@ -313,6 +313,10 @@ impl Engine<'_, '_> {
 
     fn heartbeat(&mut self, id: SinkId, beat: &Heartbeat) -> Reply {
         self.director.heard(id, beat.seen);
+        if let Some(bytes) = beat.room {
+            self.director.has_room(id, bytes, self.now());
+            self.act();
+        }
         let (sent, _) = self.director.last_numbers(id);
         let Some(known) = self.sessions.known.get_mut(&id) else { return stale() };
         let mut lost = false;

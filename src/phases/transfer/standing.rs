@@ -80,7 +80,9 @@ impl Standing {
                 let board = self.board();
                 let (phase, connected) = (board.phase, board.connected);
                 let mut status = StatusObject::of(Role::Sink, phase, connected, &board.figures);
-                if let Some(trouble) = &board.trouble {
+                if board.figures.halted.is_none()
+                    && let Some(trouble) = &board.trouble
+                {
                     status.reason = Some(trouble.clone());
                 }
                 ControlReply::Status(Box::new(status))
