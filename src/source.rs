@@ -296,10 +296,8 @@ fn watch_root<'scope>(
     let (tell, told) = bounded(1);
     let (looker, closing) = (Arc::clone(looker), closing.clone());
     scope.spawn(move || {
-        let mut stood = true;
         while closing.wait(StopLevel::Now, ROOT_CHECK) == StopLevel::Go {
-            let stands = looker.root_stands();
-            if stands != std::mem::replace(&mut stood, stands) && tell.send(stands).is_err() {
+            if tell.send(looker.root_stands()).is_err() {
                 return;
             }
         }

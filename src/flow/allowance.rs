@@ -48,19 +48,17 @@ pub struct Allowance {
     sizes: VecDeque<(u64, u64)>,
     /// Names in all slots.
     kept: usize,
-    /// Nothing is too much before this time: a person has said so.
-    excused_until: Duration,
-    /// The last question was answered `Exceeded`, and no person has said anything since.
-    exceeded: bool,
 }
 
 /// The removals of one stretch of time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Slot {
     /// Its number, counted from the start of time.
     at: u64,
     /// Hashes of the paths.
     names: HashSet<u64>,
+    /// The same of those that a person let go: they count neither now nor when asked for again.
+    excused: HashSet<u64>,
     /// How many of all went before the size of the pool was first known.
     unseen: u64,
     /// Removals beyond the bound.
@@ -96,14 +94,13 @@ impl Allowance {
         let at = now.as_secs() / SLOT.as_secs();
         self.expire(at);
         let mut fresh: Vec<u64> = paths.iter().map(|path| hash(path)).collect();
-        fresh.retain(|name| !self.slots.iter().any(|slot| slot.names.contains(name)));
-        if !fresh.is_empty() && now >= self.excused_until {
+        fresh.retain(|name| !self.slots.iter().any(|slot| slot.knows(name)));
+        if !fresh.is_empty() {
             let (gone, names) = self.balance(limit, fresh.len() as u64, pool);
             if limit.is_exceeded(gone, names) {
                 if limit.is_share() && !pool.is_known {
                     return Verdict::Later;
                 }
-                self.exceeded = true;
                 return Verdict::Exceeded(gone);
             }
         }
@@ -127,37 +124,64 @@ impl Allowance {
         }
     }
 
-    fn count(&mut self, at: u64, fresh: Vec<u64>) {
+    /// A person has let these names go: they do not count.
+    pub fn excuse<'a>(&mut self, paths: impl Iterator<Item = &'a RelPath>, now: Duration) {
+        let kept = self.kept;
+        let slot = self.slot(now.as_secs() / SLOT.as_secs());
+        let before = slot.excused.len();
+        slot.excused.extend(paths.take(GONE_NAMES_MAX.saturating_sub(kept)).map(hash));
+        self.kept = kept + slot.excused.len() - before;
+    }
+
+    /// The slot of this stretch of time.
+    fn slot(&mut self, at: u64) -> &mut Slot {
         if self.slots.back().is_none_or(|slot| slot.at != at) {
-            self.slots.push_back(Slot { at, names: HashSet::new(), unseen: 0, beyond: 0 });
+            self.slots.push_back(Slot { at, ..Slot::default() });
         }
-        let Some(slot) = self.slots.back_mut() else { return };
+        let last = self.slots.len() - 1;
+        &mut self.slots[last]
+    }
+
+    fn count(&mut self, at: u64, fresh: Vec<u64>) {
+        let (mut kept, knows_pool) = (self.kept, self.knows_pool());
+        let slot = self.slot(at);
         for name in fresh {
-            slot.unseen += u64::from(self.sizes.is_empty());
-            if self.kept >= GONE_NAMES_MAX {
+            slot.unseen += u64::from(!knows_pool);
+            if kept >= GONE_NAMES_MAX {
                 slot.beyond += 1;
             } else if slot.names.insert(name) {
-                self.kept += 1;
+                kept += 1;
             }
         }
+        self.kept = kept;
     }
 
     fn expire(&mut self, now: u64) {
         while self.slots.front().is_some_and(|slot| slot.at < oldest(now)) {
             let old = self.slots.pop_front();
-            self.kept -= old.map_or(0, |slot| slot.names.len());
+            self.kept -= old.map_or(0, |slot| slot.names.len() + slot.excused.len());
         }
     }
 
-    /// A person says that what was too much may go: nothing is too much for the length of the
-    /// window. Changes nothing if nothing was.
-    pub fn excuse(&mut self, now: Duration) {
-        if std::mem::take(&mut self.exceeded) {
-            self.excused_until = now + WINDOW;
-            self.slots.clear();
-            self.sizes.clear();
-            self.kept = 0;
-        }
+    /// Whether as many names are back as the limit asks for, of those that were too many; what is
+    /// not a share of the pool, or went unseen, can't be told from its size.
+    #[must_use]
+    pub fn is_restored(&self, limit: MaxDelete, pool: Pool) -> bool {
+        let (gone, names) = self.balance(limit, 0, pool);
+        limit.is_share() && self.knows_pool() && pool.is_known && !limit.is_exceeded(gone, names)
+    }
+
+    /// A person says that what was too much may go: the count begins anew.
+    pub fn begin_anew(&mut self) {
+        self.slots.clear();
+        self.sizes.clear();
+        self.kept = 0;
+    }
+}
+
+impl Slot {
+    fn knows(&self, name: &u64) -> bool {
+        self.names.contains(name) || self.excused.contains(name)
     }
 }
 
@@ -246,14 +270,17 @@ mod tests {
     }
 
     #[test]
-    fn a_person_excuses_what_was_too_much_for_a_while() {
+    fn what_came_back_is_not_gone_and_a_person_begins_the_count_anew() {
         let mut allowance = Allowance::default();
-        let limit = MaxDelete::Names(0);
-        allowance.excuse(at(0));
-        assert_eq!(ask(&mut allowance, limit, 0..5, POOL, 1), Verdict::Exceeded(5));
-        allowance.excuse(at(2));
-        assert_eq!(ask(&mut allowance, limit, 0..5, POOL, 3), Verdict::Granted);
-        let later = WINDOW.as_secs() + 200;
-        assert_eq!(ask(&mut allowance, limit, 0..1, POOL, later), Verdict::Exceeded(1));
+        let limit = MaxDelete::Percent(50);
+        let pool = |names| Pool { names, is_known: true };
+        allowance.saw(100, at(0));
+        assert_eq!(ask(&mut allowance, limit, 0..60, pool(40), 1), Verdict::Exceeded(60));
+        assert!(!allowance.is_restored(limit, pool(49)) && allowance.is_restored(limit, pool(50)));
+        assert!(!allowance.is_restored(limit, Pool { names: 90, is_known: false }));
+        allowance.begin_anew();
+        allowance.saw(40, at(2));
+        assert_eq!(ask(&mut allowance, limit, 0..20, pool(20), 3), Verdict::Granted);
+        assert_eq!(ask(&mut allowance, limit, 20..21, pool(19), 4), Verdict::Exceeded(21));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::blindness::Blindness;
+use crate::flow::halts::Cause;
 use crate::flow::halves::Half;
 use crate::flow::map::{DirMap, NotMovable};
 use crate::flow::marks::Hint;
@@ -85,6 +86,7 @@ impl Director {
     pub fn remove(&mut self, sink: SinkId, now: Duration) {
         self.end(sink, now);
         self.sessions.remove(&sink);
+        self.lift(&Cause::TooMany(sink), now);
     }
 
     /// A person, or the sink, wants the termination phase.
@@ -108,7 +110,7 @@ impl Director {
     /// A person says that removals may go on after a halt.
     pub fn unhalt(&mut self, now: Duration) {
         self.shared.now = now;
-        self.shared.halted = None;
+        self.shared.halts.clear();
         for session in self.sessions.values_mut() {
             session.unhalt(now);
         }
@@ -127,13 +129,31 @@ impl Director {
 
     /// Why removals are halted, if they are.
     #[must_use]
-    pub fn halted(&self) -> Option<&str> {
-        self.shared.halted.as_deref()
+    pub fn halted(&self) -> Option<String> {
+        self.shared.halts.words()
     }
 
-    /// Halts removals until a person says that they may go on (law 9).
-    pub fn halt(&mut self, reason: String) {
-        self.shared.halt(reason);
+    /// Halts removals until the cause is gone, or a person says that they may go on (law 9).
+    pub fn halt(&mut self, cause: Cause, reason: &str) {
+        self.shared.halt(cause, reason);
+    }
+
+    /// A cause of a halt is gone, if it was there.
+    pub fn lift(&mut self, cause: &Cause, now: Duration) {
+        self.shared.now = now;
+        if self.shared.lift(cause) {
+            self.go_on();
+        }
+        self.pump();
+    }
+
+    /// What was withheld under a halt is looked at again, once there is none.
+    fn go_on(&mut self) {
+        if !self.shared.halts.is_any() {
+            for session in self.sessions.values_mut() {
+                session.go_on(self.shared.now);
+            }
+        }
     }
 
     /// How many directories no events come from, and some of the topmost of them.
@@ -348,9 +368,8 @@ impl Director {
 
     fn self_gone(&mut self, dir: DirKey) {
         if dir == DirKey::ROOT {
-            self.halt(
-                "The source's directory was removed: nothing more is removed at the sink".into(),
-            );
+            let text = "The source's directory was removed: nothing more is removed at the sink";
+            self.halt(Cause::Root, text);
             return;
         }
         let place = self.shared.map.get(dir).and_then(|known| known.place().cloned());

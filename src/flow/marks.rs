@@ -40,23 +40,28 @@ pub struct Hint {
     pub extra: bool,
     /// Nothing is known to have changed: its last look came too soon after a change.
     pub second: bool,
+    /// No event told of it: a listing alone found that the source has it no more.
+    pub unheard: bool,
 }
 
 impl Hint {
     /// Content may have changed.
-    pub const CONTENT: Hint = Hint { content: true, extra: false, second: false };
+    pub const CONTENT: Hint = Hint { content: true, extra: false, second: false, unheard: false };
     /// Attributes alone changed.
-    pub const META: Hint = Hint { content: false, extra: false, second: false };
+    pub const META: Hint = Hint { content: false, ..Hint::CONTENT };
     /// The sink has a name beyond what the source listed.
-    pub const EXTRA: Hint = Hint { content: true, extra: true, second: false };
+    pub const EXTRA: Hint = Hint { extra: true, unheard: true, ..Hint::CONTENT };
+    /// The sink was offered the name, and no listing of the source had it.
+    pub const MISSING: Hint = Hint { unheard: true, ..Hint::CONTENT };
     /// The content is to be read once more.
-    pub const SECOND: Hint = Hint { content: true, extra: false, second: true };
+    pub const SECOND: Hint = Hint { second: true, ..Hint::CONTENT };
 
     fn join(self, other: Hint) -> Hint {
         Hint {
             content: self.content || other.content,
             extra: self.extra || other.extra,
             second: self.second && other.second,
+            unheard: self.unheard && other.unheard,
         }
     }
 }
@@ -297,7 +302,7 @@ impl Marks {
         if mark.state == State::Waiting {
             return;
         }
-        mark.hint = mark.hint.join(hint);
+        mark.hint = Hint { unheard: mark.hint.unheard, ..mark.hint.join(hint) };
         if let Some((again, _)) = mark.again.take() {
             mark.hint = mark.hint.join(again);
         }

@@ -8,6 +8,7 @@ pub mod applier;
 pub mod blindness;
 pub mod credit;
 pub mod director;
+pub mod halts;
 pub mod halves;
 pub mod latency;
 pub mod ledger;

@@ -1,5 +1,7 @@
 //! Every bound of the program, in one place, with the relations that must hold between them.
 
+/// Causes of halts that are told apart.
+pub const HALTS_MAX: usize = 64;
 /// Longest name in bytes, as Linux has it.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest path below the root in bytes that travels.

@@ -21,6 +21,12 @@ fn is_halted(status: &Value) -> bool {
 fn resume(pair: &mut Pair, source: Operator, sink: Operator) {
     let dir = pair.arg("source");
     pair.run(&["set", &dir, "resume"]).assert_code(&[0]);
+    finish(pair, source, sink);
+}
+
+/// Sees the pair to its end.
+#[track_caller]
+fn finish(pair: &mut Pair, source: Operator, sink: Operator) {
     pair.cutover().assert_code(&[0]);
     sink.end(LONG).assert_code(&[0]);
     source.end(SOON).assert_code(&[0]);
@@ -52,7 +58,9 @@ fn h13c_a_source_that_was_replaced_halts_removals() {
     assert_eq!(count(&at_sink), files, "removals went on");
     fs::remove_dir(pair.source_dir()).unwrap();
     fs::rename(&aside, pair.source_dir()).unwrap();
-    resume(&mut pair, source, sink);
+    pair.until_status("its return ends the halt", SOON, |status| !is_halted(status));
+    assert!(source.stderr().contains("mended"), "{}", source.stderr());
+    finish(&mut pair, source, sink);
     assert!(!at_sink.exists());
 }
 

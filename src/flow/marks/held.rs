@@ -1,6 +1,6 @@
-//! Marked names that wait for room at the sink.
+//! Marked names that wait for room at the sink, or for leave to be removed there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::flow::marks::{Hint, Marks, State};
@@ -10,7 +10,12 @@ use crate::model::stamp::DirKey;
 
 /// The names, in an order that does not depend on chance.
 #[derive(Debug, Default)]
-pub(super) struct Held(BTreeMap<(DirKey, Name), Need>);
+pub(super) struct Held {
+    /// For room.
+    room: BTreeMap<(DirKey, Name), Need>,
+    /// For the end of a halt.
+    leave: BTreeSet<(DirKey, Name)>,
+}
 
 /// What a name waits for.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +28,16 @@ struct Need {
 
 impl Held {
     pub(super) fn release(&mut self, dir: DirKey, name: &Name) {
-        if !self.0.is_empty() {
-            self.0.remove(&(dir, name.clone()));
+        if !self.room.is_empty() || !self.leave.is_empty() {
+            let at = (dir, name.clone());
+            self.room.remove(&at);
+            self.leave.remove(&at);
         }
     }
 
+    /// Whether a name waits for room.
     pub(super) fn holds(&self, at: &(DirKey, Name)) -> bool {
-        self.0.contains_key(at)
+        self.room.contains_key(at)
     }
 }
 
@@ -37,13 +45,13 @@ impl Marks {
     /// Whether any name waits for room.
     #[must_use]
     pub fn is_any_held(&self) -> bool {
-        !self.held.0.is_empty()
+        !self.held.room.is_empty()
     }
 
     /// Whether this name waits for room.
     #[must_use]
     pub fn is_held(&self, dir: DirKey, name: &Name) -> bool {
-        !self.held.0.is_empty() && self.held.holds(&(dir, name.clone()))
+        !self.held.room.is_empty() && self.held.holds(&(dir, name.clone()))
     }
 
     /// Puts a busy mark off that needs room for so much content; `said` is what the sink has said
@@ -52,23 +60,38 @@ impl Marks {
         self.put_off(dir, name, Hint::CONTENT, at, true);
         self.heed_events(dir, name);
         if self.get(dir, name).is_some() {
-            self.held.0.insert((dir, name.clone()), Need { bytes, least: said });
+            self.held.room.insert((dir, name.clone()), Need { bytes, least: said });
         }
+    }
+
+    /// Puts a busy mark off of a name that is gone and must not be removed yet.
+    pub fn withhold(&mut self, dir: DirKey, name: &Name, at: Duration) {
+        self.put_off(dir, name, Hint::CONTENT, at, true);
+        self.heed_events(dir, name);
+        if self.get(dir, name).is_some() {
+            self.held.leave.insert((dir, name.clone()));
+        }
+    }
+
+    /// Whether any name is gone and must not be removed yet.
+    #[must_use]
+    pub fn is_any_withheld(&self) -> bool {
+        !self.held.leave.is_empty()
     }
 
     /// Puts a busy mark off that is held: it waits for the same as before.
     pub fn keep_holding(&mut self, dir: DirKey, name: &Name, at: Duration) {
-        let need = self.held.0.get(&(dir, name.clone())).copied();
+        let need = self.held.room.get(&(dir, name.clone())).copied();
         self.put_off(dir, name, Hint::CONTENT, at, true);
         self.heed_events(dir, name);
-        self.held.0.extend(need.map(|need| ((dir, name.clone()), need)));
+        self.held.room.extend(need.map(|need| ((dir, name.clone()), need)));
     }
 
     /// The sink has room for so many bytes beside what is under way: what had none and fits now is
     /// looked at, the smallest first.
     pub fn make_room(&mut self, bytes: u64, now: Duration) {
         let mut fitting = Vec::new();
-        for (at, need) in &mut self.held.0 {
+        for (at, need) in &mut self.held.room {
             let least = need.least.map_or(bytes, |least| least.min(bytes));
             need.least = Some(least);
             if is_enough(bytes, need.bytes) && !is_enough(least, need.bytes) {

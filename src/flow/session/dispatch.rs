@@ -31,6 +31,7 @@ impl Session {
         self.pumped = shared.now;
         self.give_up_looks(shared);
         self.size_up(shared);
+        self.reconsider_halt(shared);
         for lane in Lane::ALL {
             self.pump_ready(lane, shared);
         }

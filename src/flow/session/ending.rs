@@ -149,7 +149,7 @@ impl Session {
         }
         if !walked {
             // A root that is gone is never walked to its end.
-            if shared.halted.is_some() && shared.now > termination.sent.1 + HALTED_TIMEOUT {
+            if shared.halts.is_any() && shared.now > termination.sent.1 + HALTED_TIMEOUT {
                 self.finish(Outcome::Unfinished, shared);
             }
             return;
@@ -217,7 +217,7 @@ impl Session {
         };
         if again && sweeps < SWEEPS_MAX {
             self.next_sweep();
-        } else if again || (shared.halted.is_some() && !self.marks.is_empty()) {
+        } else if again || (shared.halts.is_any() && !self.marks.is_empty()) {
             self.finish(Outcome::Unfinished, shared);
         } else if self.writers().is_some_and(|writers| writers.is_any_met()) {
             self.set_stage(Stage::Probing);
@@ -301,14 +301,16 @@ impl Session {
             Outcome::Problems => {
                 "Finished; some names went on changing: the report lists them".to_owned()
             }
-            Outcome::Unfinished => match shared.halted.as_deref().or(self.room.words()) {
-                Some(why) => format!("Not finished: {why}"),
-                None => format!(
-                    "Not finished: the source went on changing. Stop the writers and try again \
+            Outcome::Unfinished => {
+                match shared.halts.words().or_else(|| self.room.words().map(str::to_owned)) {
+                    Some(why) => format!("Not finished: {why}"),
+                    None => format!(
+                        "Not finished: the source went on changing. Stop the writers and try again \
                      (still to do: {})",
-                    self.left_to_do()
-                ),
-            },
+                        self.left_to_do()
+                    ),
+                }
+            }
         };
         let bytes = |path: &RelPath| path.as_bytes().to_vec();
         let mut figures = self.figures(shared);

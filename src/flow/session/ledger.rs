@@ -107,7 +107,7 @@ impl Session {
     pub(super) fn look_for(&mut self, dir: DirKey, missing: &[Name], shared: &Shared) {
         for name in missing {
             if !self.is_protected(dir, name, shared) {
-                self.doubt_name(dir, name, Hint::CONTENT, shared);
+                self.doubt_name(dir, name, Hint::MISSING, shared);
             }
         }
     }

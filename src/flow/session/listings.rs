@@ -427,7 +427,7 @@ impl Session {
             .cloned()
             .collect();
         for name in unmet.iter().rev() {
-            self.mark(dir, name, Hint::META, shared.now, Duration::ZERO);
+            self.mark(dir, name, Hint { unheard: true, ..Hint::META }, shared.now, Duration::ZERO);
         }
     }
 

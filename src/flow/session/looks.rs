@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::flow::halts::Cause;
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::parked::{Parked, ParkedWhat};
@@ -424,7 +425,7 @@ impl Session {
         if dir == DirKey::ROOT {
             let text = "The source's directory is no longer where it was: \
                         put it back, or end osync and start it again";
-            shared.halt(text.to_owned());
+            shared.halt(Cause::Root, text);
         }
     }
 }

@@ -187,6 +187,8 @@ pub struct Session {
     allowance: Allowance,
     /// Directories in which names came or went while they were listed: their counts may be off.
     stirred: HashSet<DirKey>,
+    /// When a person last said that what waits under a halt may go, until that has gone.
+    excused: Option<Duration>,
     /// Names wait that are gone at the source: there is no use in asking for more of them.
     held_back: bool,
     pending: HashMap<LookId, Pending>,
@@ -253,6 +255,7 @@ impl Session {
             next_removal: 1,
             allowance: Allowance::default(),
             stirred: HashSet::new(),
+            excused: None,
             held_back: false,
             pending: HashMap::new(),
             parked: Vec::new(),
@@ -542,7 +545,7 @@ impl Session {
         let files_done = self.tally.files_done + files_paid;
         let bytes_done = self.tally.bytes_done + bytes_paid;
         Figures {
-            halted: shared.halted.clone().or_else(|| self.room.words().map(str::to_owned)),
+            halted: shared.halts.words().or_else(|| self.room.words().map(str::to_owned)),
             files_done,
             bytes_done,
             backlog_files: self.tally.files_known.saturating_sub(files_done),

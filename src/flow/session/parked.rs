@@ -18,7 +18,7 @@ use crate::model::stamp::{DirKey, Lane, Stamp};
 
 /// How long a name that is gone waits while removals are halted, unless a person ends that before,
 /// or while it is not known whether they are too many.
-const HALTED_DELAY: Duration = Duration::from_secs(10);
+pub(super) const HALTED_DELAY: Duration = Duration::from_secs(10);
 
 /// How long a name that is gone waits while a message with it is under way.
 const UNSENT_DELAY: Duration = Duration::from_millis(5);
@@ -111,9 +111,9 @@ impl Session {
                 self.withheld(dir, &name, &path, shared);
                 continue;
             }
-            if shared.halted.is_some() {
+            if shared.halts.is_any() {
                 self.held_back = true;
-                self.marks.put_off(dir, &name, Hint::CONTENT, shared.now + HALTED_DELAY, true);
+                self.marks.withhold(dir, &name, shared.now + HALTED_DELAY);
                 continue;
             }
             sure.push(name);
@@ -241,11 +241,16 @@ impl Session {
             }
             self.marks.settle(dir, &name, shared.now);
         }
-        let paths: Vec<&RelPath> = leaving.iter().map(|(_, path, _)| path).collect();
-        if !self.may_remove(&paths, shared) {
+        let (excused, counted) = leaving
+            .iter()
+            .map(|(name, path, _)| (self.is_excused(dir, name, shared.now), path.clone()))
+            .partition::<Vec<_>, _>(|(is_excused, _)| *is_excused);
+        self.allowance.excuse(excused.iter().map(|(_, path)| path), shared.now);
+        let counted: Vec<RelPath> = counted.into_iter().map(|(_, path)| path).collect();
+        if !self.may_remove(&counted, shared) {
             let later = shared.now + HALTED_DELAY;
             for (name, ..) in leaving {
-                self.marks.put_off(dir, &name, Hint::CONTENT, later, true);
+                self.marks.withhold(dir, &name, later);
             }
             return;
         }

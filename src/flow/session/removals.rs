@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
-use crate::flow::allowance::{Pool, Verdict};
-use crate::flow::marks::{Hint, Marks};
+use crate::flow::allowance::{Pool, Verdict, WINDOW};
+use crate::flow::halts::Cause;
+use crate::flow::marks::{Hint, Mark, Marks};
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
-use crate::flow::session::parked::{Parked, ParkedWhat, Query};
+use crate::flow::session::parked::{HALTED_DELAY, Parked, ParkedWhat, Query};
 use crate::flow::session::selected::{Fate, spared};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::limits::REMOVALS_MAX;
@@ -49,6 +50,8 @@ pub(super) struct Removal {
     aborted: bool,
     /// Something could not be removed: it is tried again later.
     failed: bool,
+    /// The rest must not be removed yet.
+    withheld: bool,
 }
 
 /// What is done at once.
@@ -150,6 +153,7 @@ impl Session {
             is_foreign: false,
             aborted: false,
             failed: false,
+            withheld: false,
         };
         removal.push(below, names);
         self.removals.insert(id, removal);
@@ -287,8 +291,12 @@ impl Session {
         if paths.iter().any(|(path, _)| !path.is_at_or_below(&base)) {
             return self.abort_removal(id, shared);
         }
-        let leaving: Vec<&RelPath> =
-            paths.iter().filter(|(_, gone)| *gone).map(|(path, _)| path).collect();
+        let is_excused = self.is_excused(dir, &name, shared.now);
+        let gone = paths.iter().filter(|(_, gone)| *gone).map(|(path, _)| path);
+        if is_excused {
+            self.allowance.excuse(gone.clone(), shared.now);
+        }
+        let leaving: Vec<RelPath> = gone.filter(|_| !is_excused).cloned().collect();
         if !self.may_remove(&leaving, shared) {
             self.hold_back(id);
             return self.removal_step(id, shared);
@@ -363,18 +371,19 @@ impl Session {
     }
 
     /// Whether these names may be removed too; halts removals if that would be too many.
-    pub(super) fn may_remove(&mut self, paths: &[&RelPath], shared: &mut Shared) -> bool {
-        if paths.is_empty() {
-            return true;
-        }
-        if shared.halted.is_some() {
+    pub(super) fn may_remove(&mut self, paths: &[RelPath], shared: &mut Shared) -> bool {
+        if shared.halts.is_any() {
             self.held_back = true;
             return false;
         }
+        if paths.is_empty() {
+            return true;
+        }
+        let paths: Vec<&RelPath> = paths.iter().collect();
         let mut pool = self.pool(shared);
         pool.is_known &= self.stirred.is_empty();
         let names = pool.names;
-        match self.allowance.ask(shared.max_delete, paths, pool, shared.now) {
+        match self.allowance.ask(shared.max_delete, &paths, pool, shared.now) {
             Verdict::Granted => {
                 self.go_on_removing();
                 true
@@ -386,22 +395,64 @@ impl Session {
             }
             Verdict::Exceeded(all) => {
                 self.held_back = true;
-                shared.halt(format!(
+                let reason = format!(
                     "Removals are halted: {all} names or more have gone from the source within an \
                      hour, {names} are left, which is more than --max-delete allows. If it is \
                      meant, say `osync set DIR resume` on the source's host; until then they stay \
                      at the sink, and all else goes on"
-                ));
+                );
+                shared.halt(Cause::TooMany(self.id), &reason);
                 false
             }
         }
     }
 
-    /// A person says that removals may go on: what was held back is looked at again.
+    /// A person says that removals may go on: what waits for it goes, however much it is, and what
+    /// goes from the source from now on counts anew.
     pub fn unhalt(&mut self, now: Duration) {
-        self.allowance.excuse(now);
+        self.allowance.begin_anew();
+        self.excused = Some(now);
+        self.go_on(now);
+    }
+
+    /// No halt stands any more: what was held back is looked at again.
+    pub fn go_on(&mut self, now: Duration) {
         self.marks.hurry(now);
         self.go_on_removing();
+    }
+
+    /// Whether a person has said that this name may go: it waited when that was said, or was then
+    /// found by a listing that looked for all that waited.
+    pub(super) fn is_excused(&self, dir: DirKey, name: &Name, now: Duration) -> bool {
+        let is_meant = |said: Duration| {
+            let mark = self.marks.get(dir, name);
+            mark.is_some_and(|mark| mark.since <= said || mark.hint.unheard)
+        };
+        self.excused.is_some_and(|said| now < said + WINDOW && is_meant(said))
+    }
+
+    /// Sees whether too many names are gone still, and whether what a person let go has gone.
+    pub(super) fn reconsider_halt(&mut self, shared: &mut Shared) {
+        if !self.walked() {
+            return;
+        }
+        let is_meant = |mark: &Mark, said| mark.since <= said || mark.hint.unheard;
+        let waits = |said| self.marks.iter().any(|(_, _, mark)| is_meant(mark, said));
+        if self.excused.is_some_and(|said| self.removals.is_empty() && !waits(said)) {
+            self.excused = None;
+        }
+        let cause = Cause::TooMany(self.id);
+        if !shared.halts.has(&cause) {
+            return;
+        }
+        let (limit, pool) = (shared.max_delete, self.pool(shared));
+        let is_back = self.removals.is_empty() && !self.marks.is_any_withheld();
+        if is_back || (self.stirred.is_empty() && self.allowance.is_restored(limit, pool)) {
+            shared.lift(&cause);
+            if !shared.halts.is_any() {
+                self.go_on(shared.now);
+            }
+        }
     }
 
     /// What was held back is removed from now on: not every such name is marked, so that all
@@ -415,7 +466,7 @@ impl Session {
     /// The rest of a removal waits for a person, or for the size of the pool to be known.
     fn hold_back(&mut self, id: u64) {
         if let Some(removal) = self.removals.get_mut(&id) {
-            removal.failed = true;
+            removal.withheld = true;
             removal.todo.clear();
         }
     }
@@ -431,10 +482,14 @@ impl Session {
 
     fn removal_over(&mut self, id: u64, shared: &mut Shared) {
         let Some(removal) = self.removals.remove(&id) else { return };
-        let Removal { dir, name, replacing, blocked, is_foreign, aborted, failed, .. } = removal;
+        let Removal {
+            dir, name, replacing, blocked, is_foreign, aborted, failed, withheld, ..
+        } = removal;
         self.owe_meta(dir);
         let again = self.marks.get(dir, &name).is_some_and(|mark| mark.again.is_some());
-        if failed {
+        if withheld {
+            self.marks.withhold(dir, &name, shared.now + HALTED_DELAY);
+        } else if failed {
             let later = shared.now + self.retry_delay(dir, &name);
             self.marks.put_off(dir, &name, Hint::CONTENT, later, true);
         } else if !blocked || again || aborted {

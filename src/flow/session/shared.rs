@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::flow::halts::{Cause, Halts};
 use crate::flow::halves::Halves;
 use crate::flow::map::DirMap;
 use crate::flow::session::changes::Change;
@@ -129,7 +130,7 @@ pub struct Shared {
     /// Directories at no place.
     pub adrift: Vec<Adrift>,
     /// Why nothing may be removed, if so.
-    pub halted: Option<String>,
+    pub halts: Halts,
     /// How many removals are too many.
     pub max_delete: MaxDelete,
     /// What of the source is offered.
@@ -161,7 +162,7 @@ impl Shared {
             actions: VecDeque::new(),
             halves: Halves::default(),
             adrift: Vec::new(),
-            halted: None,
+            halts: Halts::default(),
             max_delete: MaxDelete::default(),
             selection: Arc::default(),
             changes: VecDeque::new(),
@@ -356,21 +357,31 @@ impl Shared {
         Some(key)
     }
 
-    /// Halts removals until a person says that they may go on (law 9). The first reason stands.
-    pub fn halt(&mut self, reason: String) {
-        if self.halted.is_none() {
-            self.actions.push_back(Action::Note(reason.clone()));
-            self.halted = Some(reason);
+    /// Halts removals until the cause is gone, or a person says that they may go on (law 9).
+    pub fn halt(&mut self, cause: Cause, reason: &str) {
+        if self.halts.add(cause, reason) {
+            self.actions.push_back(Action::Note(reason.to_owned()));
         }
+    }
+
+    /// A cause of a halt is gone; true if it was there.
+    pub fn lift(&mut self, cause: &Cause) -> bool {
+        let is_lifted = self.halts.lift(cause);
+        if is_lifted && !self.halts.is_any() {
+            let text = "What halted removals is mended: they go on";
+            self.actions.push_back(Action::Note(text.to_owned()));
+        }
+        is_lifted
     }
 
     /// Halts removals, for a filesystem came, went, or was replaced at a path: what is no longer
     /// seen there was not removed.
     pub fn halt_for_mount(&mut self, path: &RelPath) {
-        self.halt(format!(
+        let reason = format!(
             "A filesystem at \"{path}\" of the source was mounted, unmounted or replaced: nothing \
              is removed at the sink until `osync set DIR resume`"
-        ));
+        );
+        self.halt(Cause::Mount(path.clone()), &reason);
     }
 
     /// Forgets a directory and all below it, and takes the watches off. If a filesystem is mounted

@@ -284,7 +284,7 @@ impl Engine<'_, '_> {
             warnings.push(format!("The sink can't hold: {}", lost.join(", ")));
         }
         if let Some(halted) = self.director.halted() {
-            warnings.push(halted.to_owned());
+            warnings.push(halted);
         }
         warnings
     }
@@ -485,7 +485,7 @@ impl Engine<'_, '_> {
                 let now = self.now();
                 self.director.unhalt(now);
                 self.act();
-                ControlReply::done("Removals go on; how many they are counts again in an hour")
+                ControlReply::done("What waited is removed; what goes from now on counts anew")
             }
             ControlRequest::Set { name, .. } => {
                 ControlReply::refused(format!("There is nothing called \"{name}\" to be set here"))
@@ -510,7 +510,7 @@ impl Engine<'_, '_> {
         let mut status = StatusObject::of_source(sinks.collect());
         if let Some(halted) = self.director.halted() {
             status.state = State::Halted;
-            status.reason = Some(halted.to_owned());
+            status.reason = Some(halted);
         }
         status.watching = Some(self.watching());
         status

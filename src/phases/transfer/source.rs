@@ -16,6 +16,7 @@ use crate::control::{ControlReply, ControlRequest, ResultObject};
 use crate::ended::Ended;
 use crate::error::Error;
 use crate::flow::director::Director;
+use crate::flow::halts::Cause;
 use crate::flow::session::Action;
 use crate::model::attributes::Carried;
 use crate::model::event::Notice;
@@ -75,7 +76,7 @@ pub struct Parts<'scope, 'env> {
     pub control: Receiver<(ControlRequest, Sender<ControlReply>)>,
     /// Tells how a session ended to the people who wait for it.
     pub announce: Box<dyn Fn(ResultObject) + 'scope>,
-    /// Whether the root's path still leads to it; told when that changes.
+    /// Whether the root's path still leads to it; told again and again.
     pub root_stands: Receiver<bool>,
     /// How many removals are too many.
     pub max_delete: MaxDelete,
@@ -221,8 +222,10 @@ impl<'scope, 'env> Engine<'scope, 'env> {
                     }
                 }
                 recv(self.parts.root_stands) -> stands => {
-                    if stands == Ok(false) {
-                        self.root_lost();
+                    match stands {
+                        Ok(true) => self.director.lift(&Cause::Root, now),
+                        Ok(false) => self.root_lost(),
+                        Err(_) => {}
                     }
                 }
                 default(wait) => return Ok(()),
@@ -234,10 +237,11 @@ impl<'scope, 'env> Engine<'scope, 'env> {
 
     fn root_lost(&mut self) {
         let directory = self.parts.directory.display();
-        self.director.halt(format!(
+        let reason = format!(
             "The source's directory \"{directory}\" is no longer there or was replaced: nothing is \
-             removed at the sink. Put it back and say `osync set {directory} resume`"
-        ));
+             removed at the sink. Put it back; if it is meant, say `osync set {directory} resume`"
+        );
+        self.director.halt(Cause::Root, &reason);
     }
 
     fn heed(&mut self, news: LinkNews, now: Duration) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use osync::model::path::RelPath;
 use osync::model::removal::MaxDelete;
 use osync::model::session::{Ending, Outcome};
 
@@ -96,4 +97,72 @@ fn h21_own_attributes_travel_together() {
     world.check().unwrap();
     let messages = sent(&world, &["SetMeta {"]);
     assert!(messages > 0 && messages <= DIRS / 4, "{messages} messages for {DIRS} directories");
+}
+
+#[test]
+fn names_that_come_back_end_the_halt_and_a_later_one_is_said_anew() {
+    for limit in [MaxDelete::Names(3), MaxDelete::Percent(60)] {
+        for seed in 0..25 {
+            let mut world = settled(seed, limit);
+            play(&mut world, "rmall d; rm kept; pause 20000", 4);
+            assert!(world.director.halted().is_some(), "seed {seed}");
+            let files: String = (0..POOL).map(|file| format!("small d/f{file};")).collect();
+            play(&mut world, &format!("mkdir d; small kept; {files} pause 30000"), 4);
+            assert_eq!(world.director.halted(), None, "seed {seed}: all is back");
+            watch(&mut world);
+            play(&mut world, "rmall d; rm kept; pause 20000", 4);
+            assert!(world.director.halted().is_some(), "seed {seed}: {limit:?}");
+            world.resume();
+            world.check().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_person_lets_go_what_waits_and_nothing_more() {
+    for seed in 0..40 {
+        let mut world = settled(seed, MaxDelete::Names(3));
+        let more: String = (0..POOL).map(|file| format!("small e/f{file};")).collect();
+        play(&mut world, &format!("mkdir e; {more} settle; rmall d; pause 15000"), 4);
+        assert!(world.director.halted().is_some(), "seed {seed}");
+        world.resume();
+        play(&mut world, "settle", 4);
+        assert!(left(&world) == 0 && world.director.halted().is_none(), "seed {seed}");
+        play(&mut world, "rmall e; pause 15000", 4);
+        assert!(world.director.halted().is_some(), "seed {seed}: nobody has let that go");
+        world.resume();
+        world.check().unwrap();
+    }
+}
+
+#[test]
+fn what_goes_while_what_waited_is_removed_counts_anew() {
+    for seed in 0..40 {
+        let mut world = settled(seed, MaxDelete::Names(3));
+        let more: String = (0..POOL).map(|file| format!("small e/f{file};")).collect();
+        play(&mut world, &format!("mkdir e; {more} settle; rmall d; pause 15000"), 4);
+        world.resume();
+        play(&mut world, "rmall e; pause 15000", 4);
+        let kept = (0..POOL).filter(|file| has(&world, &format!("e/f{file}"))).count();
+        assert!(kept >= POOL - 3, "seed {seed}: {kept} are left");
+        world.resume();
+        world.check().unwrap();
+    }
+}
+
+#[test]
+fn causes_of_halts_stand_by_themselves() {
+    use osync::flow::halts::Cause;
+    let mut world = settled(1, MaxDelete::Names(3));
+    world.director.halt(Cause::Root, "the root is gone");
+    play(&mut world, "rm d/f0; pause 3000", 4);
+    assert!(has(&world, "d/f0"));
+    world.director.halt(Cause::Mount(RelPath::root()), "a filesystem is gone");
+    let words = world.director.halted().unwrap();
+    assert!(words.contains("the root is gone") && words.contains("a filesystem is gone"));
+    world.director.lift(&Cause::Root, world.now);
+    assert!(world.director.halted().is_some_and(|words| !words.contains("root")));
+    world.resume();
+    world.check().unwrap();
+    assert!(!has(&world, "d/f0"));
 }
