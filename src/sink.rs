@@ -137,9 +137,10 @@ impl Sink<'_> {
             check_place(&self.root, &registrar.directory)?;
             let met = self.met.load(Ordering::Acquire);
             let halt = || self.stop.is_now() || self.is_late() || (!met && self.stop.is_asked());
+            let alone = |why: &str| self.standing.alone(why, self.monitor);
             let registration = self.registration(registrar, wish);
             let shown = registration.marker.id;
-            let Some(mut session) = registrar.register(registration, !met, &halt)? else {
+            let Some(mut session) = registrar.register(registration, !met, &halt, &alone)? else {
                 return Ok(self.stopped());
             };
             refuse_a_nest(&session.registered.directory, &registrar.directory)?;

@@ -48,7 +48,7 @@ impl Caller {
             invite: Some(invite.clone()),
             connect_timeout: SOON,
         };
-        registrar.register(registration(0, Epoch(0)), true, &|| false).unwrap().unwrap();
+        registrar.register(registration(0, Epoch(0)), true, &|| false, &|_| ()).unwrap().unwrap();
         Caller { context: registrar.context, keys, invite, port: pair.port() }
     }
 

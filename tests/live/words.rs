@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde_json::Value;
 
 use crate::support::operator::{LONG, Pair, SOON};
-use crate::support::zoo;
+use crate::support::{until_true, zoo};
 
 const STATUS_FIELDS: [&str; 15] = [
     "role",
@@ -169,4 +169,41 @@ fn a_latency_that_was_never_measured_is_null() {
     pair.until_status("a live change was measured", SOON, |status| {
         status["live_latency_ms"]["p50"].as_f64() > Some(0.0)
     });
+}
+
+#[test]
+fn a_sink_without_its_source_says_so_and_so_does_its_cutover() {
+    let mut pair = Pair::new();
+    std::fs::write(pair.source_dir().join("file"), "content").unwrap();
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    pair.until_ready();
+    source.terminate_and_end();
+    let dir = pair.sink_dir();
+    until_true("the status says why it waits", SOON, || {
+        let status = pair.status(&dir);
+        let reason = status["reason"].as_str().unwrap_or_default();
+        status["state"] == "WAITING" && reason.contains("Nobody listens")
+    });
+    let dir = pair.arg("sink");
+    let ended = pair.run(&["cutover", &dir]);
+    ended.assert_code(&[5]);
+    assert!(ended.stdout.contains("the source is not there"), "{ended:#?}");
+    let source = pair.start_source(&[]);
+    sink.end(LONG).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+}
+
+#[test]
+fn a_first_sink_says_that_its_source_is_not_there_yet() {
+    let mut pair = Pair::new();
+    std::fs::write(pair.source_dir().join("file"), "content").unwrap();
+    let source = pair.start_source(&[]);
+    source.terminate_and_end();
+    let sink = pair.start_sink(&[]);
+    until_true("it says so", SOON, || sink.stderr().contains("Nobody listens"));
+    let source = pair.start_source(&[]);
+    pair.until_ready();
+    sink.terminate_and_end();
+    source.terminate_and_end();
 }

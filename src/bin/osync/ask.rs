@@ -89,7 +89,8 @@ pub fn nobody(directory: &Path, json: bool) -> Result<Exit, Error> {
     }
     let directory = resolve::absolute(directory)?;
     let hint = if rustix::process::geteuid().is_root() {
-        "run this on the host of the source or of the sink, with its directory"
+        "run this on the host of the source or of the sink, with its directory; one that an \
+         ordinary user started is asked by that user (`sudo -u USER osync ...`)"
     } else {
         "one that another user started is found by that user only"
     };

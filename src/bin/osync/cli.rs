@@ -30,7 +30,6 @@ Settings of this version:
 /// Moves a pool of many million files to a new host while people keep working on it
 #[derive(Debug, Parser)]
 #[command(name = "osync", version, max_term_width = 100, after_help = AFTER_HELP)]
-#[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

@@ -9,8 +9,9 @@ use osync::control::{
     ControlReply, ControlRequest, FigureFields, Operator, ResultObject, StatusObject, escaped,
     find_operator, tame,
 };
-use osync::ended::EndKind;
+use osync::ended::{EndKind, Ended};
 use osync::error::Error;
+use osync::model::status::{Role, State};
 use serde::Serialize;
 
 use crate::ask::{ask_status, nobody, refused, strange, told};
@@ -23,6 +24,8 @@ use crate::progress::{Rates, stretch, time};
 const BEAT: Duration = Duration::from_secs(1);
 /// Lines of progress where there is no terminal.
 const PLAIN: Duration = Duration::from_secs(10);
+/// How long a cutover waits for a peer that is not there.
+const ALONE: Duration = Duration::from_secs(30);
 /// How long rates are measured for a plan.
 const MEASURED: Duration = Duration::from_secs(2);
 
@@ -82,6 +85,7 @@ fn follow(
 ) -> Result<ResultObject, Error> {
     let bar = is_watched().then(|| bars().add(ProgressBar::new_spinner()));
     let mut told_at: Option<Instant> = None;
+    let mut alone_since: Option<Instant> = None;
     let result = loop {
         match results.recv_timeout(BEAT) {
             Ok(result) => break result,
@@ -90,6 +94,10 @@ fn follow(
         }
         // The operator may be ending this very moment; then the result is about to come.
         let Ok(status) = ask_status(operator) else { continue };
+        alone_since = alone_since.or(Some(Instant::now())).filter(|_| is_alone(&status));
+        if alone_since.is_some_and(|since| since.elapsed() >= ALONE) {
+            break Ok(ResultObject::of(&Ok(Ended::TimedOut(left_alone(&status)))));
+        }
         let line = progress_line(&status, args.sink.as_deref());
         if let Some(bar) = &bar {
             bar.set_message(line);
@@ -108,6 +116,19 @@ fn follow(
 fn figures<'a>(status: &'a StatusObject, sink: Option<&str>) -> &'a FigureFields {
     let meant = status.sinks.iter().find(|one| Some(one.key.as_str()) == sink);
     meant.map_or(&status.figures, |one| &one.figures)
+}
+
+/// Whether a sink has no source with which it could end the session.
+fn is_alone(status: &StatusObject) -> bool {
+    status.role == Role::Sink && status.state == State::Waiting
+}
+
+fn left_alone(status: &StatusObject) -> String {
+    let why = status.reason.as_deref().unwrap_or("it can't be reached");
+    format!(
+        "Not finished: the source is not there ({why}). The sink goes on waiting for it, and ends \
+         the session as soon as it is back"
+    )
 }
 
 /// What a session waits for, if that is not plain.

@@ -93,8 +93,9 @@ impl Registrar {
     /// Registers, with growing pauses between the tries; none if `stop` has said so meanwhile.
     ///
     /// The nonce and the last epoch are filled in here. The `first` registration of a run is
-    /// given up after the connect time-out; later ones are tried for ever. The granted epoch is
-    /// remembered on disk before this returns.
+    /// given up after the connect time-out; later ones are tried for ever. `say` is told why it has
+    /// not gone well so far, once for each reason. The granted epoch is remembered on disk before
+    /// this returns.
     ///
     /// # Errors
     /// When the source refuses this sink, speaks another version or, the first time, can't be
@@ -104,6 +105,7 @@ impl Registrar {
         mut registration: Registration,
         first: bool,
         stop: &dyn Fn() -> bool,
+        say: &dyn Fn(&str),
     ) -> Result<Option<Session>, Error> {
         let server = self.server_key()?;
         let epochs = EpochStore::new(&self.state, KeyRole::Sink, &self.directory);
@@ -112,8 +114,11 @@ impl Registrar {
         let deadline = Instant::now() + self.connect_timeout;
         let mut pause = Duration::from_millis(RETRY_MS_MIN);
         let mut said = String::new();
+        let left = || deadline.saturating_duration_since(Instant::now());
+        let is_late = || first && left().is_zero();
         while !stop() {
-            let why = match self.attempt(server, &registration, stop) {
+            let halt = || stop() || is_late();
+            let why = match self.attempt(server, &registration, &halt) {
                 Ok(session) => {
                     self.settle(&session, server, &epochs, registration.last_epoch)?;
                     return Ok(Some(session));
@@ -124,14 +129,15 @@ impl Registrar {
                 Err(Setback::Doubtful(error)) => error.to_string(),
                 Err(Setback::Passing(why)) => why,
             };
-            if first && !stop() && Instant::now() + pause >= deadline {
-                return Err(Error::TimedOut(why));
+            if !stop() && is_late() {
+                return Err(Error::TimedOut(if said.is_empty() { why } else { said }));
             }
             if why != said {
                 tracing::warn!("Not registered yet, trying again: {why}");
+                say(&why);
                 said = why;
             }
-            rest(pause, stop);
+            rest(if first { pause.min(left()) } else { pause }, stop);
             pause = (pause * 2).min(Duration::from_millis(RETRY_MS_MAX));
         }
         Ok(None)
@@ -426,7 +432,7 @@ mod tests {
     }
 
     fn join(registrar: &Registrar) -> Result<Session, Error> {
-        registrar.register(registration("new"), true, GOES_ON).map(Option::unwrap)
+        registrar.register(registration("new"), true, GOES_ON, &|_| ()).map(Option::unwrap)
     }
 
     fn refused(registrar: &Registrar) -> String {
@@ -500,10 +506,10 @@ mod tests {
         assert!(sentence.contains("Nobody listens"), "{sentence}");
         let asked = std::cell::Cell::new(0);
         let stop = || asked.replace(asked.get() + 1) > 20;
-        assert!(sink.register(registration("new"), false, &stop).unwrap().is_none());
+        assert!(sink.register(registration("new"), false, &stop, &|_| ()).unwrap().is_none());
         // A source that is busy is asked again, too.
         sink.port = source.port;
-        let busy = sink.register(registration("unwelcome"), true, GOES_ON).err().unwrap();
+        let busy = sink.register(registration("unwelcome"), true, GOES_ON, &|_| ()).err().unwrap();
         assert!(busy.to_string().contains("Another sink is at work"), "{busy}");
         source.finish();
     }

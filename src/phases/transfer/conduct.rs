@@ -2,7 +2,7 @@
 //!
 //! | when | then |
 //! |---|---|
-//! | a person says stop | ends at once, resumable |
+//! | a person says stop | a last barrier, if that is quick; then ends, resumable |
 //! | a person wants the end, here or at the source | `Unregister`, once |
 //! | the final report is there after that | staging goes, `Leave`, finished |
 //! | unfinished, and the end was wanted by a cutover | back to the transfer phase |
@@ -21,7 +21,7 @@ use crate::monitor::Monitor;
 use crate::net::client::{CallError, CommandClient};
 use crate::phases::termination::settle;
 use crate::phases::transfer::durability::Durability;
-use crate::phases::transfer::pulse::Pulse;
+use crate::phases::transfer::pulse::{Pulse, Unsaved};
 use crate::phases::transfer::standing::Standing;
 use crate::stop::Stop;
 use crate::tree::sink_root::SinkRoot;
@@ -39,6 +39,8 @@ const CALL: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(15);
 /// How long a last number may stay unseen before the epoch is over (H17).
 const UNSEEN: Duration = Duration::from_secs(20);
+/// How long a stop may wait for what was written to be on disk, and for the source to know it.
+const LAST_BARRIER: Duration = Duration::from_millis(1_500);
 /// How often a farewell is tried.
 const FAREWELLS: u32 = 3;
 
@@ -114,6 +116,9 @@ impl Conductor<'_> {
                 return course;
             }
             if let Some(course) = self.rest(wish, memory.unregistered) {
+                if matches!(course, Course::Stopped) {
+                    self.pass_last_barrier(client);
+                }
                 return course;
             }
         }
@@ -139,8 +144,37 @@ impl Conductor<'_> {
         None
     }
 
+    /// Brings what was reported to the disk and lets the source know, if that is quick: whoever
+    /// starts this sink again then has little to compare.
+    fn pass_last_barrier(&self, client: &mut CommandClient) {
+        let until = Instant::now() + LAST_BARRIER;
+        let written = self.pulse.reports_sent();
+        let is_saved = self.pulse.unsaved() == Unsaved::default();
+        let is_known = is_saved && self.pulse.durable().through + 1 >= written;
+        if is_known || !self.durability.has_barriers() {
+            return;
+        }
+        self.pulse.want_last_barrier();
+        while Instant::now() < until && !self.pulse.wait(LOOK) {
+            // The report after the barrier tells of it.
+            let told = self.pulse.reports_sent();
+            if self.pulse.durable().through < written || told <= written {
+                continue;
+            }
+            let (epoch, seen, trouble, room) = (self.pulse.epoch, self.pulse.seen(), None, None);
+            let beat = Heartbeat { epoch, seen, reports_sent: told, trouble, room };
+            let left = until.saturating_duration_since(Instant::now());
+            match client.call(&Request::Heartbeat(beat), left) {
+                Ok(Reply::Alive(alive)) if alive.reports_seen < told => {}
+                _ => return,
+            }
+        }
+    }
+
     fn heed_people(&self, wish: &mut Option<Wish>) {
-        if self.stop.is_asked() {
+        if self.stop.is_now() {
+            // It came this very moment: nothing is to begin any more.
+        } else if self.stop.is_asked() {
             wish.get_or_insert(Wish { ending: Ending::Cutover, of_process: true }).of_process =
                 true;
         } else if self.standing.take_cutover() {

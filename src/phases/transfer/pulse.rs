@@ -21,6 +21,7 @@ pub struct Pulse {
     reports_sent: AtomicU64,
     unsaved: Mutex<Unsaved>,
     durable: Mutex<Durable>,
+    ending: AtomicBool,
     trouble: Mutex<Option<(String, Instant)>>,
 }
 
@@ -55,6 +56,7 @@ impl Pulse {
             reports_sent: AtomicU64::new(0),
             unsaved: Mutex::default(),
             durable: Mutex::default(),
+            ending: AtomicBool::new(false),
             trouble: Mutex::default(),
         }
     }
@@ -129,6 +131,17 @@ impl Pulse {
     #[must_use]
     pub fn unsaved(&self) -> Unsaved {
         *locked(&self.unsaved)
+    }
+
+    /// The process is about to end: a barrier is due at once.
+    pub fn want_last_barrier(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    /// Whether a barrier is due at once.
+    #[must_use]
+    pub fn wants_last_barrier(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     /// Begins a barrier: it is to speak of the reports up to the one returned.

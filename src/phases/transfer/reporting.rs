@@ -127,7 +127,7 @@ pub fn keep_durable(durability: &Durability, shown: MarkerId, pulse: &Pulse) {
         }
         let unsaved = pulse.unsaved();
         let many = unsaved.operations >= BARRIER_OPS || unsaved.bytes >= BARRIER_BYTES;
-        let due = many || last.elapsed() >= BARRIER_EVERY;
+        let due = many || pulse.wants_last_barrier() || last.elapsed() >= BARRIER_EVERY;
         if unsaved == Unsaved::default() || !due || !durability.has_barriers() {
             continue;
         }

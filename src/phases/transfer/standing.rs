@@ -14,6 +14,8 @@ pub struct Standing(Mutex<Board>);
 struct Board {
     phase: PhaseTag,
     connected: bool,
+    /// Why no source is there.
+    alone: Option<String>,
     figures: Figures,
     trouble: Option<String>,
     cutover_wanted: bool,
@@ -25,6 +27,7 @@ impl Default for Standing {
         Standing(Mutex::new(Board {
             phase: PhaseTag::Init,
             connected: false,
+            alone: None,
             figures: Figures::default(),
             trouble: None,
             cutover_wanted: false,
@@ -52,6 +55,7 @@ impl Standing {
     pub fn alone(&self, why: &str, monitor: &dyn Monitor) {
         let mut board = self.board();
         board.connected = false;
+        board.alone = Some(why.to_owned());
         tell(&mut board, Some(why), monitor);
     }
 
@@ -80,6 +84,9 @@ impl Standing {
                 let board = self.board();
                 let (phase, connected) = (board.phase, board.connected);
                 let mut status = StatusObject::of(Role::Sink, phase, connected, &board.figures);
+                if status.state == State::Waiting && board.alone.is_some() {
+                    status.reason.clone_from(&board.alone);
+                }
                 if board.figures.halted.is_none()
                     && let Some(trouble) = &board.trouble
                 {

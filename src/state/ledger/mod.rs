@@ -72,26 +72,29 @@ impl Ledger {
     /// `Disk` if the directory can't be made, read or written.
     pub fn open(dir: &Path) -> Result<Ledger, Error> {
         let failed = |error| Error::disk("Can't open the ledger", dir, error);
-        make_dir(dir).map_err(failed)?;
-        let damage = match seal::break_open(dir).map_err(failed)? {
-            Ok(()) => match Ledger::load(dir) {
-                Ok(ledger) => return Ok(ledger),
-                Err(damage) => damage,
-            },
+        let damage = match Ledger::begin(dir).map_err(failed)? {
+            Ok(ledger) => return Ok(ledger),
             Err(damage) => damage,
         };
         let aside = free_name(dir);
         std::fs::rename(dir, &aside).map_err(failed)?;
-        make_dir(dir).map_err(failed)?;
         let words = |text: String| failed(io::Error::other(text));
-        seal::break_open(dir).map_err(failed)?.map_err(words)?;
-        let mut ledger = Ledger::load(dir).map_err(words)?;
+        let mut ledger = Ledger::begin(dir).map_err(failed)?.map_err(words)?;
         ledger.damage = Some(format!(
             "The ledger was not usable ({damage}) and moved to \"{}\": the sink is compared anew, \
              and names removed at the source before now will stay there",
             aside.display()
         ));
         Ok(ledger)
+    }
+
+    /// Opens what is there, or begins it; the inner error says what is damaged.
+    fn begin(dir: &Path) -> io::Result<Result<Ledger, String>> {
+        if std::fs::symlink_metadata(dir).is_ok_and(|meta| !meta.is_dir()) {
+            return Ok(Err("it is no directory".to_owned()));
+        }
+        make_dir(dir)?;
+        Ok(seal::break_open(dir)?.and_then(|()| Ledger::load(dir)))
     }
 
     /// Opens what a seal was broken of; the error says what is damaged.

@@ -375,3 +375,16 @@ fn a_damaged_ledger_is_moved_aside_and_said_aloud() {
         book.check(&["g"], &["f"]);
     }
 }
+
+#[test]
+fn what_is_no_ledger_is_moved_aside_and_said() {
+    let home = tempfile::tempdir().unwrap();
+    let place = home.path().join("ledger");
+    std::fs::write(&place, "not ours").unwrap();
+    let ledger = Ledger::open(&place).unwrap();
+    assert!(ledger.damage().is_some_and(|damage| damage.contains("no directory")));
+    drop(ledger);
+    let aside = home.path().join("ledger.damaged-1");
+    assert_eq!(std::fs::read(aside).unwrap(), b"not ours");
+    assert!(Ledger::open(&place).unwrap().damage().is_none());
+}
