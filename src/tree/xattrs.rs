@@ -17,7 +17,7 @@ use crate::model::path::Name;
 /// Bytes of a list of names that nearly always suffice.
 const LIST_BYTES: usize = 1024;
 /// Bytes that the kernel allows for a list of names, and for a value.
-const KERNEL_BYTES_MAX: usize = 64 * 1024;
+const KERNEL_BYTES: usize = 64 * 1024;
 
 /// How an object is reached.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +134,7 @@ fn names(object: Object<'_>) -> Result<Vec<u8>, Errno> {
         })
     };
     match list(LIST_BYTES) {
-        Err(Errno::RANGE) => list(KERNEL_BYTES_MAX),
+        Err(Errno::RANGE) => list(KERNEL_BYTES),
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Vec::new()),
         other => other,
     }
@@ -151,7 +151,7 @@ fn value(object: Object<'_>, name: &[u8]) -> Result<Vec<u8>, Errno> {
         })
     };
     match get(LIST_BYTES) {
-        Err(Errno::RANGE) => get(KERNEL_BYTES_MAX),
+        Err(Errno::RANGE) => get(KERNEL_BYTES),
         other => other,
     }
 }

@@ -23,6 +23,9 @@ use crate::tree::{stat, xattrs};
 
 const GIGA: i128 = 1_000_000_000;
 
+/// An owner and a group to set, each as far as it is kept.
+type Owner = (Option<Uid>, Option<Gid>);
+
 /// What of attributes could not be set, in words, if anything.
 pub(super) type Lack = Option<String>;
 
@@ -190,7 +193,7 @@ impl Keeps {
     }
 
     /// The owner to set, as far as it is kept; the highest number means none.
-    fn owner(&self, meta: &Meta) -> Result<Option<(Option<Uid>, Option<Gid>)>, Obstacle> {
+    fn owner(&self, meta: &Meta) -> Result<Option<Owner>, Obstacle> {
         let Carried { owners, groups, .. } = self.carried;
         if owners && meta.uid == u32::MAX || groups && meta.gid == u32::MAX {
             return Err(Obstacle::Other("Its owner is a number that Linux does not know".into()));

@@ -174,9 +174,8 @@ fn listings_come_in_parts_and_transfers_in_chunks() {
     for offset in [0, 6] {
         let chunk = Task::Chunk { transfer: 3, offset, bytes: 6 };
         let seen = tree.run_look(&job(&tree, 0, "", chunk)).seen;
-        assert!(
-            matches!(seen, Seen::Chunk { bytes, .. } if bytes.len() == if offset == 0 { 6 } else { 4 })
-        );
+        let expected = if offset == 0 { 6 } else { 4 };
+        assert!(matches!(seen, Seen::Chunk { bytes, .. } if bytes.len() == expected));
     }
     tree.rename(&path("large"), &path("moved")).unwrap();
     let finish = Task::Finish { transfer: 3, name: name("large") };
