@@ -111,7 +111,7 @@ fn one_bad_path_does_not_stop_the_rest() {
     let closed = pair.source_dir().join("closed");
     fs::write(&closed, "nobody reads this").unwrap();
     pair.give_source();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let report = pair.arg("report.json");
     pair.start_local(&["--once", "--report", &report]).end(LONG).assert_code(&[3]);
     let report = pair.report("report.json");
