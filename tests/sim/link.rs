@@ -82,17 +82,16 @@ impl Guarded {
 
     /// A name is about to go, or to be something else.
     fn goes(&self, verb: &str, path: &RelPath, replaced: bool) {
-        if !self.stands(path) {
-            return;
-        }
-        let is_dir = self.tree.look(path, false).is_ok_and(|standing| standing.entry.is_dir());
         let mut journal = self.journal.lock().unwrap();
-        let is_protected = journal.selection.protects(path, is_dir, true);
-        if is_protected && journal.is_removing && !replaced {
+        if journal.is_removing
+            && !replaced
+            && let Ok(standing) = self.tree.look(path, false)
+            && journal.selection.protects(path, standing.entry.is_dir(), true)
+        {
             journal.sins.push(format!("{verb} {path}: protected"));
         }
         drop(journal);
-        if self.policy == DeletePolicy::All {
+        if self.policy == DeletePolicy::All || !self.stands(path) {
             return;
         }
         let offered = self.journal.lock().unwrap().has(path);
