@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::attributes::Carried;
+use crate::model::owners::OwnerMap;
 use crate::model::selection::Selection;
-use crate::model::session::DeletePolicy;
+use crate::model::session::{DeletePolicy, Trust};
 
 pub use crate::model::removal::MaxDelete;
 
@@ -65,6 +66,12 @@ pub struct SinkConfig {
     pub connect_timeout: Duration,
     /// The attributes that are wanted here.
     pub wanted: Carried,
+    /// Other owners than the source's.
+    pub owners: OwnerMap,
+    /// Whether what the sink can't hold is an error.
+    pub strict: bool,
+    /// What is thought of content that is here already.
+    pub trust: Trust,
 }
 
 /// What both operators in one process are to do, over loopback.

@@ -15,11 +15,13 @@ use crate::control::{ControlServer, ResultObject, find_operator};
 use crate::ended::Ended;
 use crate::error::Error;
 use crate::flow::applier::Rules;
+use crate::model::abilities::Loss;
+use crate::model::attributes::Carried;
 use crate::model::limits::{
     BACKLOG_CREDIT_BYTES, BACKLOG_CREDIT_MESSAGES, LIVE_CREDIT_BYTES, LIVE_CREDIT_MESSAGES,
 };
 use crate::model::marker::MarkerId;
-use crate::model::session::{Credit, Ending};
+use crate::model::session::{Credit, Ending, FinalReport, Outcome, Trust};
 use crate::model::stamp::Epoch;
 use crate::model::status::Role;
 use crate::monitor::Monitor;
@@ -144,6 +146,7 @@ impl Sink<'_> {
                 return Ok(self.stopped());
             };
             refuse_a_nest(&session.registered.directory, &registrar.directory)?;
+            self.refuse_losses(&session.registered.carried)?;
             for warning in std::mem::take(&mut session.registered.warnings) {
                 if !warned.contains(&warning) {
                     self.monitor.note(&warning);
@@ -152,7 +155,7 @@ impl Sink<'_> {
             }
             let started = Instant::now();
             let why = match self.epoch(&mut session, &mut wish, registrar, shown)? {
-                Course::Finished(report) => return Ok(Ended::Finished(*report)),
+                Course::Finished(report) => return Ok(Ended::Finished(self.strictly(*report))),
                 Course::Stopped => return Ok(self.stopped()),
                 Course::Failed(error) => return Err(error),
                 Course::Lost(why) => why,
@@ -194,9 +197,13 @@ impl Sink<'_> {
             late: &late,
             announce: &announce,
         };
-        self.root.carry(&session.registered.carried.and(&self.config.wanted));
-        let rules =
-            Rules { delete: self.config.delete, staging: Some(self.root.staging_name().clone()) };
+        let carried = session.registered.carried.and(&self.config.wanted);
+        self.root.carry(&carried, &self.config.owners);
+        let rules = Rules {
+            delete: self.config.delete,
+            staging: Some(self.root.staging_name().clone()),
+            is_declared: self.config.trust == Trust::Declared,
+        };
         let durability = (&self.durability, shown);
         epoch::run(&self.root, durability, rules, session, &pulse, &halt, |session| {
             self.met.store(true, Ordering::Release);
@@ -222,8 +229,42 @@ impl Sink<'_> {
             delete: self.config.delete,
             abilities: self.root.abilities().clone(),
             wanted: self.config.wanted,
+            trust: self.config.trust,
             ending: wish.map(|wish| wish.ending),
         }
+    }
+
+    /// With `--strict`: what this filesystem can't hold is a reason not to begin. What its user may
+    /// not do is lost only if there is something to lose, and that is counted.
+    fn refuse_losses(&self, carried: &Carried) -> Result<(), Error> {
+        if !self.config.strict {
+            return Ok(());
+        }
+        let is_root = rustix::process::geteuid().is_root();
+        let lost = self.root.abilities().table(&carried.and(&self.config.wanted));
+        let lost: Vec<&str> = lost
+            .into_iter()
+            .filter(|loss| is_root || !loss.is_of_privilege())
+            .map(Loss::words)
+            .collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "With --strict nothing is begun: this sink can't hold {}. Choose another filesystem, \
+             leave them out, or do without --strict",
+            lost.join(", ")
+        )))
+    }
+
+    /// With `--strict` what was lost is a problem.
+    fn strictly(&self, report: FinalReport) -> FinalReport {
+        let is_lossy = self.config.strict && !report.lost_attributes.is_empty();
+        if !is_lossy || report.outcome != Outcome::Equal {
+            return report;
+        }
+        let text = "Finished, but not all could be kept: the report counts what was lost".into();
+        FinalReport { outcome: Outcome::Problems, text, ..report }
     }
 
     /// Leaves the tree as the end of the run wants it.
@@ -338,7 +379,8 @@ mod tests {
     use crate::ended::Ended;
     use crate::error::Error;
     use crate::model::attributes::Carried;
-    use crate::model::session::{DeletePolicy, Figures};
+    use crate::model::owners::OwnerMap;
+    use crate::model::session::{DeletePolicy, Figures, Trust};
     use crate::monitor::{Monitor, StateChange};
     use crate::stop::{Stop, StopLevel};
 
@@ -373,6 +415,9 @@ mod tests {
             timeout: None,
             connect_timeout: Duration::from_secs(1),
             wanted: Carried::all(),
+            owners: OwnerMap::default(),
+            strict: false,
+            trust: Trust::Times,
         };
         let stop = Stop::new();
         let end = run(config, &Leaving(stop.clone()), &stop);

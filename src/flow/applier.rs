@@ -48,6 +48,8 @@ pub struct Rules {
     pub delete: DeletePolicy,
     /// The name of the staging directories: no operation may touch one.
     pub staging: Option<Name>,
+    /// Whether all that is listed is declared to be here already.
+    pub is_declared: bool,
 }
 
 /// What became of a message's operations. What is not named was applied.

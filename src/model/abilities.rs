@@ -216,6 +216,18 @@ impl Loss {
         }
     }
 
+    /// Whether only root can hold it, whatever the filesystem.
+    #[must_use]
+    pub fn is_of_privilege(self) -> bool {
+        matches!(
+            self,
+            Loss::Owner
+                | Loss::Flags
+                | Loss::Device
+                | Loss::Xattrs(Namespace::Security | Namespace::Trusted)
+        )
+    }
+
     fn index(self) -> usize {
         Loss::ALL.iter().position(|loss| *loss == self).unwrap_or_default()
     }

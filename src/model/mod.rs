@@ -16,6 +16,7 @@ pub mod marker;
 pub mod message;
 pub mod offer;
 pub mod op;
+pub mod owners;
 pub mod path;
 pub mod removal;
 pub mod selection;

@@ -31,6 +31,19 @@ pub struct Partial {
     pub bytes: u64,
 }
 
+/// What is thought of content that the sink has, and that no ledger knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Trust {
+    /// It is the source's if size and modification time are.
+    #[default]
+    Times,
+    /// It is read on both sides (`--checksum`).
+    Content,
+    /// All of it is declared to be the source's: only changes from now on travel
+    /// (`--changes-only`).
+    Declared,
+}
+
 /// What may be removed at the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeletePolicy {

@@ -30,6 +30,7 @@ use crate::model::attributes::Carried;
 use crate::model::entry::{Attributes, Entry, Identity, Meta};
 use crate::model::limits::TRANSFERS_KEPT;
 use crate::model::marker::Window;
+use crate::model::owners::OwnerMap;
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::keeping::Shelf;
@@ -48,7 +49,7 @@ pub struct SinkRoot {
     staging: Staging,
     abilities: Abilities,
     /// What is kept of attributes in the epoch under way.
-    keeps: RwLock<Keeps>,
+    keeps: RwLock<Arc<Keeps>>,
     transfers: Mutex<Shelf<Mutex<Incoming>>>,
     /// When a file that was changed then may hold other content than it seems to.
     doubt: Mutex<Vec<Window>>,
@@ -89,7 +90,7 @@ impl SinkRoot {
         })?;
         let transfers = Mutex::new(Shelf::new(TRANSFERS_KEPT));
         let doubt = Mutex::default();
-        let (abilities, keeps) = (probed.abilities, RwLock::new(probed.keeps));
+        let (abilities, keeps) = (probed.abilities, RwLock::new(Arc::new(probed.keeps)));
         Ok(SinkRoot { identity, ways, staging, abilities, keeps, transfers, doubt, sync_files })
     }
 
@@ -106,14 +107,15 @@ impl SinkRoot {
     }
 
     /// What the source carries, and a person wants: attributes that are not among these are
-    /// neither compared nor set from now on.
-    pub fn carry(&self, carried: &Carried) {
+    /// neither compared nor set from now on, and these owners become others.
+    pub fn carry(&self, carried: &Carried, owners: &OwnerMap) {
         let mut keeps = self.keeps.write().unwrap_or_else(PoisonError::into_inner);
-        keeps.carried = self.abilities.carried.and(carried);
+        let carried = self.abilities.carried.and(carried);
+        *keeps = Arc::new(Keeps { carried, owners: owners.clone(), ..Keeps::clone(&keeps) });
     }
 
-    fn keeps(&self) -> Keeps {
-        *self.keeps.read().unwrap_or_else(PoisonError::into_inner)
+    fn keeps(&self) -> Arc<Keeps> {
+        Arc::clone(&self.keeps.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// For how many bytes of content there is room, as far as the root's filesystem tells: 0 if it

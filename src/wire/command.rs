@@ -8,7 +8,7 @@ use crate::model::abilities::Abilities;
 use crate::model::attributes::Carried;
 use crate::model::marker::Marker;
 use crate::model::session::{
-    Credit, DeletePolicy, Ending, Figures, FinalReport, Partial, PhaseTag,
+    Credit, DeletePolicy, Ending, Figures, FinalReport, Partial, PhaseTag, Trust,
 };
 use crate::model::stamp::{Epoch, Sequence};
 
@@ -98,6 +98,8 @@ pub struct Registration {
     pub abilities: Abilities,
     /// The attributes that the person at the sink wants.
     pub wanted: Carried,
+    /// What is thought of content that is there already.
+    pub trust: Trust,
     /// How the session is to end by itself, if at all (`--once`).
     pub ending: Option<Ending>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use osync::model::abilities::Abilities;
 use osync::model::attributes::Carried;
 use osync::model::marker::{Marker, MarkerId};
-use osync::model::session::{Credit, DeletePolicy};
+use osync::model::session::{Credit, DeletePolicy, Trust};
 use osync::model::stamp::{Epoch, Lane};
 use osync::net::Context;
 use osync::net::client::{CallError, CommandClient};
@@ -84,6 +84,7 @@ fn registration(nonce: u64, last_epoch: Epoch) -> Registration {
         delete: DeletePolicy::Live,
         abilities: Abilities::full(".osync-staging-0"),
         wanted: Carried::all(),
+        trust: Trust::Times,
         ending: None,
     }
 }

@@ -59,7 +59,7 @@ impl Sink {
     }
 
     pub fn with(delete: DeletePolicy) -> Sink {
-        let rules = Rules { delete, staging: Some(name(".osync-staging-0")) };
+        let rules = Rules { delete, staging: Some(name(".osync-staging-0")), is_declared: false };
         Sink(Arc::new(Applier::new(Arc::new(ModelTree::new(1)), rules)))
     }
 

@@ -486,6 +486,6 @@ fn fresh_applier(
     let (tree, journal) = (Arc::clone(tree), Arc::clone(journal));
     Applier::new(
         std::sync::Arc::new(Guarded { tree, journal, policy }),
-        Rules { delete: policy, staging: None },
+        Rules { delete: policy, staging: None, is_declared: false },
     )
 }

@@ -21,7 +21,7 @@ use osync::model::look::{LookDone, LookJob, Task};
 use osync::model::path::RelPath;
 use osync::model::removal::MaxDelete;
 use osync::model::selection::Selection;
-use osync::model::session::{Credit, DeletePolicy, Ending, Outcome};
+use osync::model::session::{Credit, DeletePolicy, Ending, Outcome, Trust};
 use osync::model::stamp::{Epoch, Lane, SinkId};
 use osync::model::status::State;
 use osync::phases::transfer::recall::Ledgers;
@@ -236,6 +236,7 @@ impl World {
             staging_name: None,
             abilities: Abilities::full(".staging"),
             wanted: Carried::all(),
+            trust: Trust::Times,
             marker: end.marker,
             partials: BTreeMap::new(),
         }

@@ -14,6 +14,7 @@ use osync::model::op::{
 use osync::model::path::{Name, RelPath};
 use osync::model::session::{
     Credit, DeletePolicy, Ending, Figures, FinalReport, Outcome, Partial, PhaseTag, ProblemLine,
+    Trust,
 };
 use osync::model::stamp::{Epoch, Lane, Stamp};
 use osync::wire::command::{Alive, Heartbeat, Refusal, Registered, Registration, Reply, Request};
@@ -370,6 +371,7 @@ fn registration(delete: DeletePolicy, ending: Option<Ending>) -> Registration {
         delete,
         abilities: Abilities::full(".osync-staging-0123456789abcdef"),
         wanted: Carried { owners: false, ..Carried::all() },
+        trust: Trust::Content,
         ending,
     }
 }

@@ -9,9 +9,11 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use osync::config::{Address, MaxDelete, PortRange, WatchKind};
 use osync::model::key::PublicKey;
+use osync::model::owners::{IdRule, OwnerMap};
 
 use crate::filters::{FilterArgs, NoFilterArgs};
 use crate::habits::{HabitArgs, SinkHabitArgs};
+use crate::owners;
 use crate::parse;
 
 const AFTER_HELP: &str = "\
@@ -188,7 +190,29 @@ pub struct SinkOptions {
     /// Fail if the first connection takes longer
     #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value = "30")]
     pub connect_timeout: Duration,
+    /// Refuse to begin if something can't be kept here, and call it a problem if something is lost
+    #[arg(long)]
+    pub strict: bool,
+    /// Read what is here already, on both sides, instead of believing size and modification time
+    #[arg(long, short = 'c', conflicts_with = "changes_only")]
+    pub checksum: bool,
+    /// Take what is here for equal, unread, and bring only what changes from now on
+    #[arg(long)]
+    pub changes_only: bool,
+    /// Give other users what is the source's: FROM:TO,... with numbers there, ranges or *, and
+    /// names or numbers here
+    #[arg(long, value_name = "MAP", value_parser = owners::usermap, conflicts_with = "chown")]
+    pub usermap: Option<IdRules>,
+    /// The same for groups
+    #[arg(long, value_name = "MAP", value_parser = owners::groupmap, conflicts_with = "chown")]
+    pub groupmap: Option<IdRules>,
+    /// Give everything to this user and this group
+    #[arg(long, value_name = "USER:GROUP", value_parser = owners::chown)]
+    pub chown: Option<OwnerMap>,
 }
+
+/// Rules for numbers; a name of its own, for `Vec` would mean an option given several times.
+pub type IdRules = Vec<IdRule>;
 
 /// What may be removed.
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -11,7 +11,7 @@ use osync::model::attributes::{Carried, Namespace};
 use osync::model::selection::WithheldKinds;
 
 /// Options that ask for what osync does anyway.
-const DEFAULTS: [(&str, Option<char>); 20] = [
+const DEFAULTS: [(&str, Option<char>); 21] = [
     ("archive", Some('a')),
     ("recursive", Some('r')),
     ("links", Some('l')),
@@ -32,18 +32,23 @@ const DEFAULTS: [(&str, Option<char>); 20] = [
     ("progress", None),
     ("human-readable", None),
     ("secluded-args", Some('s')),
+    ("flags", None),
 ];
+
+/// Asks for what is not carried by default.
+const ATIMES: &str = "atimes";
 
 /// Switches that take a part off, with rsync's short form of each.
 type Switch = (&'static str, &'static str, &'static str);
 
 /// Those over attributes: for either side.
-const ATTRIBUTES: [Switch; 5] = [
+const ATTRIBUTES: [Switch; 6] = [
     ("no-owner", "no-o", "Leave owners as they come at the sink"),
     ("no-group", "no-g", "Leave groups as they come at the sink"),
     ("no-perms", "no-p", "Leave permissions as they come at the sink"),
     ("no-xattrs", "no-X", "Leave out extended attributes"),
     ("no-acls", "no-A", "Leave out access control lists"),
+    ("no-flags", "no-chattr", "Leave out inode flags (immutable, append only, no dump)"),
 ];
 
 /// Those over kinds: the source's.
@@ -71,28 +76,19 @@ const REPORT: &str = "use --report FILE, --json or `osync status`";
 /// An option that is refused: its name, its letter, whether it has a value, what to do instead.
 type Refused = (&'static str, Option<char>, bool, &'static str);
 
-const REFUSED: [Refused; 89] = [
+const REFUSED: [Refused; 84] = [
     ("8-bit-output", Some('8'), false, REPORT),
     ("address", None, true, "use --bind ADDR"),
     ("append", None, false, BY_ITSELF),
     ("append-verify", None, false, BY_ITSELF),
-    ("atimes", Some('U'), false, LATER),
     ("backup", Some('b'), false, LATER),
     ("backup-dir", None, true, LATER),
     ("block-size", Some('B'), true, BY_ITSELF),
     ("blocking-io", None, false, SERVICE),
     ("bwlimit", None, true, LATER),
-    (
-        "checksum",
-        Some('c'),
-        false,
-        "each content is checked by its hash; \
-        a tree that was there before is compared by kind, size and times",
-    ),
     ("checksum-choice", None, true, "hashes are BLAKE3"),
     ("checksum-seed", None, true, "hashes are BLAKE3"),
     ("chmod", None, true, ALWAYS_WHOLE),
-    ("chown", None, true, LATER),
     ("compare-dest", None, true, ONE_WAY),
     ("compress", Some('z'), false, LATER),
     ("compress-choice", None, true, LATER),
@@ -175,8 +171,6 @@ const REFUSED: [Refused; 89] = [
     ("super", None, false, "run the sink as root"),
     ("temp-dir", Some('T'), true, STAGED),
     ("update", Some('u'), false, ONE_WAY),
-    ("usermap", None, true, LATER),
-    ("groupmap", None, true, LATER),
     ("whole-file", Some('W'), false, BY_ITSELF),
     ("write-devices", None, false, ALWAYS_WHOLE),
 ];
@@ -220,7 +214,10 @@ fn shared() -> impl Iterator<Item = Arg> {
     let defaults = DEFAULTS.iter().map(|(name, letter)| option(name, *letter, false));
     let refused = REFUSED.iter().map(|(name, letter, value, _)| option(name, *letter, *value));
     let later = switches(&NOT_YET, true);
-    defaults.chain(refused).chain(later).chain(switches(&ATTRIBUTES, false))
+    let atimes = option(ATIMES, Some('U'), false)
+        .hide(false)
+        .help("Keep times of the last reading as well, as far as nobody reads at the sink");
+    defaults.chain(refused).chain(later).chain(switches(&ATTRIBUTES, false)).chain([atimes])
 }
 
 fn refused(text: String) -> clap::Error {
@@ -244,8 +241,9 @@ fn carried(matches: &ArgMatches) -> Result<Carried, clap::Error> {
     if let Some((name, ..)) = NOT_YET.iter().find(|(name, ..)| given(name)) {
         return Err(refused(format!("--{name}: {LATER}")));
     }
-    let [owner, group, perms, xattrs, acls] = ATTRIBUTES.map(|(name, ..)| !given(name));
-    let mut carried = Carried { owners: owner, groups: group, modes: perms, ..Carried::all() };
+    let [owners, groups, modes, xattrs, acls, flags] = ATTRIBUTES.map(|(name, ..)| !given(name));
+    let atimes = matches.get_count(ATIMES) > 0;
+    let mut carried = Carried { owners, groups, modes, flags, atimes, ..Carried::all() };
     carried.namespaces = [xattrs; 4];
     carried.namespaces[Namespace::Acl.index()] = acls;
     Ok(carried)

@@ -11,6 +11,7 @@ mod keys;
 mod logs;
 mod operate;
 mod output;
+mod owners;
 mod pages;
 mod parse;
 mod progress;

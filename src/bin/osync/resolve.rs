@@ -9,7 +9,8 @@ use osync::config::{Address, Fsync, LocalConfig, PORT_DEFAULT, SinkConfig, Sourc
 use osync::error::Error;
 use osync::model::attributes::Carried;
 use osync::model::limits::INVITE_BYTES_MAX;
-use osync::model::session::DeletePolicy;
+use osync::model::owners::{IdRule, OwnerMap};
+use osync::model::session::{DeletePolicy, Trust};
 
 use crate::cli::SourceOptions;
 use crate::cli::{
@@ -135,8 +136,23 @@ fn sink_config(
         once: options.once,
         timeout: options.timeout,
         connect_timeout: options.connect_timeout,
-        wanted: Carried::all(),
+        wanted: Carried { atimes: true, ..Carried::all() },
+        owners: owners(options),
+        strict: options.strict,
+        trust: match (options.checksum, options.changes_only) {
+            (true, _) => Trust::Content,
+            (_, true) => Trust::Declared,
+            _ => Trust::Times,
+        },
     }
+}
+
+fn owners(options: &SinkOptions) -> OwnerMap {
+    let rules = |rules: &Option<Vec<IdRule>>| rules.clone().unwrap_or_default();
+    options.chown.clone().unwrap_or_else(|| OwnerMap {
+        users: rules(&options.usermap),
+        groups: rules(&options.groupmap),
+    })
 }
 
 /// An invite is short: a file that is not is no invite.

@@ -44,6 +44,9 @@ impl<T: Target> Applier<T> {
     }
 
     fn compared(&self, part: &ListingPart, effects: &mut Effects) -> Result<ListingAnswer, Answer> {
+        if self.rules.is_declared {
+            return Ok(ListingAnswer::equal(part.listing, part.part));
+        }
         if part.end == ListingEnd::Abandoned && part.entries.is_empty() {
             // Nothing is said of the directory; it may have gone from here.
             self.listings().note(part, false);

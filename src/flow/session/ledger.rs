@@ -21,7 +21,13 @@ use crate::model::stamp::{DirKey, Stamp};
 
 /// An entry that is to be sent in a part of a listing, with what the ledger may enter should the
 /// sink have it.
-pub(super) type Announced = (Listed, Option<Facts>);
+#[derive(Debug)]
+pub(super) struct Announced {
+    pub(super) listed: Listed,
+    pub(super) facts: Option<Facts>,
+    /// Whether the ledger knows nothing of it.
+    pub(super) is_unknown: bool,
+}
 
 impl Session {
     /// Of the entries of a part those that are to be sent; what the ledger can tell of the others
@@ -51,7 +57,7 @@ impl Session {
             let is_doubted = match standing {
                 Standing::Unknown => {
                     self.trust(dir, &listed.name, None, shared);
-                    announced.push((listed, Some(facts)));
+                    announced.push(Announced { listed, facts: Some(facts), is_unknown: true });
                     continue;
                 }
                 Standing::Undressed if is_patrol => {
@@ -85,7 +91,8 @@ impl Session {
             if is_partial {
                 self.count_spared(id, &listed);
             } else {
-                announced.push((listed, (!is_doubted).then_some(facts)));
+                let facts = (!is_doubted).then_some(facts);
+                announced.push(Announced { listed, facts, is_unknown: false });
             }
         }
         self.check(dir, checks, hashes);
@@ -174,7 +181,12 @@ impl Session {
     }
 
     /// Has the content of files read again, at low priority, against what both sides once had.
-    fn check(&mut self, dir: DirKey, names: Vec<(Name, u64)>, hashes: Vec<Option<Hash>>) {
+    pub(super) fn check(
+        &mut self,
+        dir: DirKey,
+        names: Vec<(Name, u64)>,
+        hashes: Vec<Option<Hash>>,
+    ) {
         if names.is_empty() {
             return;
         }

@@ -9,11 +9,12 @@ use crate::flow::session::patrol::Beat;
 use crate::flow::session::wants::Bring;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{FileTime, Identity};
-use crate::model::ledger::{Deed, Entered, Facts};
+use crate::model::ledger::{Deed, Entered, Facts, Kind};
 use crate::model::look::{Found, Seen, WatchState};
 use crate::model::message::ListingAnswer;
 use crate::model::op::{Answer, ListingEnd, ListingPart};
 use crate::model::path::{Name, RelPath};
+use crate::model::session::Trust;
 use crate::model::stamp::{DirKey, Stamp};
 
 /// How long a directory waits whose listing was in vain.
@@ -127,6 +128,8 @@ pub(super) struct SentEntry {
     pub(super) is_file: bool,
     /// What the ledger enters if the sink has it.
     facts: Option<Facts>,
+    /// Whether the ledger knows nothing of it.
+    is_unknown: bool,
 }
 
 impl Session {
@@ -351,7 +354,7 @@ impl Session {
         listing.unanswered += 1;
         self.unanswered.add(entries.len());
         let mut sent = Vec::with_capacity(entries.len());
-        for (listed, facts) in &entries {
+        for Announced { listed, facts, is_unknown } in &entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
             let is_file = !is_dir;
             if is_file {
@@ -362,8 +365,9 @@ impl Session {
                 self.tally.files_known += 1;
                 self.tally.bytes_known += bytes;
             }
-            let facts = *facts;
-            sent.push(SentEntry { name: listed.name.clone(), bytes, is_dir, is_file, facts });
+            let (facts, is_unknown) = (*facts, *is_unknown);
+            let name = listed.name.clone();
+            sent.push(SentEntry { name, bytes, is_dir, is_file, facts, is_unknown });
         }
         if end == ListingEnd::Complete {
             self.listed(id, dir, shared);
@@ -373,7 +377,7 @@ impl Session {
         let known = path.clone();
         let sent =
             SentListing { dir, path: known, listing: id, stamp, entries: sent, counted, displaced };
-        let entries = entries.into_iter().map(|(listed, _)| listed).collect();
+        let entries = entries.into_iter().map(|announced| announced.listed).collect();
         let end = if is_partial { ListingEnd::Abandoned } else { end };
         let part = ListingPart { listing: id, dir: path, stamp, part, entries, end };
         self.post_listing(sent, part, shared);
@@ -510,14 +514,29 @@ impl Session {
             entries.filter_map(|entry| Some((entry.name.clone(), entry.facts?))).collect()
         };
         let (dir, stamp) = (sent.path.clone(), sent.stamp);
-        let listed = names(&mut equal.map(|(entry, _)| entry));
+        // What nobody has read may be another content of the same size and time.
+        let is_unread = |entry: &SentEntry| {
+            self.terms.trust == Trust::Content
+                && entry.is_unknown
+                && entry.facts.is_some_and(|facts| facts.kind == Kind::File)
+        };
+        let (unread, equal): (Vec<&SentEntry>, Vec<&SentEntry>) =
+            equal.map(|(entry, _)| entry).partition(|entry| is_unread(entry));
+        let checks: Vec<(Name, u64)> =
+            unread.iter().map(|entry| (entry.name.clone(), entry.bytes)).collect();
+        let listed = names(&mut equal.into_iter());
         if !listed.is_empty() {
             let deed = Deed::Listed { dir: dir.clone(), names: listed };
             self.deeds.push(Entered { stamp, deed });
         }
-        let alike = names(&mut retouch.iter().map(|at| &sent.entries[*at]));
+        let retouched = retouch.iter().map(|at| &sent.entries[*at]);
+        let alike = names(&mut retouched.chain(unread));
         if !alike.is_empty() {
             self.deeds.push(Entered { stamp, deed: Deed::Alike { dir, names: alike } });
+        }
+        if sent.displaced == self.displaced(sent.dir) {
+            let hashes = vec![None; checks.len()];
+            self.check(sent.dir, checks, hashes);
         }
         if sent.counted {
             for (entry, _) in

@@ -52,7 +52,7 @@ use crate::model::ledger::Entered;
 use crate::model::look::LookId;
 use crate::model::marker::Marker;
 use crate::model::path::{Name, RelPath};
-use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport};
+use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport, Trust};
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
 
 pub use self::changes::Change;
@@ -123,6 +123,8 @@ pub struct Terms {
     pub abilities: Abilities,
     /// The attributes that are to be carried.
     pub wanted: Carried,
+    /// What is thought of content that the sink has already.
+    pub trust: Trust,
     /// The marker that the sink showed.
     pub marker: Marker,
     /// Bytes that the sink has of transfers which an earlier epoch has begun, by their names.

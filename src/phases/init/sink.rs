@@ -321,7 +321,7 @@ mod tests {
     use crate::model::abilities::Abilities;
     use crate::model::attributes::Carried;
     use crate::model::marker::{Marker, MarkerId};
-    use crate::model::session::{Credit, DeletePolicy};
+    use crate::model::session::{Credit, DeletePolicy, Trust};
     use crate::net::service::{Call, refusal};
     use crate::phases::init::own_keys;
     use crate::phases::init::source::{Declined, PreparedService};
@@ -427,6 +427,7 @@ mod tests {
             delete: DeletePolicy::Live,
             abilities: Abilities::full(".osync-staging-0"),
             wanted: Carried::all(),
+            trust: Trust::Times,
             ending: None,
         }
     }

@@ -278,7 +278,7 @@ mod tests {
     use crate::model::abilities::Abilities;
     use crate::model::attributes::Carried;
     use crate::model::marker::{Marker, MarkerId};
-    use crate::model::session::{Credit, DeletePolicy};
+    use crate::model::session::{Credit, DeletePolicy, Trust};
     use crate::model::stamp::Epoch;
 
     fn registration(nonce: u64) -> Registration {
@@ -296,6 +296,7 @@ mod tests {
             delete: DeletePolicy::Live,
             abilities: Abilities::full(".osync-staging-0"),
             wanted: Carried::all(),
+            trust: Trust::Times,
             ending: None,
         }
     }

@@ -210,6 +210,7 @@ impl Engine<'_, '_> {
             staging_name: Some(staging_name),
             abilities: wish.abilities.clone(),
             wanted: self.parts.carried.and(&wish.wanted),
+            trust: wish.trust,
             marker: wish.marker,
             partials: wish.partials.iter().map(|one| (one.transfer, one.bytes)).collect(),
         };

@@ -4,6 +4,7 @@
 //! ACLs (which a mode would change), other extended attributes, the times, and the flags last: an
 //! immutable object takes nothing more, not even its name.
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::model::attributes::{Carried, Flags, Marks, Namespace};
 use crate::model::entry::{Attributes, Entry, FileTime, Meta};
+use crate::model::owners::OwnerMap;
 use crate::model::path::Name;
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::obstacle;
@@ -30,7 +32,7 @@ type Owner = (Option<Uid>, Option<Gid>);
 pub(super) type Lack = Option<String>;
 
 /// What the sink keeps of attributes: what its filesystem can hold and what is wanted of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Keeps {
     /// Which of them.
     pub(super) carried: Carried,
@@ -38,12 +40,14 @@ pub(super) struct Keeps {
     pub(super) granule: i128,
     /// Whether this host's security policy gives labels to all objects.
     pub(super) labels: bool,
+    /// Other owners than the source's.
+    pub(super) owners: OwnerMap,
 }
 
 impl Keeps {
     /// Whether attributes agree, as far as they are kept.
     pub(super) fn same(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
-        let carried = &self.carried;
+        let (carried, theirs) = (&self.carried, &self.owners.of_meta(theirs));
         let owner = !carried.owners || theirs.uid == ours.uid;
         let group = !carried.groups || theirs.gid == ours.gid;
         let mode = is_symlink || !carried.modes || theirs.mode == ours.mode;
@@ -58,7 +62,12 @@ impl Keeps {
         Namespace::ALL.into_iter().all(|namespace| {
             let at = namespace.index();
             let is_labelled = self.labels && namespace == Namespace::Security;
-            !self.carried.namespaces[at] || is_labelled || theirs.0[at] == ours.0[at]
+            // Lists that name other owners have other marks; that there is one is all that is told.
+            let is_mapped = namespace == Namespace::Acl && !self.owners.is_empty();
+            !self.carried.namespaces[at]
+                || is_labelled
+                || theirs.0[at] == ours.0[at]
+                || is_mapped && (theirs.0[at] == 0) == (ours.0[at] == 0)
         })
     }
 
@@ -154,7 +163,11 @@ impl Keeps {
         if self.carried.namespaces == [false; 4] {
             return None;
         }
-        let set = xattrs::set(object, &attributes.xattrs, &self.carried.namespaces);
+        let mut wanted = Cow::Borrowed(&attributes.xattrs[..]);
+        if !self.owners.is_empty() {
+            wanted.to_mut().iter_mut().for_each(|xattr| self.owners.change_acl(xattr));
+        }
+        let set = xattrs::set(object, &wanted, &self.carried.namespaces);
         set.err().map(|(name, errno)| match name.as_slice() {
             b"" => stat::words("Can't read its extended attributes", errno),
             name => {
@@ -195,6 +208,7 @@ impl Keeps {
     /// The owner to set, as far as it is kept; the highest number means none.
     fn owner(&self, meta: &Meta) -> Result<Option<Owner>, Obstacle> {
         let Carried { owners, groups, .. } = self.carried;
+        let meta = self.owners.of_meta(meta);
         if owners && meta.uid == u32::MAX || groups && meta.gid == u32::MAX {
             return Err(Obstacle::Other("Its owner is a number that Linux does not know".into()));
         }

@@ -13,6 +13,7 @@ use crate::model::abilities::Abilities;
 use crate::model::attributes::{Carried, Flags, Namespace};
 use crate::model::entry::{Attributes, FileTime, Meta};
 use crate::model::limits::NAME_BYTES_MAX;
+use crate::model::owners::OwnerMap;
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::{self, Keeps, floor, nanos};
 use crate::tree::sink_root::obstacle;
@@ -48,7 +49,7 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
     let (file, staged) = staging.file(ways)?;
     let look = || stat::of_fd(file.as_fd()).map(|stat| stat::meta(&stat)).map_err(cant_look);
     let made = look()?;
-    let bare = Keeps { carried: nothing(), granule: 1, labels: false };
+    let bare = Keeps { carried: nothing(), granule: 1, labels: false, owners: OwnerMap::default() };
     bare.set_on_file(file.as_fd(), &probe_attributes(&made))?;
     let granule = granule_of(look()?.mtime);
     let mut carried = Carried { atimes: true, ..nothing() };
@@ -80,7 +81,8 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
     };
     let labels =
         Path::new("/sys/fs/selinux/enforce").exists() || Path::new("/sys/fs/smackfs/load").exists();
-    Ok(Probed { abilities, keeps: Keeps { carried, granule, labels } })
+    let owners = OwnerMap::default();
+    Ok(Probed { abilities, keeps: Keeps { carried, granule, labels, owners } })
 }
 
 fn nothing() -> Carried {
