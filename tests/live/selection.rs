@@ -356,6 +356,28 @@ fn one_command_line_means_the_same_to_both() {
     assert!(pair.sink_dir().join("b/x.c").exists() && !pair.sink_dir().join("b/xa").exists());
 }
 
+/// More than one answer of the sink names.
+const MANY: usize = 5_000;
+
+#[test]
+fn a_sink_with_many_names_of_its_own_comes_to_rest() {
+    let mut pair = Pair::new();
+    fs::write(pair.source_dir().join("a"), "a").unwrap();
+    for number in 0..MANY {
+        fs::write(pair.sink_dir().join(format!("own-{number}")), "").unwrap();
+    }
+    let count = |pair: &Pair| fs::read_dir(pair.sink_dir()).unwrap().count();
+    pair.start_local(&["--once", "--exclude=own*", "--delete=all"]).end(LONG).assert_code(&[0]);
+    assert_eq!(count(&pair), MANY + 1);
+    pair.start_local(&["--once", "--exclude=own*/", "--max-delete=100%"])
+        .end(LONG)
+        .assert_code(&[0]);
+    pair.start_local(&["--once"]).end(LONG).assert_code(&[0]);
+    assert_eq!(count(&pair), MANY + 1);
+    pair.start_local(&["--once", "--delete=all", "--max-delete=100%"]).end(LONG).assert_code(&[0]);
+    assert_eq!(count(&pair), 1);
+}
+
 #[test]
 #[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]
 fn needs_root_what_is_mounted_below_is_an_empty_directory() {

@@ -102,6 +102,8 @@ struct DirState {
     spared: bool,
     /// In this epoch the sink had to make it, or found that another's hand was at it.
     doubted: bool,
+    /// The sink has more names beyond its last listing than it told of.
+    more_extras: bool,
     /// Names in it that a listing found wanting, until each is answered or becomes a mark.
     wanted: u32,
 }

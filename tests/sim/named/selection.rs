@@ -2,12 +2,13 @@
 //!
 //! | mend taken out | what failed |
 //! |---|---|
-//! | a rename to or from a hidden name is taken for one within | into and out of; protected |
+//! | a rename to or from a hidden name is taken for one within | into and out of (directories) |
 //! | a directory travels as a rename whatever the rules say below it | across rules |
 //! | directories hidden at their new place stay in the map | across rules |
-//! | what the rules protect is removed like all else | protected; other rules |
-//! | a removal names no kind | kinds |
+//! | what the rules protect is removed like all else | all but those over renames |
+//! | the sink heeds no kind that a removal spares | one kind; under a hidden name |
 //! | what is withheld is gone | withheld |
+//! | a hidden name that comes or goes leaves its directory's times alone | most of them |
 
 use osync::model::session::DeletePolicy;
 
