@@ -15,6 +15,7 @@ mod registers;
 mod room;
 mod selection;
 mod silent;
+mod starts;
 mod watchers;
 mod whole;
 mod words;

@@ -6,19 +6,16 @@ use std::time::Duration;
 use crate::flow::marks::Hint;
 use crate::flow::session::ledger::Announced;
 use crate::flow::session::patrol::Beat;
-use crate::flow::session::wants::Bring;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{FileTime, Identity};
-use crate::model::ledger::{Deed, Entered, Facts, Kind};
+use crate::model::ledger::Facts;
 use crate::model::look::{Found, Seen, WatchState};
-use crate::model::message::ListingAnswer;
-use crate::model::op::{Answer, ListingEnd, ListingPart};
+use crate::model::op::{ListingEnd, ListingPart};
 use crate::model::path::{Name, RelPath};
-use crate::model::session::Trust;
 use crate::model::stamp::{DirKey, Stamp};
 
 /// How long a directory waits whose listing was in vain.
-const RELIST_DELAY: Duration = Duration::from_millis(20);
+pub(super) const RELIST_DELAY: Duration = Duration::from_millis(20);
 
 /// A directory that is being listed.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ pub(super) struct Listing {
     /// Parts sent so far.
     parts: u32,
     /// Parts sent and not answered.
-    unanswered: u32,
+    pub(super) unanswered: u32,
     /// Whether a part is being read.
     pub(super) reading: bool,
     /// Whether the last part was read.
@@ -92,7 +89,7 @@ impl Unanswered {
         self.entries += entries;
     }
 
-    fn take(&mut self, entries: usize) {
+    pub(super) fn take(&mut self, entries: usize) {
         self.parts = self.parts.saturating_sub(1);
         self.entries = self.entries.saturating_sub(entries);
     }
@@ -103,9 +100,9 @@ impl Unanswered {
 pub(super) struct SentListing {
     pub(super) dir: DirKey,
     /// As the sink knows it.
-    path: RelPath,
-    listing: u64,
-    stamp: Stamp,
+    pub(super) path: RelPath,
+    pub(super) listing: u64,
+    pub(super) stamp: Stamp,
     pub(super) entries: Vec<SentEntry>,
     pub(super) counted: bool,
     /// As it was of the directory when this was sent.
@@ -127,9 +124,9 @@ pub(super) struct SentEntry {
     /// Whether it counts as a file, for progress.
     pub(super) is_file: bool,
     /// What the ledger enters if the sink has it.
-    facts: Option<Facts>,
+    pub(super) facts: Option<Facts>,
     /// Whether the ledger knows nothing of it.
-    is_unknown: bool,
+    pub(super) is_unknown: bool,
 }
 
 impl Session {
@@ -456,159 +453,11 @@ impl Session {
         self.list_again(dir, patrol, shared);
     }
 
-    fn drop_ended(&mut self, id: u64) {
+    pub(super) fn drop_ended(&mut self, id: u64) {
         let over =
             self.listings.get(&id).is_some_and(|l| l.ended && l.unanswered == 0 && !l.reading);
         if over && let Some(listing) = self.listings.remove(&id) {
             self.idle(listing.dir);
-        }
-    }
-
-    /// The sink has answered a part.
-    pub(super) fn part_answered(
-        &mut self,
-        sent: &SentListing,
-        answer: Option<ListingAnswer>,
-        shared: &mut Shared,
-    ) {
-        self.stamps.release(sent.stamp);
-        self.unanswered.take(sent.entries.len());
-        if let Some(listing) = self.listings.get_mut(&sent.listing) {
-            listing.unanswered = listing.unanswered.saturating_sub(1);
-        }
-        if answer.as_ref().is_none_or(|answer| answer.failed.is_some()) {
-            // The next listing of this directory does not count: nobody else would end these.
-            (0..sent.entries.len()).for_each(|at| self.done_elsewhere(sent, at));
-        }
-        if let Some(answer) = answer {
-            self.confirm(sent.dir);
-            match &answer.failed {
-                None => self.take_picks(sent, &answer, shared),
-                Some(failed) => self.listing_failed(sent, failed, shared),
-            }
-            for name in &answer.extras {
-                if self.is_protected(sent.dir, name, shared) {
-                    continue;
-                }
-                self.mark(sent.dir, name, Hint::EXTRA, shared.now, Duration::ZERO);
-            }
-            // The others are told once some of these are gone. What stays would be told again and
-            // again, and what was offered is missed by the ledger anyway.
-            self.dirs.entry(sent.dir).or_default().more_extras |= answer.more_extras;
-        }
-        self.drop_ended(sent.listing);
-    }
-
-    /// A name that the sink had beyond a listing is gone there: it may have more of them.
-    pub(super) fn extra_gone(&mut self, dir: DirKey, now: Duration) {
-        let state = self.dirs.entry(dir).or_default();
-        if std::mem::take(&mut state.more_extras) {
-            self.set_clear(dir, 0);
-            self.recheck_at(now + RELIST_DELAY);
-        }
-    }
-
-    fn take_picks(&mut self, sent: &SentListing, answer: &ListingAnswer, shared: &mut Shared) {
-        let total = sent.entries.len();
-        let needed = answer.needed.indexes(total);
-        let retouch = answer.retouch.indexes(total);
-        let superseded = answer.superseded.indexes(total);
-        let mut open = vec![false; total];
-        for &at in needed.iter().chain(&retouch).chain(&superseded) {
-            open[at] = true;
-        }
-        let equal = sent.entries.iter().zip(&open).filter(|(_, open)| !**open);
-        let names = |entries: &mut dyn Iterator<Item = &SentEntry>| -> Vec<(Name, Facts)> {
-            entries.filter_map(|entry| Some((entry.name.clone(), entry.facts?))).collect()
-        };
-        let (dir, stamp) = (sent.path.clone(), sent.stamp);
-        // What nobody has read may be another content of the same size and time.
-        let is_unread = |entry: &SentEntry| {
-            self.terms.trust == Trust::Content
-                && entry.is_unknown
-                && entry.facts.is_some_and(|facts| facts.kind == Kind::File)
-        };
-        let (unread, equal): (Vec<&SentEntry>, Vec<&SentEntry>) =
-            equal.map(|(entry, _)| entry).partition(|entry| is_unread(entry));
-        let checks: Vec<(Name, u64)> =
-            unread.iter().map(|entry| (entry.name.clone(), entry.bytes)).collect();
-        let listed = names(&mut equal.into_iter());
-        if !listed.is_empty() {
-            let deed = Deed::Listed { dir: dir.clone(), names: listed };
-            self.deeds.push(Entered { stamp, deed });
-        }
-        let retouched = retouch.iter().map(|at| &sent.entries[*at]);
-        let alike = names(&mut retouched.chain(unread));
-        if !alike.is_empty() {
-            self.deeds.push(Entered { stamp, deed: Deed::Alike { dir, names: alike } });
-        }
-        if sent.displaced == self.displaced(sent.dir) {
-            let hashes = vec![None; checks.len()];
-            self.check(sent.dir, checks, hashes);
-        }
-        if sent.counted {
-            for (entry, _) in
-                sent.entries.iter().zip(&open).filter(|(e, open)| e.is_file && !**open)
-            {
-                self.tally.files_done += 1;
-                self.tally.bytes_done += entry.bytes;
-            }
-        }
-        // What is superseded met something newer of ours, which is no difference of the trees. What
-        // failed before is a problem, and would be found by every sweep.
-        let is_new = |at: &&usize| {
-            let mark = self.marks.get(sent.dir, &sent.entries[**at].name);
-            mark.is_none_or(|mark| mark.failures == 0)
-        };
-        let found = needed.iter().chain(&retouch).filter(is_new).count();
-        self.count_differences(found as u64);
-        let made = answer.made.indexes(total);
-        if !made.is_empty() {
-            // Making them has moved the time of the directory at the sink (H21).
-            self.owe_meta(sent.dir);
-        }
-        for at in made {
-            self.made_anew(sent.dir, &sent.entries[at].name, &sent.path, shared);
-        }
-        for at in superseded {
-            let name = sent.entries[at].name.clone();
-            self.done_elsewhere(sent, at);
-            if sent.entries[at].facts.is_none() {
-                // What the ledger doubted is looked at anyway, and may have been newer.
-                continue;
-            }
-            self.mark(sent.dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
-        }
-        self.want(sent, &needed, Bring::Content, shared);
-        self.want(sent, &retouch, Bring::Attributes, shared);
-    }
-
-    /// An entry that counted as known is now somebody else's: it counts as done here.
-    pub(super) fn done_elsewhere(&mut self, sent: &SentListing, at: usize) {
-        if sent.counted && sent.entries[at].is_file {
-            self.tally.files_done += 1;
-            self.tally.bytes_done += sent.entries[at].bytes;
-        }
-    }
-
-    fn listing_failed(&mut self, sent: &SentListing, failed: &Answer, shared: &mut Shared) {
-        self.set_clear(sent.dir, 0);
-        let waits = match failed {
-            Answer::Failed(failure) => {
-                let path = shared.map.path(sent.dir).unwrap_or_default();
-                self.failed_at(path, failure, shared);
-                let place = shared.map.get(sent.dir).and_then(|dir| dir.place().cloned());
-                place.is_some_and(|(parent, name)| {
-                    self.fail_name(parent, &name, shared.now);
-                    true
-                })
-            }
-            Answer::Applied => false,
-            Answer::Superseded | Answer::Needed(_) => self.ask_parent(sent.dir, shared),
-        };
-        // A directory that fails is listed once its name goes well again.
-        if !waits {
-            self.recheck_at(shared.now + RELIST_DELAY);
         }
     }
 }

@@ -6,7 +6,7 @@
 //!   is remembered until it is answered (law 4).
 //!
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
-//! backlog, `wants` what it found wanting, `ledger` what it is spared, `answers` what the sink
+//! backlog, `verdicts` what the sink says of it, `wants` what it found wanting, `ledger` what it is spared, `answers` what the sink
 //! says, `refusals` what has no room there, `renames` the fences, `removals` the clearing of
 //! directories, `transfers` large files, `selected` what the rules hide or protect, `patience`
 //! looks that never return, `sweeps` the doubt, `patrol` what makes no events, `ending` the
@@ -31,6 +31,7 @@ mod selected;
 mod shared;
 mod sweeps;
 mod transfers;
+mod verdicts;
 mod wants;
 mod writers;
 

@@ -1,0 +1,169 @@
+//! What the sink says of a part of a listing: what it has, needs, or has newer.
+
+use std::time::Duration;
+
+use crate::flow::marks::Hint;
+use crate::flow::session::listings::{RELIST_DELAY, SentEntry, SentListing};
+use crate::flow::session::wants::Bring;
+use crate::flow::session::{Session, Shared};
+use crate::model::ledger::{Deed, Entered, Facts, Kind};
+use crate::model::message::ListingAnswer;
+use crate::model::op::Answer;
+use crate::model::path::Name;
+use crate::model::session::Trust;
+use crate::model::stamp::DirKey;
+
+impl Session {
+    /// The sink has answered a part.
+    pub(super) fn part_answered(
+        &mut self,
+        sent: &SentListing,
+        answer: Option<ListingAnswer>,
+        shared: &mut Shared,
+    ) {
+        self.stamps.release(sent.stamp);
+        self.unanswered.take(sent.entries.len());
+        if let Some(listing) = self.listings.get_mut(&sent.listing) {
+            listing.unanswered = listing.unanswered.saturating_sub(1);
+        }
+        if answer.as_ref().is_none_or(|answer| answer.failed.is_some()) {
+            // The next listing of this directory does not count: nobody else would end these.
+            (0..sent.entries.len()).for_each(|at| self.done_elsewhere(sent, at));
+        }
+        if let Some(answer) = answer {
+            self.confirm(sent.dir);
+            match &answer.failed {
+                None => self.take_picks(sent, &answer, shared),
+                Some(failed) => self.listing_failed(sent, failed, shared),
+            }
+            for name in &answer.extras {
+                if self.is_protected(sent.dir, name, shared) {
+                    continue;
+                }
+                self.mark(sent.dir, name, Hint::EXTRA, shared.now, Duration::ZERO);
+            }
+            // The others are told once some of these are gone. What stays would be told again and
+            // again, and what was offered is missed by the ledger anyway.
+            self.dirs.entry(sent.dir).or_default().more_extras |= answer.more_extras;
+        }
+        self.drop_ended(sent.listing);
+    }
+
+    /// A name that the sink had beyond a listing is gone there: it may have more of them.
+    pub(super) fn extra_gone(&mut self, dir: DirKey, now: Duration) {
+        let state = self.dirs.entry(dir).or_default();
+        if std::mem::take(&mut state.more_extras) {
+            self.set_clear(dir, 0);
+            self.recheck_at(now + RELIST_DELAY);
+        }
+    }
+
+    fn take_picks(&mut self, sent: &SentListing, answer: &ListingAnswer, shared: &mut Shared) {
+        let total = sent.entries.len();
+        let needed = answer.needed.indexes(total);
+        let retouch = answer.retouch.indexes(total);
+        let superseded = answer.superseded.indexes(total);
+        let mut open = vec![false; total];
+        for &at in needed.iter().chain(&retouch).chain(&superseded) {
+            open[at] = true;
+        }
+        self.enter_equal(sent, &retouch, &open);
+        if sent.counted {
+            for (entry, _) in
+                sent.entries.iter().zip(&open).filter(|(e, open)| e.is_file && !**open)
+            {
+                self.tally.files_done += 1;
+                self.tally.bytes_done += entry.bytes;
+            }
+        }
+        // What is superseded met something newer of ours, which is no difference of the trees. What
+        // failed before is a problem, and would be found by every sweep.
+        let is_new = |at: &&usize| {
+            let mark = self.marks.get(sent.dir, &sent.entries[**at].name);
+            mark.is_none_or(|mark| mark.failures == 0)
+        };
+        let found = needed.iter().chain(&retouch).filter(is_new).count();
+        self.count_differences(found as u64);
+        let made = answer.made.indexes(total);
+        if !made.is_empty() {
+            // Making them has moved the time of the directory at the sink (H21).
+            self.owe_meta(sent.dir);
+        }
+        for at in made {
+            self.made_anew(sent.dir, &sent.entries[at].name, &sent.path, shared);
+        }
+        for at in superseded {
+            let name = sent.entries[at].name.clone();
+            self.done_elsewhere(sent, at);
+            if sent.entries[at].facts.is_none() {
+                // What the ledger doubted is looked at anyway, and may have been newer.
+                continue;
+            }
+            self.mark(sent.dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+        }
+        self.want(sent, &needed, Bring::Content, shared);
+        self.want(sent, &retouch, Bring::Attributes, shared);
+    }
+
+    /// What the sink has, as far as a part was compared, goes into the ledger. What nobody has read
+    /// may be another content of the same size and time: it is read, if a person wants that.
+    fn enter_equal(&mut self, sent: &SentListing, retouch: &[usize], open: &[bool]) {
+        let names = |entries: &mut dyn Iterator<Item = &SentEntry>| -> Vec<(Name, Facts)> {
+            entries.filter_map(|entry| Some((entry.name.clone(), entry.facts?))).collect()
+        };
+        let is_unread = |entry: &SentEntry| {
+            self.terms.trust == Trust::Content
+                && entry.is_unknown
+                && entry.facts.is_some_and(|facts| facts.kind == Kind::File)
+        };
+        let equal = sent.entries.iter().zip(open).filter(|(_, open)| !**open);
+        let (unread, equal): (Vec<&SentEntry>, Vec<&SentEntry>) =
+            equal.map(|(entry, _)| entry).partition(|entry| is_unread(entry));
+        let checks: Vec<(Name, u64)> =
+            unread.iter().map(|entry| (entry.name.clone(), entry.bytes)).collect();
+        let (dir, stamp) = (sent.path.clone(), sent.stamp);
+        let listed = names(&mut equal.into_iter());
+        if !listed.is_empty() {
+            let deed = Deed::Listed { dir: dir.clone(), names: listed };
+            self.deeds.push(Entered { stamp, deed });
+        }
+        let retouched = retouch.iter().map(|at| &sent.entries[*at]);
+        let alike = names(&mut retouched.chain(unread));
+        if !alike.is_empty() {
+            self.deeds.push(Entered { stamp, deed: Deed::Alike { dir, names: alike } });
+        }
+        if sent.displaced == self.displaced(sent.dir) {
+            let hashes = vec![None; checks.len()];
+            self.check(sent.dir, checks, hashes);
+        }
+    }
+
+    /// An entry that counted as known is now somebody else's: it counts as done here.
+    pub(super) fn done_elsewhere(&mut self, sent: &SentListing, at: usize) {
+        if sent.counted && sent.entries[at].is_file {
+            self.tally.files_done += 1;
+            self.tally.bytes_done += sent.entries[at].bytes;
+        }
+    }
+
+    fn listing_failed(&mut self, sent: &SentListing, failed: &Answer, shared: &mut Shared) {
+        self.set_clear(sent.dir, 0);
+        let waits = match failed {
+            Answer::Failed(failure) => {
+                let path = shared.map.path(sent.dir).unwrap_or_default();
+                self.failed_at(path, failure, shared);
+                let place = shared.map.get(sent.dir).and_then(|dir| dir.place().cloned());
+                place.is_some_and(|(parent, name)| {
+                    self.fail_name(parent, &name, shared.now);
+                    true
+                })
+            }
+            Answer::Applied => false,
+            Answer::Superseded | Answer::Needed(_) => self.ask_parent(sent.dir, shared),
+        };
+        // A directory that fails is listed once its name goes well again.
+        if !waits {
+            self.recheck_at(shared.now + RELIST_DELAY);
+        }
+    }
+}
