@@ -6,11 +6,12 @@
 //!   is remembered until it is answered (law 4).
 //!
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
-//! backlog, `verdicts` what the sink says of it, `wants` what it found wanting, `ledger` what it is spared, `answers` what the sink
-//! says, `refusals` what has no room there, `renames` the fences, `removals` the clearing of
-//! directories, `transfers` large files, `selected` what the rules hide or protect, `patience`
-//! looks that never return, `sweeps` the doubt, `patrol` what makes no events, `ending` the
-//! termination phase, `writers` who is still at work then, `losses` what the sink can't hold.
+//! backlog, `verdicts` what the sink says of it, `wants` what it found wanting, `ledger` what it is
+//! spared, `answers` what the sink says of operations, `refusals` what has no room there, `renames`
+//! the fences, `removals` the clearing of directories, `transfers` large files, `selected` what the
+//! rules hide or protect, `patience` looks that never return, `sweeps` the doubt, `patrol` what
+//! makes no events, `ending` the termination phase, `writers` who is still at work then, `losses`
+//! what the sink can't hold.
 
 mod answers;
 mod changes;
