@@ -70,6 +70,8 @@ impl Session {
                     self.trust(dir, &listed.name, Some((&facts, dressed)), shared);
                     false
                 }
+                // What is on its way is looked at once more at its end.
+                Standing::Check { .. } if self.is_transferred(dir, &listed.name) => true,
                 Standing::Check { hash, is_retouched } => {
                     if self.marks.get(dir, &listed.name).is_some() {
                         self.doubt_name(dir, &listed.name, Hint::CONTENT, shared);

@@ -70,6 +70,15 @@ impl Session {
         self.pump_transfers(shared);
     }
 
+    /// Whether a name waits for its transfer, or is on its way by one: it is looked at again before
+    /// the commit.
+    pub(super) fn is_transferred(&self, dir: DirKey, name: &Name) -> bool {
+        let is_large = |(at, next): &(DirKey, Name)| *at == dir && next == name;
+        self.marks.get(dir, name).is_some()
+            && (self.large.iter().any(is_large)
+                || self.transfers.values().any(|one| one.dir == dir && one.name == *name))
+    }
+
     /// Opens the next large files, reads the next chunks, looks at those read to their end.
     pub(super) fn pump_transfers(&mut self, shared: &mut Shared) {
         while self.transfers.len() < TRANSFERS_MAX && self.may_begin_content() {

@@ -69,11 +69,12 @@ pub struct Queues {
     pub backlog: Receiver<Arrived>,
 }
 
-/// Receives one lane until the epoch is over. A hole in the numbers ends it.
+/// Receives one lane until the epoch is over, or the process about to end: what comes then would
+/// be applied and never answered. A hole in the numbers ends it.
 pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Pulse) {
     let _guarded = Guarded(pulse);
     let mut last: Sequence = 0;
-    while !pulse.is_over() {
+    while !pulse.is_over() && !pulse.wants_last_barrier() {
         let (header, content) = match socket.recv(TEND) {
             Ok(Some(message)) => message,
             Ok(None) => continue,
@@ -161,6 +162,9 @@ pub fn apply(
         let place = (header.lane, header.sequence);
         let answer = applier.execute(place, header.watermark, &header.body, content);
         let Some(answer) = answer else { continue };
+        for (index, exception) in &answer.exceptions {
+            tracing::debug!(message = ?place, index, ?exception, "not applied");
+        }
         if let Some(text) = trouble(&answer) {
             pulse.note_trouble(text);
         }
