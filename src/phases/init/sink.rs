@@ -117,8 +117,8 @@ impl Registrar {
         let left = || deadline.saturating_duration_since(Instant::now());
         let is_late = || first && left().is_zero();
         while !stop() {
-            let halt = || stop() || is_late();
-            let why = match self.attempt(server, &registration, &halt) {
+            let patience = if first { CALL.min(left().max(STOP_EVERY)) } else { CALL };
+            let why = match self.attempt(server, &registration, patience, stop) {
                 Ok(session) => {
                     self.settle(&session, server, &epochs, registration.last_epoch)?;
                     return Ok(Some(session));
@@ -130,7 +130,7 @@ impl Registrar {
                 Err(Setback::Passing(why)) => why,
             };
             if !stop() && is_late() {
-                return Err(Error::TimedOut(if said.is_empty() { why } else { said }));
+                return Err(Error::TimedOut(why));
             }
             if why != said {
                 tracing::warn!("Not registered yet, trying again: {why}");
@@ -181,12 +181,13 @@ impl Registrar {
         &self,
         server: PublicKey,
         registration: &Registration,
+        patience: Duration,
         stop: &dyn Fn() -> bool,
     ) -> Result<Session, Setback> {
-        match (self.ask(server, registration, stop), &self.invite) {
+        match (self.ask(server, registration, patience, stop), &self.invite) {
             (Err(Setback::Stranger), Some(invite)) => {
-                self.introduce(invite, stop)?;
-                self.ask(server, registration, stop)
+                self.introduce(invite, patience, stop)?;
+                self.ask(server, registration, patience, stop)
             }
             (result, _) => result,
         }
@@ -197,11 +198,12 @@ impl Registrar {
         &self,
         server: PublicKey,
         registration: &Registration,
+        patience: Duration,
         stop: &dyn Fn() -> bool,
     ) -> Result<Session, Setback> {
         let mut client = self.connect(server, &self.keys)?;
         let request = Request::Register(registration.clone());
-        match client.call_unless(&request, self.call_time(), stop)? {
+        match client.call_unless(&request, patience, stop)? {
             Reply::Registered(registered) => {
                 let peer = DataPeer {
                     context: self.context.clone(),
@@ -216,12 +218,17 @@ impl Registrar {
     }
 
     /// Hands over this sink's own key, with the key of the invite.
-    fn introduce(&self, invite: &Invite, stop: &dyn Fn() -> bool) -> Result<(), Setback> {
+    fn introduce(
+        &self,
+        invite: &Invite,
+        patience: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Setback> {
         let one_time = KeyPair::from_secret(invite.one_time.clone()).map_err(Setback::Final)?;
         let mut client = self.connect(invite.server, &one_time)?;
         let public_key = self.keys.public.as_bytes().to_vec();
         let request = Request::Introduce { public_key };
-        match client.call_unless(&request, self.call_time(), stop) {
+        match client.call_unless(&request, patience, stop) {
             Ok(Reply::Introduced) => Ok(()),
             Ok(other) => Err(other.into()),
             Err(CallError::NotAuthorised(place)) => Err(Setback::Final(Error::Refused(format!(
@@ -233,11 +240,6 @@ impl Registrar {
             )))),
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// How long one command may take: not longer than the person will wait for all of them.
-    fn call_time(&self) -> Duration {
-        CALL.min(self.connect_timeout)
     }
 
     fn connect(&self, server: PublicKey, own: &KeyPair) -> Result<CommandClient, CallError> {
