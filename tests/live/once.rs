@@ -1,7 +1,6 @@
 //! `osync local SRC DST --once`: both operators in one process, to the end.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::support::operator::{LONG, Pair};
@@ -109,9 +108,8 @@ fn one_bad_path_does_not_stop_the_rest() {
     let mut pair = Pair::of_ordinary_user();
     zoo::pool(&pair.source_dir(), 20, 100);
     let closed = pair.source_dir().join("closed");
-    fs::write(&closed, "nobody reads this").unwrap();
+    zoo::closed_file(&closed);
     pair.give_source();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let report = pair.arg("report.json");
     pair.start_local(&["--once", "--report", &report]).end(LONG).assert_code(&[3]);
     let report = pair.report("report.json");

@@ -134,9 +134,9 @@ fn the_invite_is_not_shown_where_there_is_no_terminal() {
 
 #[test]
 fn a_name_that_is_no_utf8_is_base64_in_json() {
-    let mut pair = Pair::new();
-    let name = OsStr::from_bytes(b"bad \xff name");
-    zoo::fifo(&pair.source_dir().join(name));
+    let mut pair = Pair::of_ordinary_user();
+    zoo::closed_file(&pair.source_dir().join(OsStr::from_bytes(b"bad \xff name")));
+    pair.give_source();
     let report = pair.arg("report.json");
     let ended = pair.start_local(&["--once", "--report", &report]).end(LONG);
     ended.assert_code(&[3]);
@@ -147,13 +147,14 @@ fn a_name_that_is_no_utf8_is_base64_in_json() {
 
 #[test]
 fn a_problem_is_told_once_and_is_no_file() {
-    let mut pair = Pair::new();
+    let mut pair = Pair::of_ordinary_user();
     zoo::pool(&pair.source_dir(), 20, 100);
-    zoo::fifo(&pair.source_dir().join("a fifo"));
+    zoo::closed_file(&pair.source_dir().join("closed"));
+    pair.give_source();
     let report = pair.arg("report.json");
     let ended = pair.start_local(&["--once", "--report", &report]).end(LONG);
     ended.assert_code(&[3]);
-    assert_eq!(ended.stderr.matches("\"a fifo\"").count(), 1, "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("problem at \"closed\"").count(), 1, "{}", ended.stderr);
     assert_eq!(pair.report("report.json")["files"], 20);
 }
 

@@ -88,6 +88,13 @@ pub(crate) fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).expect("A fifo can be made");
 }
 
+/// A file that an ordinary user can't read, not even its owner.
+#[track_caller]
+pub(crate) fn closed_file(path: &Path) {
+    fs::write(path, "nobody reads this").expect("A file can be written");
+    fs::set_permissions(path, Permissions::from_mode(0o000)).expect("A mode can be set");
+}
+
 /// Many files of `bytes` each, a hundred in a directory; returns their paths.
 #[track_caller]
 pub(crate) fn pool(root: &Path, files: usize, bytes: usize) -> Vec<PathBuf> {
