@@ -9,6 +9,7 @@ use crate::model::owners::OwnerMap;
 use crate::model::selection::Selection;
 use crate::model::session::{DeletePolicy, Trust};
 
+pub use crate::model::backup::Backup;
 pub use crate::model::removal::MaxDelete;
 
 /// The port of the command service if none is given.
@@ -56,6 +57,8 @@ pub struct SinkConfig {
     pub invite: Option<String>,
     /// What may be removed here.
     pub delete: DeletePolicy,
+    /// What becomes of what is removed or replaced here.
+    pub backup: Backup,
     /// What is brought to the disk, and when.
     pub fsync: Fsync,
     /// End by itself when all that changed until the backlog emptied is settled.

@@ -28,6 +28,7 @@ use crate::monitor::Monitor;
 use crate::net::Context;
 use crate::phases::init::own_keys;
 use crate::phases::init::sink::{Registrar, Session};
+use crate::phases::termination::tell_kept;
 use crate::phases::transfer::conduct::{Conductor, Course, Wish, check_place};
 use crate::phases::transfer::durability::Durability;
 use crate::phases::transfer::pulse::Pulse;
@@ -62,7 +63,9 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     let keys = own_keys(&state, KeyRole::Sink)?;
     let staging_name = staging_name(keys.public.as_bytes());
     let fsync = fsync_here(config.fsync, monitor);
-    let root = Arc::new(SinkRoot::open(&directory, &staging_name, fsync == Fsync::File)?);
+    let mut root = SinkRoot::open(&directory, &staging_name, fsync == Fsync::File)?;
+    root.back_up(&config.backup)?;
+    let root = Arc::new(root);
     let durability = Durability::open(Arc::clone(&root), fsync, root_id(&root))?;
     tell_found(durability.found(), monitor);
     let standing = Arc::new(Standing::default());
@@ -72,7 +75,7 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     let invite = invite(&config, &state, &directory, monitor)?;
     if stop.is_asked() {
         // At the prompt: nothing has begun that could be brought to an end.
-        leave_unfinished(&root, &durability, false);
+        leave_unfinished(&root, &durability, false, monitor);
         return Ok(Ended::Interrupted);
     }
     let registrar = Registrar {
@@ -102,7 +105,8 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
 
 /// Leaves a tree that is not finished: a session that goes on another day keeps its marker, one
 /// that never began leaves nothing.
-fn leave_unfinished(root: &SinkRoot, durability: &Durability, met: bool) {
+fn leave_unfinished(root: &SinkRoot, durability: &Durability, met: bool, monitor: &dyn Monitor) {
+    tell_kept(root, monitor);
     if met || durability.found() != Found::Nothing {
         root.rest();
         return durability.close();
@@ -270,7 +274,8 @@ impl Sink<'_> {
     /// Leaves the tree as the end of the run wants it.
     fn leave(&self, end: &Result<Ended, Error>) {
         if !matches!(end, Ok(Ended::Finished(_))) {
-            leave_unfinished(&self.root, &self.durability, self.met.load(Ordering::Acquire));
+            let met = self.met.load(Ordering::Acquire);
+            leave_unfinished(&self.root, &self.durability, met, self.monitor);
         }
     }
 
@@ -375,7 +380,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{is_before_5_8, run, staging_name, take_directory};
-    use crate::config::{Address, Fsync, SinkConfig};
+    use crate::config::{Address, Backup, Fsync, SinkConfig};
     use crate::ended::Ended;
     use crate::error::Error;
     use crate::model::attributes::Carried;
@@ -410,6 +415,7 @@ mod tests {
             state: base.path().join("state"),
             invite: None,
             delete: DeletePolicy::Live,
+            backup: Backup::Nothing,
             fsync: Fsync::Batch,
             once: false,
             timeout: None,

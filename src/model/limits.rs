@@ -217,6 +217,8 @@ pub const DIR_TRUST_MS: u64 = 200;
 pub const FILESYSTEMS_MAX: usize = 256;
 /// Directories closed to their owner that a sink remembers to close again.
 pub const OPENED_MAX: usize = 10_000;
+/// What a sink made itself lately and need not keep when it is displaced.
+pub const OWN_KEPT: usize = 64 * 1024;
 /// Left-over staging directories that a sink remembers for removal.
 pub const STAGING_LEFT_MAX: usize = 256;
 /// Bytes of address space for one ledger: more than any pool's, for nothing is taken beforehand.

@@ -5,6 +5,7 @@
 
 pub mod abilities;
 pub mod attributes;
+pub mod backup;
 pub mod content;
 pub mod entry;
 pub mod event;

@@ -7,6 +7,7 @@
 //!   that it belongs to.
 
 mod across;
+mod attic;
 mod attributes;
 mod closed;
 mod inspection;
@@ -14,6 +15,7 @@ mod marker;
 mod probe;
 mod staging;
 mod transfers;
+mod trash;
 mod verbs;
 mod ways;
 
@@ -34,6 +36,7 @@ use crate::model::owners::OwnerMap;
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::keeping::Shelf;
+use crate::tree::sink_root::attic::Attic;
 use crate::tree::sink_root::attributes::Keeps;
 use crate::tree::sink_root::staging::Staging;
 use crate::tree::sink_root::transfers::Incoming;
@@ -41,6 +44,7 @@ use crate::tree::sink_root::ways::Ways;
 use crate::tree::{hold, stat};
 
 pub use self::staging::Staged;
+pub use self::trash::Thrown;
 
 /// The tree below the sink's root.
 pub struct SinkRoot {
@@ -55,6 +59,8 @@ pub struct SinkRoot {
     doubt: Mutex<Vec<Window>>,
     /// Whether each file is brought to the disk before it gets its name.
     sync_files: bool,
+    /// Where what is removed or replaced is kept, if that is wanted.
+    attic: Option<Attic>,
 }
 
 impl SinkRoot {
@@ -91,7 +97,18 @@ impl SinkRoot {
         let transfers = Mutex::new(Shelf::new(TRANSFERS_KEPT));
         let doubt = Mutex::default();
         let (abilities, keeps) = (probed.abilities, RwLock::new(Arc::new(probed.keeps)));
-        Ok(SinkRoot { identity, ways, staging, abilities, keeps, transfers, doubt, sync_files })
+        let attic = None;
+        Ok(SinkRoot {
+            identity,
+            ways,
+            staging,
+            abilities,
+            keeps,
+            transfers,
+            doubt,
+            sync_files,
+            attic,
+        })
     }
 
     /// What the root is.
@@ -174,8 +191,22 @@ impl SinkRoot {
         self.ways.sync()
     }
 
-    /// Removes the staging directories, with whatever is in them, and gives the directories that
-    /// held them their times again; closes again what was closed to its owner.
+    /// Whether something that was removed or replaced is kept in a staging directory.
+    #[must_use]
+    pub fn has_trash(&self) -> bool {
+        self.staging.has_trash(&self.ways)
+    }
+
+    /// Removes for good what was kept in the staging directories.
+    ///
+    /// # Errors
+    /// The first obstacle met; what was not removed is still kept.
+    pub fn throw_away(&self) -> Result<Thrown, Obstacle> {
+        self.staging.throw_away(&self.ways)
+    }
+
+    /// Removes the staging directories, with whatever is in them but for the trash, and gives the
+    /// directories that held them their times again; closes again what was closed to its owner.
     /// Later staging makes them anew.
     ///
     /// # Errors

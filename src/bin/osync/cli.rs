@@ -178,6 +178,14 @@ pub struct SinkOptions {
     /// foreign names too
     #[arg(long, value_name = "WHAT", default_value = "live")]
     pub delete: Delete,
+    /// Keep what is removed or replaced here until a session has ended equal: in the trash of the
+    /// staging directory
+    #[arg(long)]
+    pub trash: bool,
+    /// Keep what is removed or replaced here in this directory: outside the sink's, but on the same
+    /// filesystem
+    #[arg(long, value_name = "DIR", conflicts_with = "trash")]
+    pub backup_dir: Option<PathBuf>,
     /// Bring to the disk: nothing, what was written every few seconds, or each file at once
     #[arg(long, value_name = "WHAT", default_value = "batch")]
     pub fsync: FsyncWord,

@@ -76,13 +76,12 @@ const REPORT: &str = "use --report FILE, --json or `osync status`";
 /// An option that is refused: its name, its letter, whether it has a value, what to do instead.
 type Refused = (&'static str, Option<char>, bool, &'static str);
 
-const REFUSED: [Refused; 84] = [
+const REFUSED: [Refused; 83] = [
     ("8-bit-output", Some('8'), false, REPORT),
     ("address", None, true, "use --bind ADDR"),
     ("append", None, false, BY_ITSELF),
     ("append-verify", None, false, BY_ITSELF),
-    ("backup", Some('b'), false, LATER),
-    ("backup-dir", None, true, LATER),
+    ("backup", Some('b'), false, "use --trash or --backup-dir DIR at the sink"),
     ("block-size", Some('B'), true, BY_ITSELF),
     ("blocking-io", None, false, SERVICE),
     ("bwlimit", None, true, LATER),

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use osync::config::{Address, Fsync, LocalConfig, PORT_DEFAULT, SinkConfig, SourceConfig};
+use osync::config::{Address, Backup, Fsync, LocalConfig, PORT_DEFAULT, SinkConfig, SourceConfig};
 use osync::error::Error;
 use osync::model::attributes::Carried;
 use osync::model::limits::INVITE_BYTES_MAX;
@@ -36,7 +36,7 @@ pub fn sink(args: &SinkArgs, log: &LogArgs) -> Result<SinkConfig, Error> {
         (None, None) => std::env::var("OSYNC_INVITE").ok(),
     };
     let invite = invite.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    let config = sink_config(args.source.clone(), directory, state, invite, &args.options);
+    let config = sink_config(args.source.clone(), directory, state, invite, &args.options)?;
     Ok(SinkConfig { wanted: args.habits.wanted, ..config })
 }
 
@@ -49,7 +49,11 @@ pub fn local(args: &LocalArgs, log: &LogArgs) -> Result<LocalConfig, Error> {
     check_outside(&to, &state, log)?;
     let source = source_config(from, state.clone(), &args.source, 0, Ipv4Addr::LOCALHOST)?;
     let address = Address { host: Ipv4Addr::LOCALHOST.to_string(), port: source.port };
-    Ok(LocalConfig { source, sink: sink_config(address, to, state, None, &args.sink) })
+    let sink = sink_config(address, to, state, None, &args.sink)?;
+    if let Backup::Dir(backup) = &sink.backup {
+        check_apart(&source.directory, backup)?;
+    }
+    Ok(LocalConfig { source, sink })
 }
 
 /// Where the report goes, absolute; the directory that is to hold it has to exist.
@@ -117,8 +121,9 @@ fn sink_config(
     state: PathBuf,
     invite: Option<String>,
     options: &SinkOptions,
-) -> SinkConfig {
-    SinkConfig {
+) -> Result<SinkConfig, Error> {
+    Ok(SinkConfig {
+        backup: backup(&directory, options)?,
         source,
         directory,
         state,
@@ -144,7 +149,17 @@ fn sink_config(
             (_, true) => Trust::Declared,
             _ => Trust::Times,
         },
-    }
+    })
+}
+
+/// What becomes of what is removed or replaced; a directory for it has to lie apart.
+fn backup(directory: &Path, options: &SinkOptions) -> Result<Backup, Error> {
+    let Some(backup) = &options.backup_dir else {
+        return Ok(if options.trash { Backup::Trash } else { Backup::Nothing });
+    };
+    let backup = absolute(backup)?;
+    check_apart(&backup, directory)?;
+    Ok(Backup::Dir(backup))
 }
 
 fn owners(options: &SinkOptions) -> OwnerMap {

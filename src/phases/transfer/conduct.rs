@@ -304,7 +304,8 @@ impl Conductor<'_> {
     ) -> FinalReport {
         std::thread::scope(|scope| {
             let (root, durability, given) = (self.root, self.durability, report.clone());
-            let settling = scope.spawn(move || settle(root, durability, given));
+            let monitor = self.monitor;
+            let settling = scope.spawn(move || settle(root, durability, given, monitor));
             let mut beaten = Instant::now();
             while !settling.is_finished() {
                 std::thread::sleep(LOOK);

@@ -21,6 +21,7 @@ use crate::tree::sink_root::attributes::{Lack, keeping_mtime};
 use crate::tree::sink_root::closed::opening_shortly;
 use crate::tree::sink_root::marker::MARKER;
 use crate::tree::sink_root::obstacle;
+use crate::tree::sink_root::trash::{self, TRASH, Thrown};
 use crate::tree::sink_root::ways::Ways;
 use crate::tree::{beneath, hold, stat};
 
@@ -61,12 +62,17 @@ pub(super) struct Home {
 
 /// What can be renamed within, as far as the kernel tells beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Filesystem {
+pub(super) struct Filesystem {
     device: u64,
     mount: u64,
 }
 
 impl Filesystem {
+    /// The one that a directory lies on.
+    pub(super) fn of_dir(dir: BorrowedFd<'_>) -> Result<Filesystem, Errno> {
+        stat::of_fd(dir).map(|stat| Filesystem::of(&stat))
+    }
+
     fn of(stat: &Statx) -> Filesystem {
         Filesystem { device: stat::device(stat), mount: stat.stx_mnt_id }
     }
@@ -187,6 +193,11 @@ impl Staging {
         }
     }
 
+    /// A number that no name of this run has.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Makes an object in a staging directory, under a new name.
     pub(super) fn stage_in<T>(
         &self,
@@ -194,7 +205,7 @@ impl Staging {
         make: impl Fn(BorrowedFd<'_>, &str) -> Result<T, Errno>,
     ) -> Result<(T, Staged), Errno> {
         loop {
-            let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+            let name = self.number().to_string();
             match make(home.dir.as_fd(), &name) {
                 Err(Errno::EXIST | Errno::INTR) => {}
                 Err(errno) => return Err(errno),
@@ -214,13 +225,23 @@ impl Staging {
         above: &RelPath,
         staged: &Staged,
     ) -> Result<Option<Arc<Home>>, Obstacle> {
-        let filesystem = |dir: &Arc<OwnedFd>| {
-            stat::of_fd(dir.as_fd()).map(|stat| Filesystem::of(&stat)).map_err(cant_stage)
-        };
-        let mut highest = ways.fresh(above)?;
-        let wanted = filesystem(&highest)?;
-        if wanted == staged.home.held_in {
+        let there = Filesystem::of_dir(ways.fresh(above)?.as_fd()).map_err(cant_stage)?;
+        if there == staged.home.held_in {
             return Ok(None);
+        }
+        self.home_of(ways, above).map(Some)
+    }
+
+    /// The staging directory on the filesystem of a directory.
+    pub(super) fn home_of(&self, ways: &Ways, above: &RelPath) -> Result<Arc<Home>, Obstacle> {
+        let filesystem = |dir: &Arc<OwnedFd>| Filesystem::of_dir(dir.as_fd()).map_err(cant_stage);
+        let mut highest = ways.dir(above)?.fd;
+        let wanted = filesystem(&highest)?;
+        if wanted == filesystem(ways.root())? {
+            return self.root_home(ways);
+        }
+        if let Some(home) = hold(&self.homes).get(&wanted) {
+            return Ok(Arc::clone(home));
         }
         for path in above.ancestors() {
             let dir = ways.fresh(&path)?;
@@ -229,7 +250,7 @@ impl Staging {
             }
             highest = dir;
         }
-        self.home_in(&highest).map(Some)
+        self.home_in(&highest)
     }
 
     /// Runs with a staging directory beside the place itself, which lasts for this one object: for
@@ -364,7 +385,37 @@ impl Staging {
         home.remove(&self.name).map_err(cant_stage)
     }
 
-    /// Removes all staging directories.
+    /// Whether a staging directory has a trash.
+    pub(super) fn has_trash(&self, ways: &Ways) -> bool {
+        hold(&self.homes).values().any(|home| trash::stands(home.dir.as_fd()))
+            || self.homes_left(ways).iter().any(|home| trash::stands(home.as_fd()))
+    }
+
+    /// The staging directories that an earlier run has left below the root.
+    fn homes_left(&self, ways: &Ways) -> Vec<OwnedFd> {
+        let left = hold(&self.left).clone();
+        let open = |path: &RelPath| {
+            let holder = ways.fresh(path).ok()?;
+            beneath::open_name(holder.as_fd(), &self.name).ok()
+        };
+        left.iter().filter_map(open).collect()
+    }
+
+    /// Removes for good what the staging directories keep in their trash.
+    pub(super) fn throw_away(&self, ways: &Ways) -> Result<Thrown, Obstacle> {
+        let cant = |errno| obstacle("Can't remove what was kept", errno);
+        let mut thrown = Thrown::default();
+        let homes: Vec<_> = hold(&self.homes).values().map(Arc::clone).collect();
+        for home in homes {
+            thrown += trash::throw_away(home.dir.as_fd()).map_err(cant)?;
+        }
+        for home in self.homes_left(ways) {
+            thrown += trash::throw_away(home.as_fd()).map_err(cant)?;
+        }
+        Ok(thrown)
+    }
+
+    /// Removes all staging directories, but for those that have a trash.
     pub(super) fn finish(&self, ways: &Ways) -> Result<(), Obstacle> {
         let mut result = Ok(());
         let homes = std::mem::take(&mut *hold(&self.homes));
@@ -389,9 +440,12 @@ impl Staging {
 }
 
 impl Home {
-    /// Empties and removes it; one that has gone already will do.
+    /// Empties and removes it, but for its trash; one that has gone already will do.
     fn remove(&self, name: &Name) -> Result<(), Errno> {
-        empty(self.dir.as_fd(), &|_| false)?;
+        empty(self.dir.as_fd(), &|name| name == TRASH.as_bytes())?;
+        if trash::stands(self.dir.as_fd()) {
+            return Ok(());
+        }
         let flags = AtFlags::REMOVEDIR;
         let remove = || rustix::fs::unlinkat(&self.holder, name.as_bytes(), flags);
         let remove = || keeping_mtime(self.holder.as_fd(), remove);
@@ -410,7 +464,7 @@ pub(super) fn new_file(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno
 
 /// Whether a name in a staging directory is there to stay from one run to the next.
 fn outlasts(name: &[u8]) -> bool {
-    name == MARKER.as_bytes() || transfer_of(name).is_some()
+    name == MARKER.as_bytes() || name == TRASH.as_bytes() || transfer_of(name).is_some()
 }
 
 /// The name of the staged object of a transfer.

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use super::SinkRoot;
+use super::{SinkRoot, Thrown};
 use crate::error::Error;
+use crate::model::backup::Backup;
 use crate::model::entry::{Attributes, Entry, FileTime, Hash, Meta};
 use crate::model::path::{Name, RelPath};
 use crate::model::target::{Obstacle, Target};
@@ -420,6 +421,30 @@ fn another_filesystem_below_the_root_gets_a_staging_directory() {
     assert!(!sink.at("m").join(STAGING).exists());
     assert_eq!(mtime("m"), long_ago);
     drop(mount);
+}
+
+#[test]
+fn what_is_displaced_on_another_filesystem_is_kept_there_or_stays() {
+    for trash in [true, false] {
+        let mut sink = Sink::new();
+        sink.root.make_dir(&path("m")).unwrap();
+        let Some(mount) = Mount::new(&sink.at("m"), &["-t", "tmpfs", "none"]) else { return };
+        fs::write(sink.at("m/old"), b"old").unwrap();
+        let beside = Backup::Dir(sink.dir.path().join("backup"));
+        sink.root.back_up(if trash { &Backup::Trash } else { &beside }).unwrap();
+        let put = sink.put("m/old", b"new");
+        if trash {
+            put.unwrap();
+            assert_eq!(fs::read(sink.at("m").join(STAGING).join("trash/m/old")).unwrap(), b"old");
+            assert_eq!(sink.root.throw_away().unwrap(), Thrown { names: 1, bytes: 3 });
+        } else {
+            assert!(matches!(put, Err(Obstacle::Other(text)) if text.contains("can't be kept")));
+            assert_eq!(fs::read(sink.at("m/old")).unwrap(), b"old");
+        }
+        sink.root.finish().unwrap();
+        assert!(!sink.at("m").join(STAGING).exists());
+        drop(mount);
+    }
 }
 
 #[test]

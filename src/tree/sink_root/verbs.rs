@@ -90,12 +90,16 @@ impl Target for SinkRoot {
             Errno::EXIST => Obstacle::Exists,
             Errno::NOENT => Obstacle::NoParent,
             _ => obstacle("Can't make the directory", errno),
-        })
+        })?;
+        self.note_own(path);
+        Ok(())
     }
 
     fn unlink(&self, path: &RelPath) -> Result<(), Obstacle> {
-        let unlink = |dir: BorrowedFd<'_>, name: &Name| {
-            rustix::fs::unlinkat(dir, name.as_bytes(), AtFlags::empty())
+        let slot = self.slot(path)?;
+        let unlink = |dir: BorrowedFd<'_>, name: &Name| match &slot {
+            Some(slot) => slot.take(dir, name),
+            None => rustix::fs::unlinkat(dir, name.as_bytes(), AtFlags::empty()),
         };
         self.ways.at(path, unlink)?.map_err(|errno| match errno {
             Errno::NOENT => Obstacle::Missing,
@@ -105,6 +109,7 @@ impl Target for SinkRoot {
     }
 
     fn remove_dir(&self, path: &RelPath) -> Result<(), Obstacle> {
+        self.keep_dir(path)?;
         match self.remove_empty(path) {
             // It may hold nothing but a staging directory, which `read_dir` does not show.
             Err(Obstacle::NotEmpty) if self.is_empty(path)? => {
@@ -116,7 +121,10 @@ impl Target for SinkRoot {
     }
 
     fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), Obstacle> {
-        self.move_names(from, to, RenameFlags::empty())
+        match self.slot(to)? {
+            Some(slot) => self.rename_keeping(from, to, &slot),
+            None => self.move_names(from, to, RenameFlags::empty()),
+        }
     }
 
     fn exchange(&self, a: &RelPath, b: &RelPath) -> Result<(), Obstacle> {
@@ -185,14 +193,22 @@ impl Target for SinkRoot {
 }
 
 impl SinkRoot {
+    /// Renames what is staged to its name; what stood there is kept, if that is wanted.
     pub(super) fn rename_staged(
         &self,
         staged: &Staged,
         path: &RelPath,
     ) -> Result<Result<(), Errno>, Obstacle> {
-        self.ways.at(path, |dir, name| {
-            rustix::fs::renameat(&staged.home.dir, &*staged.name, dir, name.as_bytes())
-        })
+        let done = match self.slot(path)? {
+            Some(slot) => self.exchange_staged(staged, path, &slot)?,
+            None => self.ways.at(path, |dir, name| {
+                rustix::fs::renameat(&staged.home.dir, &*staged.name, dir, name.as_bytes())
+            })?,
+        };
+        if done.is_ok() {
+            self.note_own(path);
+        }
+        Ok(done)
     }
 
     fn remove_empty(&self, path: &RelPath) -> Result<(), Obstacle> {
@@ -209,7 +225,12 @@ impl SinkRoot {
         })
     }
 
-    fn move_names(&self, from: &RelPath, to: &RelPath, how: RenameFlags) -> Result<(), Obstacle> {
+    pub(super) fn move_names(
+        &self,
+        from: &RelPath,
+        to: &RelPath,
+        how: RenameFlags,
+    ) -> Result<(), Obstacle> {
         let (from_above, from_name) = SinkRoot::split(from)?;
         let (to_above, to_name) = SinkRoot::split(to)?;
         let changed = || {
