@@ -3,6 +3,7 @@
 //! Each test has its own directories, state and ports. Those that take long or need root are
 //! ignored by `cargo test` and run by `scripts/check.sh` or `scripts/soak.sh`.
 
+mod backup;
 mod faults;
 mod halts;
 mod kills;
