@@ -182,8 +182,7 @@ pub struct SinkOptions {
     /// staging directory
     #[arg(long)]
     pub trash: bool,
-    /// Keep what is removed or replaced here in this directory: outside the sink's, but on the same
-    /// filesystem
+    /// Keep what is removed or replaced here in this directory, outside the sink's
     #[arg(long, value_name = "DIR", conflicts_with = "trash")]
     pub backup_dir: Option<PathBuf>,
     /// Bring to the disk: nothing, what was written every few seconds, or each file at once

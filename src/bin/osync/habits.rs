@@ -76,7 +76,7 @@ const REPORT: &str = "use --report FILE, --json or `osync status`";
 /// An option that is refused: its name, its letter, whether it has a value, what to do instead.
 type Refused = (&'static str, Option<char>, bool, &'static str);
 
-const REFUSED: [Refused; 83] = [
+const REFUSED: [Refused; 84] = [
     ("8-bit-output", Some('8'), false, REPORT),
     ("address", None, true, "use --bind ADDR"),
     ("append", None, false, BY_ITSELF),
@@ -167,6 +167,7 @@ const REFUSED: [Refused; 83] = [
     ("size-only", None, false, BY_ITSELF),
     ("stats", None, false, REPORT),
     ("stop-after", None, true, "use --timeout at the sink"),
+    ("suffix", None, true, "use --trash or --backup-dir DIR at the sink"),
     ("super", None, false, "run the sink as root"),
     ("temp-dir", Some('T'), true, STAGED),
     ("update", Some('u'), false, ONE_WAY),

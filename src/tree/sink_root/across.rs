@@ -1,11 +1,13 @@
-//! Staged objects that go to another filesystem than the root's: copied there, with all they bear.
+//! Objects that go to another filesystem, staged ones and those that are to be kept: copied there,
+//! with all they bear.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
+use crate::model::attributes::Flags;
 use crate::model::entry::{Attributes, Entry};
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
@@ -13,7 +15,7 @@ use crate::tree::sink_root::staging::{self, Home, Staged};
 use crate::tree::sink_root::verbs::placed;
 use crate::tree::sink_root::{SinkRoot, obstacle};
 use crate::tree::xattrs::Object;
-use crate::tree::{content, stat, xattrs};
+use crate::tree::{beneath, content, stat, xattrs};
 
 fn failed(errno: Errno) -> Obstacle {
     obstacle("Can't copy it to the filesystem where it goes", errno)
@@ -24,27 +26,38 @@ impl SinkRoot {
     pub(super) fn place_across(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
         let (above, _) = SinkRoot::split(path)?;
         if let Some(home) = self.staging.home_for(&self.ways, &above, staged)? {
-            *staged = self.copy_to(staged, &home)?;
+            *staged = self.copy_staged(staged, &home)?;
             match self.rename_staged(staged, path)? {
                 Err(Errno::XDEV) => {}
                 done => return placed(staged, done),
             }
         }
         self.staging.with_passing_home(&self.ways, &above, |home| {
-            let mut copy = self.copy_to(staged, home)?;
+            let mut copy = self.copy_staged(staged, home)?;
             let done = self.rename_staged(&copy, path)?;
             placed(&mut copy, done)
         })
         // The first copy is removed when the caller drops it.
     }
 
-    fn copy_to(&self, staged: &Staged, home: &Arc<Home>) -> Result<Staged, Obstacle> {
-        let from = staged.home.dir.as_fd();
+    fn copy_staged(&self, staged: &Staged, home: &Arc<Home>) -> Result<Staged, Obstacle> {
         let name = Name::new(staged.name.as_bytes())
             .map_err(|error| Obstacle::Other(error.to_string()))?;
-        let seen = stat::of_name(from, &name).map_err(failed)?;
-        let entry = stat::sighting_at(from, &name, &seen).map_err(failed)?.entry;
-        let attributes = self.attributes_of(staged, from, &name, &entry)?;
+        let flags = staged.seal.as_ref().map(|(_, flags)| *flags);
+        self.copy_to((staged.home.dir.as_fd(), &name), flags, home)
+    }
+
+    /// Copies what stands at a name of a directory into a staging directory; with `flags`, it is
+    /// to get these.
+    pub(super) fn copy_to(
+        &self,
+        (from, name): (BorrowedFd<'_>, &Name),
+        flags: Option<Flags>,
+        home: &Arc<Home>,
+    ) -> Result<Staged, Obstacle> {
+        let seen = stat::of_name(from, name).map_err(failed)?;
+        let entry = stat::sighting_at(from, name, &seen).map_err(failed)?.entry;
+        let attributes = self.attributes_of((from, name), flags, &entry)?;
         match &entry {
             Entry::Symlink { target, .. } => {
                 let make =
@@ -60,7 +73,7 @@ impl SinkRoot {
                 self.dress_other(copy, &attributes, false)
             }
             Entry::File { .. } | Entry::Dir { .. } => {
-                let original = open_staged(from, &name)?;
+                let original = beneath::open_file(from, name).map_err(failed)?;
                 let (file, copy) =
                     self.staging.stage_in(home, staging::new_file).map_err(failed)?;
                 content::copy(original.as_fd(), file.as_fd()).map_err(failed)?;
@@ -69,27 +82,19 @@ impl SinkRoot {
         }
     }
 
-    /// What a staged object bears, with the flags that it is to get.
+    /// What an object bears, with the flags that it is to get.
     fn attributes_of(
         &self,
-        staged: &Staged,
-        dir: BorrowedFd<'_>,
-        name: &Name,
+        (dir, name): (BorrowedFd<'_>, &Name),
+        flags: Option<Flags>,
         entry: &Entry,
     ) -> Result<Attributes, Obstacle> {
         let mut meta = *entry.meta();
-        if let Some((_, flags)) = &staged.seal {
-            meta.flags = *flags;
-        }
+        meta.flags = flags.unwrap_or(meta.flags);
         let chosen = &self.keeps().carried.namespaces;
         let xattrs = xattrs::read(Object::Named(dir, name), chosen).map_err(failed)?;
         Ok(Attributes { meta, xattrs, atime: None, holes: false })
     }
-}
-
-fn open_staged(dir: BorrowedFd<'_>, name: &Name) -> Result<OwnedFd, Obstacle> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name.as_bytes(), flags, Mode::empty()).map_err(failed)
 }
 
 fn make_node(

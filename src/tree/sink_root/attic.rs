@@ -5,17 +5,19 @@
 //! - What stood at a name first is kept; what is displaced there later goes, and so does what osync
 //!   itself put there lately: a name that comes and goes costs no room.
 //! - What is to be displaced moves by renames alone: it is found at its name, or in the attic. A
-//!   crash may leave it there under a name that begins with `.osync-`.
+//!   crash may leave it there under a name that begins with `.osync-`. If the attic is on another
+//!   filesystem a whole copy is there first.
 //! - What can't be kept is not displaced.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Statx};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::model::attributes::Flags;
 use crate::model::backup::Backup;
 use crate::model::entry::{FileTime, Identity};
 use crate::model::limits::OWN_KEPT;
@@ -38,7 +40,7 @@ pub(super) struct Attic {
 
 enum Place {
     Trash,
-    Dir(OwnedFd),
+    Dir(Arc<OwnedFd>),
 }
 
 /// A free name in the attic.
@@ -51,17 +53,25 @@ fn cant_keep(errno: Errno) -> Obstacle {
     obstacle("Can't keep what stands there", errno)
 }
 
+/// Room at the sink's own filesystem would not help.
+fn no_room_apart(obstacle: Obstacle) -> Obstacle {
+    match obstacle {
+        Obstacle::NoRoom => Obstacle::Other("No room is left in the backup directory".into()),
+        other => other,
+    }
+}
+
 impl SinkRoot {
     /// Keeps what is removed or replaced from now on. A directory that is missing is made.
     ///
     /// # Errors
-    /// `Disk` if the directory can't be made or opened; `Usage` if it lies on another filesystem
-    /// than the root; `Refused` if this filesystem can't exchange names.
+    /// `Disk` if the directory can't be made or opened; `Refused` if this filesystem can't exchange
+    /// names.
     pub fn back_up(&mut self, backup: &Backup) -> Result<(), Error> {
         let place = match backup {
             Backup::Nothing => return Ok(()),
             Backup::Trash => Place::Trash,
-            Backup::Dir(path) => Place::Dir(self.open_beside(path)?),
+            Backup::Dir(path) => Place::Dir(Arc::new(open_or_make(path)?)),
         };
         self.try_exchange().map_err(|errno| {
             let text =
@@ -70,28 +80,6 @@ impl SinkRoot {
         })?;
         self.attic = Some(Attic { place, own: Mutex::new(Recent::new(OWN_KEPT)) });
         Ok(())
-    }
-
-    /// Opens or makes a directory on the root's filesystem.
-    fn open_beside(&self, path: &Path) -> Result<OwnedFd, Error> {
-        let failed = |errno| Error::disk("Can't open the backup directory", path, errno);
-        match rustix::fs::mkdir(path, Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => {
-                return Err(Error::disk("Can't make the backup directory", path, errno));
-            }
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(path, flags, Mode::empty()).map_err(failed)?;
-        let there = Filesystem::of_dir(dir.as_fd()).map_err(failed)?;
-        if there == Filesystem::of_dir(self.ways.root().as_fd()).map_err(failed)? {
-            return Ok(dir);
-        }
-        Err(Error::Usage(format!(
-            "The backup directory \"{}\" is on another filesystem than the sink's directory, and \
-             nothing can be renamed into it: choose one beside the sink's directory, or --trash",
-            path.display()
-        )))
     }
 
     fn try_exchange(&self) -> Result<(), Errno> {
@@ -120,10 +108,48 @@ impl SinkRoot {
             dir => dir.map_err(cant_keep)?,
         };
         match stat::of_name(dir.as_fd(), &name) {
-            Err(Errno::NOENT) => Ok(Some(Slot { dir, name })),
-            Ok(_) => Ok(None),
-            Err(errno) => Err(cant_keep(errno)),
+            Err(Errno::NOENT) => {}
+            Ok(_) => return Ok(None),
+            Err(errno) => return Err(cant_keep(errno)),
         }
+        let slot = Slot { dir, name };
+        match &attic.place {
+            Place::Dir(base) if self.is_apart(base, &above)? => {
+                self.copy_apart(base, path, &standing, &slot).map_err(no_room_apart)?;
+                Ok(None)
+            }
+            _ => Ok(Some(slot)),
+        }
+    }
+
+    /// Whether nothing can be renamed from a directory of the tree into the attic.
+    fn is_apart(&self, base: &Arc<OwnedFd>, above: &RelPath) -> Result<bool, Obstacle> {
+        let filesystem = |dir| Filesystem::of_dir(dir).map_err(cant_keep);
+        Ok(filesystem(self.ways.dir(above)?.fd.as_fd())? != filesystem(base.as_fd())?)
+    }
+
+    /// Copies what is to be displaced to its slot on another filesystem.
+    fn copy_apart(
+        &self,
+        base: &Arc<OwnedFd>,
+        path: &RelPath,
+        standing: &Statx,
+        slot: &Slot,
+    ) -> Result<(), Obstacle> {
+        let (above, name) = SinkRoot::split(path)?;
+        let there = stat::of_fd(slot.dir.as_fd()).map_err(cant_keep)?;
+        self.ways.touch(stat::device(&there), slot.dir.as_fd())?;
+        let home = self.staging.home_in(base)?;
+        let from = self.ways.dir(&above)?.fd;
+        let mut copy = self.copy_to((from.as_fd(), &name), Some(Flags::none()), &home)?;
+        let now = stat::of_name(from.as_fd(), &name).map_err(cant_keep)?;
+        let seen = |stat: &Statx| (stat::identity(stat), stat::changed(stat));
+        if seen(&now) != seen(standing) {
+            return Err(Obstacle::Other("It changed while it was copied to be kept".into()));
+        }
+        slot.settle(home.dir.as_fd(), copy.name.as_bytes()).map_err(cant_keep)?;
+        copy.placed = true;
+        Ok(())
     }
 
     /// Gives a directory that is to be removed its place in the attic.
@@ -148,16 +174,7 @@ impl SinkRoot {
                 let home = self.staging.home_of(&self.ways, above)?;
                 trash::open_or_make(home.dir.as_fd()).map_err(cant_keep)
             }
-            Place::Dir(dir) => {
-                let there = self.ways.dir(above)?;
-                let filesystem = |dir| Filesystem::of_dir(dir).map_err(cant_keep);
-                if filesystem(there.fd.as_fd())? != filesystem(dir.as_fd())? {
-                    let text = "What stands there can't be kept: it is on another filesystem than \
-                                the backup directory";
-                    return Err(Obstacle::Other(text.into()));
-                }
-                beneath::open_to_read(dir.as_fd()).map_err(cant_keep)
-            }
+            Place::Dir(dir) => beneath::open_to_read(dir.as_fd()).map_err(cant_keep),
         }
     }
 
@@ -269,6 +286,17 @@ impl Slot {
         let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW);
         stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
     }
+}
+
+/// Opens a directory, which is made if only its last name is missing.
+fn open_or_make(path: &Path) -> Result<OwnedFd, Error> {
+    match rustix::fs::mkdir(path, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(Error::disk("Can't make the backup directory", path, errno)),
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .map_err(|errno| Error::disk("Can't open the backup directory", path, errno))
 }
 
 /// Opens a directory below another, made with all above it if it is missing.
@@ -459,10 +487,8 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_directory_lies_on_the_same_filesystem() {
+    fn the_directory_above_a_backup_directory_has_to_be_there() {
         let home = tempfile::tempdir().unwrap();
-        let refused = open(&home.path().join("root"), &Backup::Dir("/proc".into()));
-        assert!(matches!(refused, Err(Error::Usage(text)) if text.contains("another filesystem")));
         let missing = Backup::Dir(home.path().join("no/backup"));
         assert!(matches!(open(&home.path().join("root"), &missing), Err(Error::Disk { .. })));
     }

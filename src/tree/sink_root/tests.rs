@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use super::{SinkRoot, Thrown};
+use super::SinkRoot;
 use crate::error::Error;
 use crate::model::backup::Backup;
 use crate::model::entry::{Attributes, Entry, FileTime, Hash, Meta};
@@ -424,25 +424,38 @@ fn another_filesystem_below_the_root_gets_a_staging_directory() {
 }
 
 #[test]
-fn what_is_displaced_on_another_filesystem_is_kept_there_or_stays() {
+fn what_is_displaced_on_another_filesystem_is_kept() {
     for trash in [true, false] {
         let mut sink = Sink::new();
         sink.root.make_dir(&path("m")).unwrap();
         let Some(mount) = Mount::new(&sink.at("m"), &["-t", "tmpfs", "none"]) else { return };
-        fs::write(sink.at("m/old"), b"old").unwrap();
-        let beside = Backup::Dir(sink.dir.path().join("backup"));
-        sink.root.back_up(if trash { &Backup::Trash } else { &beside }).unwrap();
-        let put = sink.put("m/old", b"new");
-        if trash {
-            put.unwrap();
-            assert_eq!(fs::read(sink.at("m").join(STAGING).join("trash/m/old")).unwrap(), b"old");
-            assert_eq!(sink.root.throw_away().unwrap(), Thrown { names: 1, bytes: 3 });
-        } else {
-            assert!(matches!(put, Err(Obstacle::Other(text)) if text.contains("can't be kept")));
-            assert_eq!(fs::read(sink.at("m/old")).unwrap(), b"old");
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for name in ["m/old", "m/gone"] {
+            fs::write(sink.at(name), b"old").unwrap();
+            let file = fs::File::open(sink.at(name)).unwrap();
+            file.set_permissions(fs::Permissions::from_mode(0o604)).unwrap();
+            file.set_modified(long_ago).unwrap();
         }
+        symlink("target", sink.at("m/link")).unwrap();
+        let beside = sink.dir.path().join("backup");
+        let backup = if trash { Backup::Trash } else { Backup::Dir(beside.clone()) };
+        sink.root.back_up(&backup).unwrap();
+        sink.put("m/old", b"new").unwrap();
+        sink.root.unlink(&path("m/gone")).unwrap();
+        sink.root.rename(&path("m/old"), &path("m/link")).unwrap();
+        let kept = if trash { sink.at("m").join(STAGING).join("trash") } else { beside.clone() };
+        for name in ["m/old", "m/gone"] {
+            assert_eq!(fs::read(kept.join(name)).unwrap(), b"old", "{}", kept.display());
+            let stat = fs::metadata(kept.join(name)).unwrap();
+            assert_eq!((stat.mode() & 0o7777, stat.modified().unwrap()), (0o604, long_ago));
+        }
+        assert_eq!(fs::read_link(kept.join("m/link")).unwrap(), Path::new("target"));
+        assert_eq!(fs::read(sink.at("m/link")).unwrap(), b"new");
+        assert_eq!(sink.names("m"), ["link"]);
+        let names = if trash { 3 } else { 0 };
+        assert_eq!(sink.root.throw_away().unwrap().names, names);
         sink.root.finish().unwrap();
-        assert!(!sink.at("m").join(STAGING).exists());
+        assert!(!sink.at("m").join(STAGING).exists() && !beside.join(STAGING).exists());
         drop(mount);
     }
 }
