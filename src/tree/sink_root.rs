@@ -250,25 +250,12 @@ impl SinkRoot {
         file: OwnedFd,
         mut staged: Staged,
         attributes: &Attributes,
+        keeps: &Keeps,
     ) -> Result<Staged, Obstacle> {
-        let keeps = self.keeps();
         staged.lack = keeps.set_on_file(file.as_fd(), attributes)?;
         self.sync_file(file.as_fd())?;
         let flags = keeps.flags(&attributes.meta);
         staged.seal = (!flags.is_empty()).then_some((file, flags));
-        Ok(staged)
-    }
-
-    /// Gives a staged symlink or special file its attributes.
-    fn dress_other(
-        &self,
-        mut staged: Staged,
-        attributes: &Attributes,
-        is_symlink: bool,
-    ) -> Result<Staged, Obstacle> {
-        let dir = staged.home.dir.as_fd();
-        let lack = self.keeps().set_on_staged(dir, &staged.name, attributes, is_symlink)?;
-        staged.lack = lack;
         Ok(staged)
     }
 

@@ -9,8 +9,10 @@ use rustix::io::Errno;
 
 use crate::model::attributes::Flags;
 use crate::model::entry::{Attributes, Entry};
+use crate::model::owners::OwnerMap;
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
+use crate::tree::sink_root::attributes::Keeps;
 use crate::tree::sink_root::staging::{self, Home, Staged};
 use crate::tree::sink_root::verbs::placed;
 use crate::tree::sink_root::{SinkRoot, obstacle};
@@ -58,26 +60,28 @@ impl SinkRoot {
         let seen = stat::of_name(from, name).map_err(failed)?;
         let entry = stat::sighting_at(from, name, &seen).map_err(failed)?.entry;
         let attributes = self.attributes_of((from, name), flags, &entry)?;
+        // Its owners are those of this side already.
+        let keeps = Keeps { owners: OwnerMap::default(), ..Keeps::clone(&self.keeps()) };
         match &entry {
             Entry::Symlink { target, .. } => {
                 let make =
                     |dir: BorrowedFd<'_>, name: &str| rustix::fs::symlinkat(&**target, dir, name);
                 let ((), copy) = self.staging.stage_in(home, make).map_err(failed)?;
-                self.dress_other(copy, &attributes, true)
+                copy.dressed(&attributes, true, &keeps)
             }
             Entry::Special { device, .. } => {
                 let file_type = stat::file_type(&seen);
                 let make =
                     |dir: BorrowedFd<'_>, name: &str| make_node(dir, name, file_type, *device);
                 let ((), copy) = self.staging.stage_in(home, make).map_err(failed)?;
-                self.dress_other(copy, &attributes, false)
+                copy.dressed(&attributes, false, &keeps)
             }
             Entry::File { .. } | Entry::Dir { .. } => {
                 let original = beneath::open_file(from, name).map_err(failed)?;
                 let (file, copy) =
                     self.staging.stage_in(home, staging::new_file).map_err(failed)?;
                 content::copy(original.as_fd(), file.as_fd()).map_err(failed)?;
-                self.dress_file(file, copy, &attributes)
+                self.dress_file(file, copy, &attributes, &keeps)
             }
         }
     }

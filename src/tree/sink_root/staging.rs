@@ -12,12 +12,12 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use crate::model::attributes::Flags;
-use crate::model::entry::SpecialKind;
+use crate::model::entry::{Attributes, SpecialKind};
 use crate::model::limits::{STAGING_LEFT_MAX, TRANSFERS_KEPT};
 use crate::model::path::{Name, RelPath};
 use crate::model::session::Partial;
 use crate::model::target::Obstacle;
-use crate::tree::sink_root::attributes::{Lack, keeping_mtime};
+use crate::tree::sink_root::attributes::{Keeps, Lack, keeping_mtime};
 use crate::tree::sink_root::closed::opening_shortly;
 use crate::tree::sink_root::marker::MARKER;
 use crate::tree::sink_root::obstacle;
@@ -39,6 +39,18 @@ pub struct Staged {
 impl Staged {
     fn new(home: Arc<Home>, name: String) -> Staged {
         Staged { home, name, placed: false, seal: None, lack: None }
+    }
+
+    /// Gives a symlink or a special file its attributes.
+    pub(super) fn dressed(
+        mut self,
+        attributes: &Attributes,
+        is_symlink: bool,
+        keeps: &Keeps,
+    ) -> Result<Staged, Obstacle> {
+        let dir = self.home.dir.as_fd();
+        self.lack = keeps.set_on_staged(dir, &self.name, attributes, is_symlink)?;
+        Ok(self)
     }
 }
 

@@ -9,8 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use super::SinkRoot;
 use crate::error::Error;
+use crate::model::attributes::Carried;
 use crate::model::backup::Backup;
 use crate::model::entry::{Attributes, Entry, FileTime, Hash, Meta};
+use crate::model::owners::{IdRule, OwnerMap};
 use crate::model::path::{Name, RelPath};
 use crate::model::target::{Obstacle, Target};
 
@@ -408,7 +410,12 @@ fn another_filesystem_below_the_root_gets_a_staging_directory() {
     assert!(sink.at("m").join(STAGING).is_dir(), "in the highest directory of that filesystem");
     assert_eq!(fs::read_dir(sink.at("m").join(STAGING)).unwrap().count(), 0);
     assert_eq!((mtime("m"), sink.staged()), (long_ago, 0));
+    let own = fs::metadata("/proc/self").unwrap().uid();
+    let rule = |first, to| IdRule { first, last: first, to };
+    let owners = OwnerMap { users: vec![rule(own, 7), rule(7, 9)], groups: Vec::new() };
+    sink.root.carry(&Carried::all(), &owners);
     sink.put("m/a/f", b"again").unwrap();
+    assert_eq!(fs::metadata(sink.at("m/a/f")).unwrap().uid(), 7, "given once, not twice");
     let busy = sink.root.remove_dir(&path("m")).unwrap_err();
     assert_eq!(
         busy,

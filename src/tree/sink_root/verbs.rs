@@ -22,12 +22,12 @@ impl Target for SinkRoot {
         let write = if attributes.holes { content::write_around_holes } else { content::write_at };
         write(file.as_fd(), content, 0)
             .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
-        self.dress_file(file, staged, attributes)
+        self.dress_file(file, staged, attributes, &self.keeps())
     }
 
     fn stage_symlink(&self, target: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
         let staged = self.staging.symlink(&self.ways, target)?;
-        self.dress_other(staged, attributes, true)
+        staged.dressed(attributes, true, &self.keeps())
     }
 
     fn stage_special(
@@ -37,7 +37,7 @@ impl Target for SinkRoot {
         attributes: &Attributes,
     ) -> Result<Staged, Obstacle> {
         let staged = self.staging.special(&self.ways, kind, device)?;
-        self.dress_other(staged, attributes, false)
+        staged.dressed(attributes, false, &self.keeps())
     }
 
     fn lack(&self, staged: &Staged) -> Option<String> {
