@@ -32,9 +32,18 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Writes down what is about to leave.
+    /// Writes down what is about to leave. What moves must have been written down before: from then
+    /// on both names count as offered, whatever the sink has there.
     pub fn record(&mut self, offers: &[Offering]) {
         for Offering { offer, .. } in offers {
+            let moves = match offer {
+                Offer::Moved { from, .. } => vec![from],
+                Offer::Exchanged { a, b } => vec![a, b],
+                _ => Vec::new(),
+            };
+            for name in moves {
+                assert!(self.has(name), "{name} moves and was never offered");
+            }
             match offer {
                 Offer::Listed { dir, names } => {
                     self.names.extend(names.iter().map(|(name, _)| dir.join(name)));

@@ -14,6 +14,7 @@
 //! | H18 | the watermark is the last stamp taken | all: what it refuses never arrives |
 //! | H4 | attributes presuppose nothing | H4 (an old content looks new), H4 of the applier |
 //! | H14c | "gone" does not wait for the queue | H14c (what moved is removed first), H6c |
+//! | H9 | an outcome outlives its epoch | H9 (outcome), H9 of `tests/live/registers.rs` |
 //! | H8 | a file put somewhere kills nothing below | H8 (the next directory), H8 of the applier |
 //! | H11 | the look that opens a large file keeps its stamp until the commit | H11 (watermark) |
 //! | H13b | a directory leaves the map though a filesystem was mounted there | H13b (no event) |
@@ -27,6 +28,7 @@
 //! | H17g | content is staged under the lock of its name | H17g of the applier, after a minute |
 //! | H28 | parts unanswered, or names wanted, have no bound | H28 (parts), H28 (needed) |
 //! | H28 | indexes beyond a part, or told twice, are believed | H28 (what was listed) |
+//! | H15 | a rename leaves without the ledger being asked | H15 (a rename), H15 (an exchange) |
 //! | H19 | a young file gets no second look | H19 |
 //! | H19 | a second look may call for a third | H19: it never ends |
 //! | H26 | a nonce known is granted anew | H26 of `tests/live/registers.rs` |

@@ -1,13 +1,14 @@
 //! What waits for the kernel queue to be read empty, or for the ledger.
 //!
-//! "Gone" and "elsewhere than the map says" are believed only then (law 2, H14). A removal leaves
-//! only for a name that was once offered (law 9).
+//! "Gone" and "elsewhere than the map says" are believed only then (law 2, H14). A removal or a
+//! rename leaves only for a name that was once offered (law 9).
 
 use std::time::Duration;
 
 use crate::flow::map::NotMovable;
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::renames::Leaving;
 use crate::flow::session::selected::{self, Fate};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::entry::Identity;
@@ -50,6 +51,8 @@ pub(super) enum Query {
     Gone { dir: DirKey, names: Vec<Name>, stamp: Stamp },
     /// Names that stand in a directory which is to go.
     Removal { removal: u64, dir: RelPath, names: Vec<Name> },
+    /// A name that the rename at the head of the queue takes away.
+    Rename(Leaving),
 }
 
 impl Session {
@@ -199,6 +202,9 @@ impl Session {
             None => {}
             Some(Query::Removal { removal, dir, names }) => {
                 self.removal_offered(removal, &dir, &names, offered, shared);
+            }
+            Some(Query::Rename(leaving)) => {
+                self.rename_offered(leaving, offered == [true], shared);
             }
             Some(Query::Gone { dir, names, stamp }) => {
                 self.gone_offered(dir, names, offered, stamp, shared);

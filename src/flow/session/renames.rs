@@ -3,6 +3,9 @@
 //! - Renames leave in the order of events, one at a time. The head of the queue leaves when
 //!   nothing below either name is under way; nothing below either leaves before its answer.
 //! - A file's rename names the content by its hash, so that the sink proves what it moves.
+//! - A rename takes a name away at the sink, so that it leaves only for what was once offered
+//!   (law 9): a name may have been renamed before it was first listed, and what the sink has there
+//!   is its own then, though it is the same content.
 //! - Whatever goes wrong, and one rename too many, turns renames into marks and listings.
 
 use std::time::Duration;
@@ -10,13 +13,14 @@ use std::time::Duration;
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
-use crate::flow::session::{Session, Shared};
+use crate::flow::session::parked::Query;
+use crate::flow::session::{Action, Session, Shared};
 use crate::model::entry::Entry;
 use crate::model::ledger::Facts;
 use crate::model::limits::RENAMES_MAX;
 use crate::model::look::{Seen, Sight, Task, Want};
 use crate::model::op::{Answer, Op, Version};
-use crate::model::path::Name;
+use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
 use crate::model::stamp::{DirKey, Lane, Stamp};
 
@@ -40,7 +44,19 @@ pub(super) struct Rename {
 enum RenameState {
     Waiting,
     Hashing,
+    Asking,
     Sent,
+}
+
+/// The rename at the head of the queue, while the ledger is asked for its names. Holds the stamp.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) stamp: Stamp,
+    op: Op,
+    /// Names that it takes away at the sink, and that are still to be asked for.
+    taken: Vec<(RelPath, Name)>,
+    /// What the look at a file saw.
+    facts: Option<Facts>,
 }
 
 impl Session {
@@ -241,7 +257,7 @@ impl Session {
         if is_file {
             self.hash_for_rename(&to, stamp, shared);
         } else {
-            self.send_rename(stamp, Version::Dir, None, shared);
+            self.prepare_rename(stamp, Version::Dir, None, shared);
         }
         self.stamps.release(stamp);
     }
@@ -277,7 +293,7 @@ impl Session {
             && size == read.bytes
         {
             let presumes = Version::File { size, mtime: meta.mtime, hash: Some(read.hash) };
-            self.send_rename(stamp, presumes, Some(Facts::of(&sighting)), shared);
+            self.prepare_rename(stamp, presumes, Some(Facts::of(&sighting)), shared);
         } else {
             self.give_up_head(shared);
         }
@@ -291,7 +307,8 @@ impl Session {
         self.mark_both(&head.to, &head.from, shared);
     }
 
-    fn send_rename(
+    /// The head of the queue becomes an operation, which leaves once the ledger was asked.
+    fn prepare_rename(
         &mut self,
         stamp: Stamp,
         presumes: Version,
@@ -304,16 +321,53 @@ impl Session {
             return self.renames_to_marks(false, shared);
         };
         let (from, to) = (above_from.join(&head.from.1), above_to.join(&head.to.1));
-        let (dir, name) = head.to.clone();
+        let mut taken = vec![(above_from, head.from.1.clone())];
         let op = if head.exchange {
+            taken.push((above_to, head.to.1.clone()));
             Op::Exchange { a: from, b: to }
         } else {
             Op::Rename { from, to, presumes }
         };
         if let Some(head) = self.renames.front_mut() {
-            head.state = RenameState::Sent;
+            head.state = RenameState::Asking;
         }
         self.stamps.hold(stamp);
+        self.ask_for_rename(Leaving { stamp, op, taken, facts }, shared);
+    }
+
+    /// Asks the ledger for the next name that the head of the queue takes away; sends it when there
+    /// is none left.
+    fn ask_for_rename(&mut self, mut leaving: Leaving, shared: &mut Shared) {
+        let Some((dir, name)) = leaving.taken.pop() else {
+            return self.send_rename(leaving, shared);
+        };
+        let (sink, query) = (self.id, self.ask(Query::Rename(leaving)));
+        shared.actions.push_back(Action::AskOffered { sink, query, dir, names: vec![name] });
+    }
+
+    pub(super) fn rename_offered(
+        &mut self,
+        leaving: Leaving,
+        was_offered: bool,
+        shared: &mut Shared,
+    ) {
+        if was_offered {
+            return self.ask_for_rename(leaving, shared);
+        }
+        self.stamps.release(leaving.stamp);
+        if self.renames.front().is_some_and(|head| head.node.is_none()) {
+            self.give_up_head(shared);
+        } else {
+            // What waits behind it may count on where it leaves a directory.
+            self.renames_to_marks(false, shared);
+        }
+    }
+
+    fn send_rename(&mut self, leaving: Leaving, shared: &mut Shared) {
+        let Leaving { stamp, op, facts, .. } = leaving;
+        let Some(head) = self.renames.front_mut() else { return };
+        head.state = RenameState::Sent;
+        let (dir, name) = head.to.clone();
         let (name, errand) = (Some(name), Errand::Rename);
         let draft = Draft { op, stamp, dir, name, errand, facts };
         self.post_ops(Lane::Live, vec![draft], Vec::new(), shared);

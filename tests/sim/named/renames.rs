@@ -1,7 +1,14 @@
-//! Renames and exchanges that cross with everything else: H6.
+//! Renames and exchanges that cross with everything else, and what they leave alone: H6, H15.
 
+use osync::model::limits::BACKLOG_CREDIT_BYTES;
+use osync::model::session::{Credit, DeletePolicy};
+use osync::model::stamp::Lane;
+
+use super::super::history::path;
+use super::super::link::Link;
+use super::super::tree::Bounds;
 use super::super::world::World;
-use super::{each_content_once, over, over_schedules, play, sent, watch};
+use super::{SEEDS, each_content_once, has, over, over_schedules, play, sent, watch};
 
 #[test]
 fn h6a_the_backlog_does_not_overtake_a_rename() {
@@ -76,4 +83,61 @@ fn h6f_a_stale_rename_moves_nothing_new() {
     let dirs = "mkdir a; medium a/x; settle; write a/x; pause 2; hold notices; mv a b; mkdir a;";
     over_schedules(&format!("{dirs} medium a/x; pause 20; open; write a/x"), |_| ());
     over_schedules("medium a; settle; mv a b; pause 2; mv b c; medium a; mv a b", |_| ());
+}
+
+/// Two sinks, the first of which has the trees of `copied` as its own and is not yet there, though
+/// the source is watched for the second.
+fn late_sink(seed: u64, tree: &str, copied: &[&str]) -> World {
+    let bounds = Bounds { live_bytes: 6_000, part_entries: 1, ..Bounds::default() };
+    let mut world = World::with(seed, bounds, DeletePolicy::Live);
+    world.draw_weights();
+    world.add_sink(DeletePolicy::Live);
+    world.sinks[0].link = Link::Stopped;
+    play(&mut world, tree, 1);
+    for (at, stands) in world.source.snapshot() {
+        if !copied.iter().any(|top| at.is_at_or_below(&path(top))) {
+            continue;
+        }
+        let sink = &world.sinks[0].tree;
+        if stands.entry.is_dir() {
+            sink.mkdir(&at).unwrap();
+        } else {
+            sink.create(&at, &stands.content).unwrap();
+            sink.touch(&at, stands.entry.meta().mtime).unwrap();
+        }
+    }
+    play(&mut world, "pause 50", 1);
+    world
+}
+
+/// The first sink comes after a change of which the events tell only after some steps more.
+fn comes_late(world: &mut World, change: &str) {
+    play(world, &format!("hold notices; {change}"), 1);
+    world.sinks[0].link = Link::Cut { told: true };
+    for _ in 0..world.dice.below(30) {
+        world.step();
+    }
+    play(world, "open; settle", 1);
+}
+
+/// What the source had at a name before the sink came was never offered to it: what the sink has at
+/// that name is its own, though it is the very same (law 9).
+#[test]
+fn h15_a_rename_takes_away_no_name_that_was_never_offered() {
+    for seed in 0..SEEDS {
+        let mut world = late_sink(seed, "medium c; small d", &["c"]);
+        comes_late(&mut world, "mv c b");
+        assert!(has(&world, "c") && has(&world, "b"), "seed {seed}");
+    }
+}
+
+#[test]
+fn h15_an_exchange_takes_away_no_name_that_was_never_offered() {
+    for seed in 0..SEEDS {
+        let mut world = late_sink(seed, "mkdir a; small a/x; mkdir d; medium d/f", &["d"]);
+        let bytes = BACKLOG_CREDIT_BYTES;
+        world.grant(Lane::Backlog, Credit { bytes, messages: 1 });
+        world.sinks[0].link = Link::Cut { told: true };
+        play(&mut world, "hold backlog; pause 5; write a/x; pause 50; swap d/f a; settle", 4);
+    }
 }
