@@ -1,5 +1,5 @@
 //! A sink of the test's own registers with a real source, over CURVE: what is asked twice is
-//! granted once (H26).
+//! granted once (H26), and how one epoch ended is not told in the next (H9).
 
 use std::fs;
 use std::time::Duration;
@@ -7,7 +7,8 @@ use std::time::Duration;
 use osync::model::abilities::Abilities;
 use osync::model::attributes::Carried;
 use osync::model::marker::{Marker, MarkerId};
-use osync::model::session::{Credit, DeletePolicy, Trust};
+use osync::model::message::{Body, ListingAnswer, MessageAnswer, Report};
+use osync::model::session::{Credit, DeletePolicy, Ending, FinalReport, Trust};
 use osync::model::stamp::{Epoch, Lane};
 use osync::net::Context;
 use osync::net::client::{CallError, CommandClient};
@@ -144,4 +145,110 @@ fn h26_a_registration_asked_twice_is_one_epoch() {
         let lost = |lane: &mut LaneReceiver| lane.recv(Duration::from_millis(5)).is_err();
         lanes.iter_mut().all(lost)
     });
+}
+
+/// A sink that says of all that comes that it has it already.
+struct Contented {
+    lanes: [LaneReceiver; 2],
+    reports: ReportSender,
+    epoch: Epoch,
+    sent: u64,
+    seen: [u64; 2],
+}
+
+impl Contented {
+    /// Connects what was granted, until the source is ready.
+    fn ready(caller: &Caller, client: &mut CommandClient, grant: &Registered) -> Contented {
+        let (mut lanes, mut reports) = caller.sockets(client, grant);
+        let ready = Request::EnsureReadiness { epoch: grant.epoch };
+        until_true("the source is ready", SOON, || {
+            lanes.iter_mut().all(|lane| lane.is_connected().unwrap())
+                && reports.is_connected().unwrap()
+                && matches!(client.call(&ready, SOON).unwrap(), Reply::Ready)
+        });
+        Contented { lanes, reports, epoch: grant.epoch, sent: 0, seen: [0; 2] }
+    }
+
+    /// Answers what has come, and tells that it is durable.
+    fn answer(&mut self) {
+        let mut answers = Vec::new();
+        for lane in Lane::ALL {
+            let wait = Duration::from_millis(5);
+            while let Some((header, _)) = self.lanes[lane.index()].recv(wait).unwrap() {
+                self.seen[lane.index()] = header.sequence;
+                let listing = match header.body {
+                    Body::Listing(part) => Some(ListingAnswer::equal(part.listing, part.part)),
+                    _ => None,
+                };
+                answers.push(MessageAnswer {
+                    lane,
+                    sequence: header.sequence,
+                    exceptions: Vec::new(),
+                    made: Vec::new(),
+                    lacking: Vec::new(),
+                    listing,
+                });
+            }
+        }
+        if !answers.is_empty() {
+            self.sent += 1;
+            self.reports.send(&report(self.epoch, self.sent, answers)).unwrap();
+        }
+    }
+
+    /// How the session ended, should it have, as a heartbeat tells.
+    fn finished(&mut self, client: &mut CommandClient) -> Option<FinalReport> {
+        let (epoch, seen, reports_sent) = (self.epoch, self.seen, self.sent);
+        let beat = Heartbeat { epoch, seen, reports_sent, trouble: None, room: None };
+        finished(client.call(&Request::Heartbeat(beat), SOON).unwrap())
+    }
+}
+
+fn report(epoch: Epoch, number: u64, answers: Vec<MessageAnswer>) -> Report {
+    let (disturbed, inspected) = (Vec::new(), true);
+    Report {
+        epoch,
+        number,
+        answers,
+        durable_through: number,
+        barrier: number,
+        disturbed,
+        inspected,
+    }
+}
+
+#[track_caller]
+fn finished(reply: Reply) -> Option<FinalReport> {
+    match reply {
+        Reply::Alive(alive) => alive.finished,
+        other => panic!("not alive: {other:?}"),
+    }
+}
+
+/// A sink that was gone when its session ended, and registers again without a word of ending, is
+/// at the beginning: it must not take the end of the epoch before for its own.
+#[test]
+fn h9_a_new_epoch_is_not_told_how_the_last_one_ended() {
+    let mut pair = Pair::new();
+    let _source = pair.start_source(&[]);
+    let caller = Caller::introduced(&pair);
+    let mut client = caller.client();
+    let grant = granted(&mut client, 1);
+    let mut sink = Contented::ready(&caller, &mut client, &grant);
+    let unregister = Request::Unregister { epoch: grant.epoch, ending: Ending::Cutover };
+    assert_eq!(finished(client.call(&unregister, SOON).unwrap()), None);
+    until_true("the session has ended", SOON, || {
+        sink.answer();
+        sink.finished(&mut client).is_some()
+    });
+
+    let next = granted(&mut client, 2);
+    for asked in 0..20 {
+        assert_eq!(finished(beat(&mut client, next.epoch)), None, "heartbeat {asked}");
+    }
+    let mut sink = Contented::ready(&caller, &mut client, &next);
+    for asked in 0..20 {
+        sink.answer();
+        assert_eq!(sink.finished(&mut client), None, "heartbeat {asked} of a ready sink");
+    }
 }

@@ -312,14 +312,15 @@ impl Session {
         self.foreign.reset();
         self.names = 0;
         self.tally = Figures { overflows: self.tally.overflows, ..Figures::default() };
-        self.termination = None;
-        self.outcome = None;
         self.marks.restart(shared.now);
     }
 
     /// Ends the epoch: throws away what was under way, which becomes marks and doubt.
     pub fn end(&mut self, shared: &mut Shared) {
         self.active = false;
+        // A sink that comes back must not be told how the last epoch ended.
+        self.termination = None;
+        self.outcome = None;
         let pending: Vec<LookId> = self.pending.keys().copied().collect();
         for id in pending {
             shared.forget_look(id);

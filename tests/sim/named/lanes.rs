@@ -109,6 +109,24 @@ fn h9_an_old_epoch_is_over_before_the_next() {
     over_schedules("large f; small g; pause 5; restart sink; write f; write g; cut", |_| ());
 }
 
+/// Between the end of an epoch and the next nothing is told of how the last one ended: a sink that
+/// has just registered would take it for its own end.
+#[test]
+fn h9_an_outcome_is_over_with_its_epoch() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        play(&mut world, "small a; settle", 4);
+        world.cut_over().unwrap();
+        let id = world.sinks[0].id;
+        assert!(world.director.outcome(id).is_some());
+        world.director.end(id, world.now);
+        assert_eq!(world.director.outcome(id), None, "seed {seed}");
+        assert_eq!(world.director.terminating(id), None, "seed {seed}");
+        play(&mut world, "cut; small b; settle", 4);
+        world.cut_over().unwrap();
+    }
+}
+
 #[test]
 fn h18_the_watermark_is_below_all_that_is_unanswered() {
     for seed in 0..100 {
