@@ -10,6 +10,8 @@
 //! | directory removed, replaced; marker gone | sink | live | `places` |
 //! | emptied, edited, put back from a copy | sink | while it was down | `places` |
 //! | directory replaced by a symlink | sink | first copy | `places` |
+//! | filesystem below the root goes, another comes | sink | live | `places` |
+//! | flags set and taken off (`chattr`) | source | live | `live::whole` |
 //! | grows, shrinks, vanishes, changes kind | source | while it is read | `moving` |
 //! | no permission for one file | source | any | `moving` |
 //! | disk full and freed again | sink | first copy | `live::room` |
@@ -17,7 +19,7 @@
 //! | disk fails at a barrier (EIO) | sink | first copy | `disks` |
 //! | disk stands still | sink | live | `disks` |
 //! | one file can't be read (EIO) | source | first copy | `disks` |
-//! | one file can't be replaced (EPERM) | sink | live | `disks` |
+//! | one file can't be replaced (EBUSY) | sink | live | `disks` |
 //! | power cut, on ext4, xfs and btrfs | sink | first copy | `disks` |
 //! | root unmounted, emptied, replaced | source | live | `live::halts` |
 //! | clock steps back and forth over a restart | either side | first copy | `clocks` |

@@ -40,6 +40,8 @@ const FILE_BYTES: [u64; 6] = [
     (4 << 30) - 1,
     (2 << 30) - 1,
 ];
+/// What the kernel calls FAT.
+const FAT: rustix::fs::FsWord = 0x4d44;
 /// Names of one object where the filesystem does not say.
 const LINKS_UNKNOWN: u64 = 65_000;
 
@@ -158,13 +160,17 @@ fn keeps_holes(file: BorrowedFd<'_>) -> bool {
 }
 
 /// The largest of the sizes tried that a file can have. Where holes can't be kept, a try would
-/// write as many bytes: what the 32 bits of older filesystems hold is then taken for granted.
+/// write as many bytes: there only what is known of FAT counts.
 fn file_bytes(file: BorrowedFd<'_>) -> u64 {
     if !keeps_holes(file) {
-        return (4 << 30) - 1;
+        let is_fat = rustix::fs::fstatfs(file).is_ok_and(|stat| stat.f_type == FAT);
+        return if is_fat { (4 << 30) - 1 } else { u64::MAX };
     }
+    // A try beyond what this process may write would end it.
+    let allowed = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    let may = |bytes: &u64| allowed.is_none_or(|allowed| *bytes <= allowed);
     let fits = |bytes: &u64| rustix::fs::ftruncate(file, *bytes).is_ok();
-    let bytes = FILE_BYTES.into_iter().find(fits).unwrap_or_default();
+    let bytes = FILE_BYTES.into_iter().filter(may).find(fits).unwrap_or(u64::MAX);
     let _ = rustix::fs::ftruncate(file, 0);
     bytes
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::mount::Mount;
 use crate::support::operator::{LONG, Operator, Pair, SOON};
 use crate::support::oracle::{assert_equal, size};
 use crate::support::{until_true, zoo};
@@ -175,4 +176,25 @@ fn h30_a_directory_that_becomes_a_symlink_leads_nowhere() {
         let _ = fs::remove_dir_all(pair.sink_dir().join(format!("aside-{number}")));
     }
     cut_over(&mut pair, source, sink);
+}
+
+#[test]
+#[ignore = "mounts filesystems, so it needs root: scripts/check.sh runs it when it can"]
+fn needs_root_a_filesystem_below_the_sinks_root_goes_and_another_comes() {
+    let mut pair = Pair::new();
+    zoo::pool(&pair.source_dir().join("held"), 300, 1_000);
+    zoo::pool(&pair.source_dir().join("beside"), 100, 1_000);
+    let at = pair.sink_dir().join("held");
+    fs::create_dir(&at).unwrap();
+    let first = Mount::small(&at, "64m");
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    pair.until_ready();
+    // Lazily: the sink may hold it.
+    drop(first);
+    fs::write(pair.source_dir().join("held/new"), "after it went").unwrap();
+    until_true("what is new has come", SOON, || at.join("new").exists());
+    let second = Mount::small(&at, "64m");
+    cut_over(&mut pair, source, sink);
+    drop(second);
 }
