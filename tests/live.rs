@@ -8,6 +8,7 @@ mod faults;
 mod halts;
 mod kills;
 mod limits;
+mod links;
 mod migrate;
 mod once;
 mod ordinary;

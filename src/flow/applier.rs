@@ -3,13 +3,15 @@
 //! Shared by several applier threads. Locks, in the order in which they are taken:
 //! - the *gate*: ordinary operations pass it together; renames, exchanges, removals of
 //!   directories, changes of kind and parents made on the way pass it alone (H32);
-//! - the *shard* of the name: check of the stamp, its record and the change are one step (law 3);
+//! - the *shard* of the name: check of the stamp, its record and the change are one step (law 3); a
+//!   hard link takes those of both its names, in the order of the shards;
 //! - the stamp table and the open listings, each for a moment.
 //!
 //! Content is staged and hashed before any lock on names is taken (H17g). Nothing is ever removed
 //! recursively (H7). One applier lives as long as one epoch (H9).
 
 mod compare;
+mod links;
 mod listings;
 mod moves;
 mod names;
@@ -199,6 +201,9 @@ impl<T: Target> Applier<T> {
             Op::Remove { path, spared } => self.remove(path, *spared, stamp),
             Op::Rename { from, to, presumes } => self.rename((from, to), stamp, presumes, effects),
             Op::Exchange { a, b } => self.exchange((a, b), stamp),
+            Op::Link { path, from, presumes, since } => {
+                self.link((path, from), (stamp, *since), presumes, effects)
+            }
         }
     }
 
@@ -206,6 +211,7 @@ impl<T: Target> Applier<T> {
     fn refused(&self, op: &Op) -> Option<Answer> {
         let paths: &[&RelPath] = match op {
             Op::Rename { from, to, .. } => &[from, to],
+            Op::Link { path, from, .. } => &[path, from],
             Op::Exchange { a, b } => &[a, b],
             other => &[other.path()],
         };
@@ -354,6 +360,7 @@ fn failed(obstacle: Obstacle) -> Answer {
         Obstacle::NoRoom => Failure::NoRoom,
         Obstacle::ReadOnly => Failure::ReadOnly,
         Obstacle::Other(text) => Failure::Other(text),
+        Obstacle::NoMoreNames => Failure::Other(links::NO_MORE_NAMES.to_owned()),
         Obstacle::Missing | Obstacle::NoParent => {
             Failure::Other("the name went away at the sink by another's hand".into())
         }
@@ -397,9 +404,9 @@ fn forbidden(text: String) -> Answer {
 /// Whether what stands at a name is of the kind and size that a version says.
 fn is_version(standing: &Standing, version: &Version) -> bool {
     match (&standing.entry, version) {
-        (Entry::Dir { .. }, Version::Dir) | (Entry::Symlink { .. }, Version::Symlink { .. }) => {
-            true
-        }
+        (Entry::Dir { .. }, Version::Dir)
+        | (Entry::Symlink { .. }, Version::Symlink { .. })
+        | (Entry::Special { .. }, Version::Special { .. }) => true,
         (Entry::File { size, .. }, Version::File { size: presumed, .. }) => size == presumed,
         _ => false,
     }

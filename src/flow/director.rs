@@ -19,6 +19,7 @@ use crate::flow::marks::Hint;
 use crate::flow::session::{Action, Adrift, Arming, Change, GIVEN_UP, Session, Shared, Terms};
 use crate::model::entry::Identity;
 use crate::model::event::{Event, Happening, Notice};
+use crate::model::ledger::{Kin, Unsettled};
 use crate::model::limits::ARMS_MAX;
 use crate::model::look::{Armed, LookDone, Seen, WatchState};
 use crate::model::message::Report;
@@ -270,6 +271,24 @@ impl Director {
         self.shared.now = now;
         if let Some(session) = self.sessions.get_mut(&sink) {
             session.offered(query, offered, &mut self.shared);
+        }
+        self.pump();
+    }
+
+    /// Takes the ledger's answer to [`Action::AskKin`].
+    pub fn kin_told(&mut self, sink: SinkId, query: u64, kin: Kin, now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.kin_told(query, kin, &mut self.shared);
+        }
+        self.pump();
+    }
+
+    /// The ledger has done [`Action::Enter`].
+    pub fn entered(&mut self, sink: SinkId, unsettled: &Unsettled, now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.entered(unsettled);
         }
         self.pump();
     }

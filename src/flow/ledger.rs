@@ -9,6 +9,7 @@
 //! | a copy, without | the same, its ctime moved or seen within a granule | content against each other |
 //! | a copy, without | the same, never durable | ask the sink |
 //! | a durable copy | the same in all | nothing is to be done |
+//! | other names of it, not this one | | it is to become a link to them |
 //!
 //! A symlink is never read again: a listing tells the sink all of it.
 
@@ -19,6 +20,7 @@ use crate::model::ledger::{Facts, Kind, Known, Proof, Standing};
 pub fn judge(known: &Known, seen: &Facts) -> Standing {
     match known {
         Known::Nothing => Standing::Unknown,
+        Known::Apart => Standing::Apart,
         Known::Dir { dressed } => match dressed {
             _ if seen.kind != Kind::Dir => Standing::Unknown,
             Some(facts) if facts == seen && !seen.is_young => Standing::Durable,
@@ -57,7 +59,16 @@ mod tests {
         let time = |seconds| FileTime { seconds, nanos: 0 };
         let identity = Identity { device: 1, inode: 2, birth: 3 };
         let (mtime, ctime) = (time(10), time(20));
-        Facts { identity, kind: Kind::File, size: 5, mtime, ctime, is_young: false }
+        Facts {
+            identity,
+            kind: Kind::File,
+            size: 5,
+            mtime,
+            ctime,
+            is_young: false,
+            has_others: false,
+            home: None,
+        }
     }
 
     fn moved(ctime: i64) -> Facts {

@@ -42,19 +42,39 @@ pub struct Hint {
     pub second: bool,
     /// No event told of it: a listing alone found that the source has it no more.
     pub unheard: bool,
+    /// Its attributes may have changed, as those of a name with another content have.
+    pub touched: bool,
+    /// Another name of the object changed: the ledger tells whether this one did.
+    pub kin: bool,
+    /// It can't be linked to another name: its own content is to be sent.
+    pub alone: bool,
 }
 
 impl Hint {
-    /// Content may have changed.
-    pub const CONTENT: Hint = Hint { content: true, extra: false, second: false, unheard: false };
     /// Attributes alone changed.
-    pub const META: Hint = Hint { content: false, ..Hint::CONTENT };
+    pub const META: Hint = Hint {
+        content: false,
+        extra: false,
+        second: false,
+        unheard: false,
+        touched: true,
+        kin: false,
+        alone: false,
+    };
+    /// Content may have changed.
+    pub const CONTENT: Hint = Hint { content: true, ..Hint::META };
     /// The sink has a name beyond what the source listed.
     pub const EXTRA: Hint = Hint { extra: true, unheard: true, ..Hint::CONTENT };
     /// The sink was offered the name, and no listing of the source had it.
     pub const MISSING: Hint = Hint { unheard: true, ..Hint::CONTENT };
     /// The content is to be read once more.
     pub const SECOND: Hint = Hint { second: true, ..Hint::CONTENT };
+    /// Another name of the object changed.
+    pub const KIN: Hint = Hint { kin: true, touched: false, ..Hint::META };
+    /// It was linked to another name, and its object was touched since the sink got that.
+    pub const LINKED: Hint = Hint { kin: true, ..Hint::META };
+    /// The sink refused to link it.
+    pub const ALONE: Hint = Hint { alone: true, ..Hint::CONTENT };
 
     fn join(self, other: Hint) -> Hint {
         Hint {
@@ -62,6 +82,9 @@ impl Hint {
             extra: self.extra || other.extra,
             second: self.second && other.second,
             unheard: self.unheard && other.unheard,
+            touched: self.touched || other.touched,
+            kin: self.kin || other.kin,
+            alone: self.alone || other.alone,
         }
     }
 }
@@ -311,6 +334,13 @@ impl Marks {
         mark.state = State::Waiting;
         self.held.release(dir, name);
         self.reslot(dir, name, at);
+    }
+
+    /// A marked name may be linked to another again.
+    pub fn relent(&mut self, dir: DirKey, name: &Name) {
+        if let Some(mark) = self.table.get_mut(&dir).and_then(|names| names.get_mut(name)) {
+            mark.hint.alone = false;
+        }
     }
 
     /// Forgets a mark, whatever its state.

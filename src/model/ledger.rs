@@ -24,6 +24,11 @@ pub struct Facts {
     /// The ctime lay within the last clock granule before the look: a change in the same granule
     /// would not have moved it (H19).
     pub is_young: bool,
+    /// Whether it has more names than the one it was seen at (hard links).
+    pub has_others: bool,
+    /// The directory that it was seen in, if it is none itself and that is known. No part of what
+    /// is remembered of it.
+    pub home: Option<Identity>,
 }
 
 /// The sorts of objects.
@@ -53,10 +58,13 @@ impl Kind {
 }
 
 impl Facts {
-    /// What a look has seen.
+    /// What a look has seen at a name of this directory, if it is known which one that is.
     #[must_use]
-    pub fn of(seen: &Sighting) -> Facts {
+    pub fn of(seen: &Sighting, dir: Option<Identity>) -> Facts {
+        let is_dir = seen.entry.is_dir();
         Facts {
+            has_others: seen.links > 1 && !is_dir,
+            home: dir.filter(|_| !is_dir),
             identity: seen.identity,
             kind: Kind::of(&seen.entry),
             size: seen.entry.content_bytes(),
@@ -76,7 +84,15 @@ impl Facts {
             mtime: FileTime::default(),
             ctime: FileTime::default(),
             is_young: false,
+            has_others: false,
+            home: None,
         }
+    }
+
+    /// Whether all that is remembered is the same.
+    #[must_use]
+    pub fn is_same(&self, other: &Facts) -> bool {
+        self.is_like(other) && (self.ctime, self.is_young) == (other.ctime, other.is_young)
     }
 
     /// Whether identity, kind, size and mtime are the same: the ctime may have moved.
@@ -125,7 +141,10 @@ pub struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// It was offered, and the sink may have anything there.
-    Offered,
+    Offered {
+        /// What it is to be, if that is known and no directory.
+        kin: Option<Identity>,
+    },
     /// The sink had it, by this report of the record's epoch.
     Applied {
         /// Number of the report.
@@ -147,7 +166,7 @@ impl Step {
     #[must_use]
     pub fn report(&self) -> Option<u64> {
         match self {
-            Step::Offered => None,
+            Step::Offered { .. } => None,
             Step::Applied { report, .. } | Step::Gone { report } => Some(*report),
         }
     }
@@ -167,6 +186,8 @@ pub enum Known {
         /// Whether it is on the sink's disk, or was put there in the epoch under way.
         is_durable: bool,
     },
+    /// The sink has the object under another name, and this one is not known to be a link to it.
+    Apart,
     /// The sink durably has a directory there, and the ledger knows what it holds.
     Dir {
         /// The object whose attributes it durably has, if it has them all.
@@ -192,6 +213,68 @@ pub enum Standing {
     },
     /// It is another object, or another content, than the sink was sent.
     Changed,
+    /// It is to become a link to another name of the same object, which the sink has.
+    Apart,
+}
+
+/// When something was offered: the epoch and the stamp of the look.
+pub type Moment = (Epoch, Stamp);
+
+/// A name at the sink by which an object is known that has several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// The directory at the source that the name is in.
+    pub home: Identity,
+    /// The name.
+    pub name: Name,
+    /// What the sink's object is a copy of.
+    pub facts: Facts,
+    /// When its content was offered: all names that were linked since are one object at the sink.
+    pub generation: Moment,
+    /// When the name itself was offered last.
+    pub offered: Moment,
+}
+
+/// What the ledger tells of one name that is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// How it stands to what was seen.
+    pub standing: Standing,
+    /// The sink has a copy of it under that name, be it as it was.
+    pub is_copied: bool,
+    /// Another name of the object, to be linked to.
+    pub anchor: Option<Anchor>,
+}
+
+/// Objects with several names that are to be looked after, by what was entered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unsettled {
+    /// Some names of these may stand apart from the others.
+    pub strays: Vec<Identity>,
+    /// These lost a name: they may have been changed through it, and no event told of others.
+    pub parted: Vec<Identity>,
+}
+
+/// Names of one object, by the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Kin {
+    /// Those that are not linked to the others at the sink, by directory at the source.
+    pub apart: Vec<(Identity, Name)>,
+    /// Some of those that are, if they were asked for.
+    pub joined: Vec<(Identity, Name)>,
+    /// Where to go on, if there are more.
+    pub next: Option<Vec<u8>>,
+}
+
+/// A question after the names of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KinQuery {
+    /// The object.
+    pub identity: Identity,
+    /// Where to go on.
+    pub after: Option<Vec<u8>>,
+    /// Whether all that stand apart are wanted; else a few of any sort.
+    pub whole: bool,
 }
 
 /// What the ledger knows of the names in one part of a directory.
@@ -236,6 +319,19 @@ pub enum Deed {
         /// Its names.
         names: Vec<(Name, Facts)>,
     },
+    /// A name was linked to another of the same object.
+    Linked {
+        /// Where.
+        path: RelPath,
+        /// The name that it was linked to.
+        from: RelPath,
+        /// What was seen there.
+        facts: Facts,
+        /// The generation of the name that it was linked to.
+        generation: Moment,
+    },
+    /// A name is gone at the source and stays at the sink: it is none of an object's any more.
+    Parted(RelPath),
     /// Nothing stands at a name.
     Gone(RelPath),
     /// What stood at `from` stands at `to`.

@@ -235,6 +235,13 @@ pub const LEDGER_MOVES_MAX: usize = 10_000;
 /// Removed names that a ledger remembers to the end of the epoch; beyond it the oldest are
 /// forgotten as soon as they are durable.
 pub const LEDGER_TOMBS_MAX: usize = 10_000;
+/// Names of one object that one answer of a ledger tells.
+pub const KIN_AT_ONCE_MAX: usize = 256;
+/// Names of one object that a ledger tries to find one which the sink has.
+pub const KIN_TRIES_MAX: usize = 64;
+/// Names that wait until another name of the same object is at the sink; beyond it no more
+/// directories are listed.
+pub const KIN_WAITING_MAX: usize = 16 * 1024;
 const _: () = assert!(APPLY_QUEUE >= LIVE_CREDIT_MESSAGES as usize);
 const _: () = assert!(APPLY_QUEUE >= BACKLOG_CREDIT_MESSAGES as usize);
 const _: () = assert!(REPORT_BYTES_MAX + 4 * ANSWER_BYTES_MAX < FRAME_BYTES_MAX as usize);

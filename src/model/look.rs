@@ -4,7 +4,7 @@
 //! simulation against a model tree; both return a [`LookDone`].
 
 use crate::model::entry::{FileTime, Hash, Identity, Sighting};
-use crate::model::ledger::{Facts, Standing};
+use crate::model::ledger::{Facts, Note, Standing};
 use crate::model::op::{Listed, ListingEnd};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{DirKey, SinkId};
@@ -151,6 +151,8 @@ pub enum Seen {
         sights: Vec<(Name, Sight)>,
         /// The contents brought, one after the other, in that order.
         content: Vec<u8>,
+        /// What the ledger tells of each, where it was asked; empty if it was of none.
+        notes: Vec<Option<Note>>,
     },
     /// Answer to `Probe`: those that are open for writing.
     Writers(Vec<Name>),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::entry::Identity;
+use crate::model::ledger::Facts;
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::Stamp;
 
@@ -22,6 +24,20 @@ pub struct Offering {
 pub enum Offer {
     /// A name that is no directory, or is to be none.
     Name(RelPath),
+    /// A name that is to hold a certain object, which may have others.
+    Content {
+        /// Where.
+        path: RelPath,
+        /// What it is.
+        kin: Kinship,
+    },
+    /// A name that is to become a link to another of the same object.
+    Link {
+        /// Where.
+        path: RelPath,
+        /// What it is.
+        kin: Kinship,
+    },
     /// A directory.
     Dir(RelPath),
     /// Names that a listing tells of: nothing changes there yet.
@@ -49,4 +65,24 @@ pub enum Offer {
         /// The other.
         b: RelPath,
     },
+}
+
+/// Which object a name is one of, and where the name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kinship {
+    /// The object.
+    pub identity: Identity,
+    /// The directory at the source that the name is in.
+    pub home: Identity,
+    /// Whether the object has more names.
+    pub has_others: bool,
+}
+
+impl Kinship {
+    /// Of what was seen, if it is known in which directory.
+    #[must_use]
+    pub fn of(facts: &Facts) -> Option<Kinship> {
+        let Facts { identity, has_others, .. } = *facts;
+        Some(Kinship { identity, home: facts.home?, has_others })
+    }
 }

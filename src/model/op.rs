@@ -93,6 +93,18 @@ pub enum Op {
         /// What must stand at `from`.
         presumes: Version,
     },
+    /// Makes a name one more of what stands at another (a hard link), if that is what is
+    /// presupposed.
+    Link {
+        /// The name that is to be linked; whatever stands there is replaced as by `Put`.
+        path: RelPath,
+        /// Another name of the same object.
+        from: RelPath,
+        /// What must stand at `from`.
+        presumes: Version,
+        /// Nothing newer than this may have been applied to `from` (H12).
+        since: Stamp,
+    },
     /// Exchanges two names, if a directory stands at one of them at least.
     Exchange {
         /// One of them.
@@ -114,6 +126,7 @@ impl Op {
             | Op::MakeDir { path }
             | Op::SetMeta { path, .. }
             | Op::Remove { path, .. }
+            | Op::Link { path, .. }
             | Op::Rename { to: path, .. }
             | Op::Exchange { a: path, .. } => path,
         }
@@ -170,6 +183,11 @@ pub enum Version {
         /// Modification time.
         mtime: FileTime,
     },
+    /// A fifo, socket or device with this modification time.
+    Special {
+        /// Modification time.
+        mtime: FileTime,
+    },
 }
 
 /// One entry of a listing.
@@ -192,8 +210,11 @@ pub struct ListingPart {
     pub stamp: Stamp,
     /// Its number, from 0.
     pub part: u32,
-    /// What it holds; at most `LISTING_ENTRIES_MAX`.
+    /// What it holds; at most `LISTING_ENTRIES_MAX`, those of `others` included.
     pub entries: Vec<Listed>,
+    /// Names that stand there too and are not compared: they are linked to another name of theirs
+    /// by operations of their own.
+    pub others: Vec<Name>,
     /// Whether the listing ends here, and how.
     pub end: ListingEnd,
 }

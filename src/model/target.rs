@@ -26,6 +26,8 @@ pub enum Obstacle {
     NoRoom,
     /// The filesystem is read-only.
     ReadOnly,
+    /// The object has as many names as its filesystem allows, or another filesystem is meant.
+    NoMoreNames,
     /// Anything else, in words, without the path.
     Other(String),
 }
@@ -88,6 +90,24 @@ pub trait Target {
     /// What of its attributes could not be given to what is staged, in words, if anything.
     fn lack(&self, staged: &Self::Staged) -> Option<String>;
 
+    /// Stages one more name of what stands at a name and is no directory.
+    ///
+    /// # Errors
+    /// `NoMoreNames`, `Missing`, `NoParent`, `NotDir`, `NoRoom`, `Other`.
+    fn stage_link(&self, from: &RelPath) -> Result<Self::Staged, Obstacle>;
+
+    /// Stages a copy of what stands at a name and is no directory, with its attributes.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `NoRoom`, `Other`.
+    fn stage_copy(&self, from: &RelPath) -> Result<Self::Staged, Obstacle>;
+
+    /// Whether one object stands at both names.
+    ///
+    /// # Errors
+    /// As `look`, for the first; of the second nothing but `Other`.
+    fn is_same_object(&self, first: &RelPath, second: &RelPath) -> Result<bool, Obstacle>;
+
     /// Renames what is staged to its name, replacing anything but a directory. On an error the
     /// staged object is kept, so that the caller can clear the way and try again.
     ///
@@ -133,7 +153,8 @@ pub trait Target {
     /// `Missing`, `NoParent`, `NotDir` (also when the name itself is none), `NotEmpty`, `Other`.
     fn remove_dir(&self, path: &RelPath) -> Result<(), Obstacle>;
 
-    /// Moves a name, replacing a file or an empty directory.
+    /// Moves a name, replacing a file or an empty directory; the old name goes also when both are
+    /// names of one object.
     ///
     /// # Errors
     /// `Missing`, `NoParent`, `NotDir`, `IsDir`, `NotEmpty`, `Other`.

@@ -11,6 +11,7 @@ mod attic;
 mod attributes;
 mod closed;
 mod inspection;
+mod links;
 mod marker;
 mod probe;
 mod staging;

@@ -12,6 +12,7 @@ use osync::model::op::{
 use osync::model::path::{Name, RelPath};
 use osync::model::session::DeletePolicy;
 use osync::model::stamp::{Lane, Stamp};
+use osync::model::target::Target;
 use proptest::prelude::{Strategy, any, proptest};
 
 use super::tree::ModelTree;
@@ -93,6 +94,16 @@ impl Sink {
         self.run(stamp, Op::Rename { from: path(from), to: path(to), presumes }, "").0
     }
 
+    pub fn link(&self, stamp: u64, at: &str, from: &str, since: u64, presumes: Version) -> Answer {
+        let (path, from, since) = (path(at), path(from), Stamp(since));
+        self.run(stamp, Op::Link { path, from, presumes, since }, "").0
+    }
+
+    /// Whether both are names of one object.
+    pub fn are_one(&self, a: &str, b: &str) -> bool {
+        self.0.target().is_same_object(&path(a), &path(b)) == Ok(true)
+    }
+
     pub fn list(&self, stamp: u64, at: &str, entries: &[(&str, Entry)]) -> ListingAnswer {
         self.list_part((1_000 + stamp, 0, ListingEnd::Complete), stamp, at, entries).0
     }
@@ -112,6 +123,7 @@ impl Sink {
             stamp: Stamp(stamp),
             part,
             entries: entries.iter().map(listed).collect(),
+            others: vec![],
             end,
         })
     }
@@ -147,6 +159,32 @@ fn h4_attributes_that_overtake_their_content_leave_no_stamp() {
     };
     assert_eq!(sink.set_meta(9, "f", with_hash("old")), needed);
     assert_eq!(sink.set_meta(9, "f", with_hash("new")), Answer::Applied);
+}
+
+#[test]
+fn h12_a_link_is_refused_to_what_came_meanwhile() {
+    let (sink, needed) = (Sink::new(), Answer::Needed(Need::Content));
+    sink.put(5, "a", "old");
+    assert_eq!(sink.link(6, "b", "a", 5, version("older", 5)), needed, "another size");
+    assert_eq!(sink.link(6, "b", "x", 5, version("old", 5)), needed, "nothing there");
+    assert_eq!(sink.link(6, "d/b", "a", 5, version("old", 5)), Answer::Applied);
+    assert!(sink.are_one("a", "d/b"));
+    // Replaced by another object of the same size and time, which the source did not know of.
+    sink.put(7, "a", "new");
+    sink.set_meta(8, "a", version("new", 7));
+    assert_eq!(sink.link(9, "c", "a", 5, version("new", 8)), Answer::Superseded);
+    assert_eq!(sink.content("c"), None);
+    assert_eq!(sink.content("d/b").unwrap(), "old", "one with a no more");
+    assert_eq!(sink.link(9, "c", "a", 8, version("new", 8)), Answer::Applied);
+    assert_eq!(sink.link(10, "d/b", "a", 8, version("new", 8)), Answer::Applied, "replaces");
+    assert!(sink.are_one("c", "d/b") && sink.are_one("a", "c"));
+    // A directory that came to where the other name was counts for all below it.
+    sink.remove(11, "d/b");
+    sink.remove(12, "d");
+    sink.put(13, "d/b", "odd");
+    assert_eq!(sink.link(14, "e", "d/b", 11, version("odd", 13)), Answer::Superseded);
+    let odd = version("odd", 13);
+    assert_eq!(sink.link(9, "c", "d/b", 13, odd), Answer::Superseded, "an older look");
 }
 
 #[test]

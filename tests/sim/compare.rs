@@ -54,6 +54,23 @@ pub fn differences(source: &ModelTree, selection: &Selection, sink: &SinkEnd) ->
             Some(_) => {}
         }
     }
+    let (groups, their_groups) = (source.groups(), sink.tree.groups());
+    let first_of = |groups: &BTreeMap<RelPath, usize>, path: &RelPath| {
+        let group = groups.get(path)?;
+        // Names that only one of the trees has, or can have, say nothing.
+        let is_known =
+            |at: &&RelPath| ours.contains_key(*at) && theirs.contains_key(*at) && !blocked(at);
+        let of_group = groups.iter().filter(|(_, other)| *other == group).map(|(at, _)| at);
+        of_group.filter(is_known).min().cloned()
+    };
+    for path in ours.keys().filter(|path| theirs.contains_key(*path) && !blocked(path)) {
+        let own = Some(path.clone());
+        let (a, b) =
+            (first_of(&groups, path).or(own.clone()), first_of(&their_groups, path).or(own));
+        if a != b {
+            found.push(format!("{path}: one with {b:?} at the sink, with {a:?} at the source"));
+        }
+    }
     for (path, there) in &theirs {
         let stays = sink.policy == DeletePolicy::Never
             || foreign(path)

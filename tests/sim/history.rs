@@ -38,6 +38,8 @@ pub enum Change {
     Write(RelPath, Size, bool),
     Mkdir(RelPath),
     Symlink(RelPath),
+    /// A second name of a file or symlink.
+    Link(RelPath, RelPath),
     Chmod(RelPath, u16),
     /// An extended attribute gets a value of its own, or goes.
     Xattr(RelPath, bool),
@@ -111,6 +113,7 @@ impl World {
                 let target = format!("to {}", self.serial);
                 self.source.symlink(path, target.as_bytes())
             }
+            Change::Link(from, to) => self.source.hard_link(from, to),
             Change::Chmod(path, mode) => self.source.chmod(path, *mode),
             Change::Xattr(path, goes) => {
                 self.serial += 1;
@@ -239,6 +242,33 @@ pub fn draw_slip(dice: &mut Dice, world: &World, may_keep_mtime: bool) -> Change
         all.filter(|(_, stands)| !stands.content.is_empty()).map(|(at, _)| at).collect();
     let at = dice.pick(&files).cloned().unwrap_or_else(|| path("a"));
     Change::Slip(at, may_keep_mtime && dice.one_in(2))
+}
+
+/// Draws a change of names that objects have, or of what stands at them. One that keeps size and
+/// mtime is found only by those who saw its event.
+pub fn draw_link(dice: &mut Dice, world: &World, may_keep_mtime: bool) -> Change {
+    let all = world.source.snapshot();
+    let (dirs, files): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|(_, stands)| stands.entry.is_dir());
+    let groups: Vec<RelPath> = world.source.groups().into_keys().collect();
+    let fresh = |dice: &mut Dice| {
+        let parent = dice.pick(&dirs).map(|(at, _)| at.clone()).unwrap_or_default();
+        parent.join(&name(NAMES[dice.below(NAMES.len())]))
+    };
+    let file = |dice: &mut Dice| {
+        let any = dice.pick(&files).map_or_else(|| path("a"), |(at, _)| at.clone());
+        let grouped = dice.pick(&groups).cloned().filter(|_| dice.one_in(2));
+        grouped.unwrap_or(any)
+    };
+    match dice.below(12) {
+        0..=4 => Change::Link(file(dice), fresh(dice)),
+        5 => Change::Remove(file(dice)),
+        6..=7 => Change::Write(file(dice), draw_size(dice), dice.one_in(2)),
+        8 => Change::Rename(file(dice), fresh(dice)),
+        9 => Change::Rename(file(dice), file(dice)),
+        10 if may_keep_mtime => Change::Edit(file(dice)),
+        _ => Change::Chmod(file(dice), [0o600, 0o640, 0o711, 0o755][dice.below(4)]),
+    }
 }
 
 /// Draws a change that can be made, as far as one look at the source can tell.

@@ -49,7 +49,10 @@ impl Journal {
                     self.names.extend(names.iter().map(|(name, _)| dir.join(name)));
                 }
                 Offer::Attributes(_) | Offer::Retouched(_) => {}
-                Offer::Name(path) | Offer::Dir(path) => {
+                Offer::Name(path)
+                | Offer::Content { path, .. }
+                | Offer::Link { path, .. }
+                | Offer::Dir(path) => {
                     // What is below it may make the directories above it.
                     self.names.extend(path.ancestors());
                     self.names.insert(path.clone());
@@ -140,6 +143,15 @@ impl Target for Guarded {
         attributes: &Attributes,
     ) -> Result<Staged, Obstacle> {
         self.tree.take_transfer(transfer, size, hash, attributes)
+    }
+    fn stage_link(&self, from: &RelPath) -> Result<Staged, Obstacle> {
+        self.tree.stage_link(from)
+    }
+    fn stage_copy(&self, from: &RelPath) -> Result<Staged, Obstacle> {
+        self.tree.stage_copy(from)
+    }
+    fn is_same_object(&self, first: &RelPath, second: &RelPath) -> Result<bool, Obstacle> {
+        self.tree.is_same_object(first, second)
     }
     fn place(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
         self.goes("place", path, true);

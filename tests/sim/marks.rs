@@ -293,6 +293,7 @@ impl Mini {
             stamp: Stamp(self.stamp),
             part: reading.part,
             entries,
+            others: vec![],
             end,
         });
         self.flights.push(Flight { stamp: self.stamp, body, content: vec![], moved: vec![] });

@@ -36,6 +36,7 @@
 mod directories;
 mod lanes;
 mod ledger;
+mod links;
 mod removals;
 mod renames;
 mod room;
@@ -157,6 +158,7 @@ fn change(words: &[&str]) -> Change {
         ["write", at, "open"] => Change::Write(path(at), Size::Small, false),
         ["mkdir", at] => Change::Mkdir(path(at)),
         ["symlink", at] => Change::Symlink(path(at)),
+        ["ln", from, to] => Change::Link(path(from), path(to)),
         ["chmod", at, mode] => Change::Chmod(path(at), u16::from_str_radix(mode, 8).unwrap()),
         ["touch", at] => Change::Touch(path(at), 1_234),
         ["mv", from, to] => Change::Rename(path(from), path(to)),

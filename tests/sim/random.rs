@@ -4,7 +4,7 @@
 use osync::model::session::DeletePolicy;
 
 use super::dice::Dice;
-use super::history::{Change, draw_change, draw_slip};
+use super::history::{Change, draw_change, draw_link, draw_slip};
 use super::rulings::Ruling;
 use super::tree::Bounds;
 use super::world::World;
@@ -40,6 +40,8 @@ pub struct Family {
     pub slips: Slips,
     /// Whether rules select what is offered, other ones after some restarts of the source.
     pub rules: bool,
+    /// Whether objects have several names: of so many changes one is about those.
+    pub links: usize,
 }
 
 /// The parts of one run that a seed draws, so that a shortened history runs the same way.
@@ -58,6 +60,7 @@ fn world(seed: u64, family: &Family) -> (World, Dice) {
         watches: watches.max(1),
         part_entries: 1 + dice.below(4),
         live_bytes: 6_000,
+        ..Bounds::default()
     };
     let mut world = World::with(seed, bounds, family.policy);
     for _ in 1..=dice.below(family.sinks) {
@@ -99,6 +102,15 @@ fn fill(world: &mut World, dice: &mut Dice) {
     }
 }
 
+/// Makes a change. A name of several that came and goes unseen may have been written through, and
+/// no event tells of the others: a patrol does.
+fn apply(world: &mut World, change: &Change) {
+    let before = world.source.groups();
+    let _ = world.apply(change);
+    let after = world.source.groups();
+    world.has_slips |= before.iter().any(|(at, object)| after.get(at) != Some(object));
+}
+
 /// Runs one seed, drawing its history or following a script. Returns what went wrong, and the
 /// history as it was.
 pub fn run(
@@ -112,11 +124,14 @@ pub fn run(
     for at in 0..before {
         let change = match script {
             Some(script) => script.before[at].clone(),
+            None if family.links > 0 && dice.one_in(family.links) => {
+                draw_link(&mut dice, &world, family.sorts <= 28)
+            }
             None => draw_change(&mut dice, &world, family.sorts.min(25)),
         };
-        let _ = world.apply(&change);
+        apply(&mut world, &change);
         while let Some(part) = world.parts.pop_front() {
-            let _ = world.apply(&part);
+            apply(&mut world, &part);
         }
         made.before.push(change);
     }
@@ -135,19 +150,22 @@ pub fn run(
             None if family.slips != Slips::None && dice.one_in(3) => {
                 draw_slip(&mut dice, &world, family.slips == Slips::All)
             }
+            None if family.links > 0 && dice.one_in(family.links) => {
+                draw_link(&mut dice, &world, family.sorts <= 28)
+            }
             None => draw_change(&mut dice, &world, family.sorts),
         };
         let change = match change {
             Change::RestartSource if family.rules => Change::Reselect(Ruling::draw(&mut dice)),
             other => other,
         };
-        let _ = world.apply(&change);
+        apply(&mut world, &change);
         made.during.push(change);
         while let Some(part) = world.parts.pop_front() {
             for _ in 0..world.dice.below(pace) {
                 world.step();
             }
-            let _ = world.apply(&part);
+            apply(&mut world, &part);
         }
     }
     for sink in &world.sinks {
@@ -243,6 +261,7 @@ const PLAIN: Family = Family {
     filled: false,
     slips: Slips::None,
     rules: false,
+    links: 0,
 };
 
 #[test]
@@ -268,6 +287,42 @@ fn everything_at_once() {
 #[test]
 fn everything_with_losses() {
     hunt("losses", &Family { sorts: 32, before: 12, during: 20, ..PLAIN });
+}
+
+#[test]
+fn objects_have_several_names() {
+    hunt("links", &Family { sorts: 17, links: 2, during: 20, ..PLAIN });
+}
+
+#[test]
+fn objects_have_several_names_and_move() {
+    hunt("links and renames", &Family { sorts: 28, links: 2, before: 10, during: 20, ..PLAIN });
+}
+
+#[test]
+fn objects_have_several_names_with_losses() {
+    hunt("links and losses", &Family { sorts: 32, links: 2, before: 10, during: 20, ..PLAIN });
+}
+
+#[test]
+fn objects_have_several_names_with_losses_of_events() {
+    let family = Family { sorts: 32, links: 2, before: 8, during: 20, overflows: true, ..PLAIN };
+    hunt("links and overflows", &family);
+}
+
+#[test]
+fn objects_have_several_names_at_sinks_that_are_not_empty() {
+    let family = Family { sorts: 33, links: 2, before: 12, during: 16, filled: true, ..PLAIN };
+    hunt("links, filled", &family);
+}
+
+#[test]
+fn objects_have_several_names_and_make_no_event() {
+    let slips = Slips::Dated;
+    hunt(
+        "links and slips",
+        &Family { sorts: 32, links: 2, before: 10, during: 20, slips, ..PLAIN },
+    );
 }
 
 #[test]

@@ -40,11 +40,19 @@ pub struct Bounds {
     pub part_entries: usize,
     /// Content up to this many bytes is brought by a look.
     pub live_bytes: u64,
+    /// Names that one object may have.
+    pub links: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        Bounds { queue: 1_000, watches: usize::MAX, part_entries: 3, live_bytes: 64 }
+        Bounds {
+            queue: 1_000,
+            watches: usize::MAX,
+            part_entries: 3,
+            live_bytes: 64,
+            links: u64::MAX,
+        }
     }
 }
 
@@ -176,6 +184,11 @@ impl ModelTree {
         self.disk().selection = Arc::clone(selection);
     }
 
+    /// So many names an object may have from now on.
+    pub fn limit_links(&self, links: u64) {
+        self.disk().bounds.links = links;
+    }
+
     /// Whether staging finds no room from now on.
     pub fn set_no_room(&self, no_room: bool) {
         self.disk().no_room = no_room;
@@ -201,25 +214,22 @@ impl ModelTree {
     /// Everything below the root, and the root.
     pub fn snapshot(&self) -> BTreeMap<RelPath, Stands> {
         let disk = self.disk();
-        let mut all = BTreeMap::new();
-        let mut left = vec![(RelPath::root(), ROOT)];
-        while let Some((path, id)) = left.pop() {
-            let node = &disk.nodes[id];
-            if let Inside::Dir(names) = &node.body {
-                left.extend(names.iter().map(|(name, &child)| (path.join(name), child)));
-            }
-            let content = match &node.body {
-                Inside::File(content) => content.clone(),
-                _ => Vec::new(),
-            };
-            all.insert(path, Stands { entry: node.entry(), content });
-        }
-        all
+        disk.paths().into_iter().map(|(path, id)| (path, disk.nodes[id].stands())).collect()
+    }
+
+    /// Of each path that is one of several names of one object, which object that is.
+    pub fn groups(&self) -> BTreeMap<RelPath, usize> {
+        let disk = self.disk();
+        let paths = disk.paths();
+        let mut names: HashMap<NodeId, usize> = HashMap::new();
+        paths.iter().for_each(|(_, id)| *names.entry(*id).or_default() += 1);
+        paths.into_iter().filter(|(_, id)| names[id] > 1).collect()
     }
 
     /// What stands at a path.
     pub fn stands(&self, path: &RelPath) -> Option<Stands> {
-        self.snapshot().remove(path)
+        let disk = self.disk();
+        disk.at(path).ok().map(|id| disk.nodes[id].stands())
     }
 
     /// The identity of what stands at a path.
@@ -264,8 +274,20 @@ impl Node {
         self.meta.marks = Marks::of(&self.xattrs);
     }
 
+    fn stands(&self) -> Stands {
+        let content = match &self.body {
+            Inside::File(content) => content.clone(),
+            _ => Vec::new(),
+        };
+        Stands { entry: self.entry(), content }
+    }
+
     fn is_dir(&self) -> bool {
         matches!(self.body, Inside::Dir(_))
+    }
+
+    fn attributes(&self) -> Attributes {
+        Attributes { xattrs: self.xattrs.clone(), ..Attributes::plain(self.meta) }
     }
 
     fn sighting(&self) -> Sighting {
@@ -326,6 +348,19 @@ impl Disk {
             Inside::Dir(names) => names,
             _ => panic!("No directory"),
         }
+    }
+
+    /// All paths, with what stands at each.
+    fn paths(&self) -> Vec<(RelPath, NodeId)> {
+        let mut all = Vec::new();
+        let mut left = vec![(RelPath::root(), ROOT)];
+        while let Some((path, id)) = left.pop() {
+            if let Inside::Dir(names) = &self.nodes[id].body {
+                left.extend(names.iter().map(|(name, &child)| (path.join(name), child)));
+            }
+            all.push((path, id));
+        }
+        all
     }
 
     /// What stands at a path; no symlink is followed.

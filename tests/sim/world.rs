@@ -16,6 +16,7 @@ use osync::model::abilities::Abilities;
 use osync::model::attributes::Carried;
 use osync::model::entry::Identity;
 use osync::model::event::Notice;
+use osync::model::ledger::{Kin, Unsettled};
 use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
 use osync::model::look::{LookDone, LookJob, Task};
 use osync::model::path::RelPath;
@@ -76,7 +77,16 @@ enum Step {
 struct Asked {
     sink: SinkId,
     query: u64,
-    offered: Vec<bool>,
+    what: Told,
+}
+
+/// What a ledger answered.
+#[derive(Debug)]
+enum Told {
+    Offered(Vec<bool>),
+    Kin(Kin),
+    /// A report was entered.
+    Entered(Unsettled),
 }
 
 /// Everything.
@@ -217,12 +227,6 @@ impl World {
     /// Grants so much in a lane from the next epoch on.
     pub fn grant(&mut self, lane: Lane, credit: Credit) {
         self.credit[lane.index()] = credit;
-    }
-
-    /// A person says that removals may go on.
-    pub fn resume(&mut self) {
-        self.director.unhalt(self.now);
-        self.take_actions();
     }
 
     fn terms(&mut self, sink: usize) -> Terms {
@@ -381,10 +385,16 @@ impl World {
                 let enters = self.asked.is_empty() || self.dice.one_in(2);
                 let is_done = enters && self.enter_next(sink);
                 if !is_done && !self.asked.is_empty() {
-                    let Asked { sink, query, offered } =
+                    let Asked { sink, query, what } =
                         self.asked.swap_remove(self.dice.below(self.asked.len()));
-                    self.note(|| format!("offered {query}: {offered:?}"));
-                    self.director.offered(sink, query, &offered, now);
+                    self.note(|| format!("told {query}: {what:?}"));
+                    match what {
+                        Told::Offered(offered) => {
+                            self.director.offered(sink, query, &offered, now);
+                        }
+                        Told::Kin(kin) => self.director.kin_told(sink, query, kin, now),
+                        Told::Entered(unsettled) => self.director.entered(sink, &unsettled, now),
+                    }
                 }
             }
             Step::Take(sink, lane) => {
@@ -453,7 +463,13 @@ impl World {
                     let offered = ledger.was_offered(&dir, &names);
                     drop(ledger);
                     self.note(|| format!("asks {query}: {dir} {names:?} {offered:?}"));
-                    self.asked.push(Asked { sink, query, offered });
+                    self.asked.push(Asked { sink, query, what: Told::Offered(offered) });
+                }
+                Action::AskKin { sink, query, about } => {
+                    self.enter_all(sink.0 as usize);
+                    let kin = self.memories[sink.0 as usize].ledger.lock().unwrap().kin(&about);
+                    self.note(|| format!("asks {query}: {about:?} {kin:?}"));
+                    self.asked.push(Asked { sink, query, what: Told::Kin(kin) });
                 }
                 Action::Enter { sink, entries } => {
                     self.note(|| format!("{entries:?}"));

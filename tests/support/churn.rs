@@ -49,6 +49,8 @@ pub(crate) enum Verb {
     MakeDirs,
     /// Makes a symlink.
     Link,
+    /// Gives a file one more name.
+    Name,
     /// Changes a mode.
     Chmod,
     /// Changes a time.
@@ -84,10 +86,31 @@ impl Verb {
         Verb::RemoveTree,
         Verb::MakeDirs,
         Verb::Link,
+        Verb::Name,
         Verb::Chmod,
         Verb::Touch,
         Verb::ChangeKind,
         Verb::WriteSlowly,
+    ];
+
+    /// What objects with several names live through.
+    pub(crate) const NAMES: &[Verb] = &[
+        Verb::Name,
+        Verb::Name,
+        Verb::Name,
+        Verb::Write,
+        Verb::Append,
+        Verb::Rewrite,
+        Verb::Rename,
+        Verb::Rename,
+        Verb::RenameDir,
+        Verb::Exchange,
+        Verb::Remove,
+        Verb::RemoveTree,
+        Verb::MakeDirs,
+        Verb::Chmod,
+        Verb::Touch,
+        Verb::Link,
     ];
 
     /// The same with what only root may do, and what only some filesystems hold.
@@ -102,6 +125,7 @@ impl Verb {
         Verb::RemoveTree,
         Verb::MakeDirs,
         Verb::Link,
+        Verb::Name,
         Verb::Chmod,
         Verb::Touch,
         Verb::ChangeKind,
@@ -247,6 +271,10 @@ impl Writer {
             }
             Verb::MakeDirs => fs::create_dir_all(self.dir()),
             Verb::Link => self.link(),
+            Verb::Name => {
+                let (from, to) = (self.file(), self.name());
+                fs::hard_link(from, to)
+            }
             Verb::Chmod => {
                 let path = self.file();
                 let mode = *self.dice.pick(&[0o600, 0o644, 0o700, 0o755, 0o4755, 0o1777]);

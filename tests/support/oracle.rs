@@ -1,7 +1,8 @@
 //! The judge of equality: rsync, which knows nothing of osync.
 
+use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use walkdir::WalkDir;
@@ -32,6 +33,21 @@ pub(crate) fn differences_under(options: &[&str], source: &Path, sink: &Path) ->
 pub(crate) fn assert_equal(source: &Path, sink: &Path) {
     let differences = differences(source, sink);
     assert!(differences.is_empty(), "The trees differ, says rsync:\n{differences}");
+    let (ours, theirs) = (groups(source), groups(sink));
+    let other = ours.iter().find(|group| !theirs.contains(*group));
+    let other = other.or_else(|| theirs.iter().find(|group| !ours.contains(*group)));
+    assert!(other.is_none(), "Not one object in both trees: {other:?}");
+}
+
+/// The names of each object that has several, directories left out.
+pub(crate) fn groups(tree: &Path) -> BTreeSet<BTreeSet<PathBuf>> {
+    let mut names: HashMap<u64, BTreeSet<PathBuf>> = HashMap::new();
+    for entry in WalkDir::new(tree).into_iter().flatten().filter(|e| !e.file_type().is_dir()) {
+        let Ok(found) = entry.metadata() else { continue };
+        let name = entry.path().strip_prefix(tree).expect("Below the tree").to_owned();
+        names.entry(found.ino()).or_default().insert(name);
+    }
+    names.into_values().filter(|names| names.len() > 1).collect()
 }
 
 /// Entries and bytes of content of a tree, its root not counted.

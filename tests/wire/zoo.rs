@@ -79,14 +79,16 @@ fn versions() -> Named<Version> {
         Version::Dir,
         Version::File { size: u64::MAX, mtime: MTIME, hash: Some(hash()) },
         Version::Symlink { mtime: MTIME },
+        Version::Special { mtime: MTIME },
     ];
     named(all, |version| {
         let name = match version {
             Version::Dir => "dir",
             Version::File { .. } => "file",
             Version::Symlink { .. } => "symlink",
+            Version::Special { .. } => "special",
         };
-        (name, &["dir", "file", "symlink"])
+        (name, &["dir", "file", "symlink", "special"])
     })
 }
 
@@ -107,6 +109,12 @@ fn ops() -> Named<Op> {
         Op::Remove { path: path(), spared: Spared::Others },
         Op::Rename { from: path(), to: raw_path(), presumes: Version::Symlink { mtime: MTIME } },
         Op::Exchange { a: path(), b: raw_path() },
+        Op::Link {
+            path: path(),
+            from: raw_path(),
+            presumes: Version::File { size, mtime: MTIME, hash: None },
+            since: Stamp(7),
+        },
     ];
     named(all, |op| {
         let name = match op {
@@ -119,10 +127,11 @@ fn ops() -> Named<Op> {
             Op::Remove { .. } => "remove",
             Op::Rename { .. } => "rename",
             Op::Exchange { .. } => "exchange",
+            Op::Link { .. } => "link",
         };
         let names = &[
             "put", "commit", "symlink", "special", "make-dir", "set-meta", "remove", "rename",
-            "exchange",
+            "exchange", "link",
         ];
         (name, names)
     })
@@ -177,10 +186,11 @@ fn bodies() -> Named<Body> {
         let body = Body::Operations(vec![Operation { stamp, op }]);
         bodies.push((format!("presumes-{name}"), body));
     }
-    for (name, end) in ends() {
+    for (kind, end) in ends() {
         let (dir, entries) = (raw_path(), entries());
-        let part = ListingPart { listing: 5, dir, stamp, part: 6, entries, end };
-        bodies.push((format!("listing-{name}"), Body::Listing(part)));
+        let others = vec![name("first"), name("second")];
+        let part = ListingPart { listing: 5, dir, stamp, part: 6, entries, others, end };
+        bodies.push((format!("listing-{kind}"), Body::Listing(part)));
     }
     bodies.push(("chunk".into(), Body::Chunk { transfer: 8, offset: 1 << 40, holes: true }));
     bodies.push(("drop".into(), Body::Drop { transfer: 8 }));

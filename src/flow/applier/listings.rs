@@ -58,9 +58,8 @@ impl OpenListings {
         if part.end == ListingEnd::Complete {
             listing.total = Some(part.part.saturating_add(1));
         }
-        for listed in &part.entries {
-            listing.names.insert(self.hasher.hash_one(listed.name.as_bytes()));
-        }
+        let named = part.entries.iter().map(|listed| &listed.name).chain(&part.others);
+        listing.names.extend(named.map(|name| self.hasher.hash_one(name.as_bytes())));
         let began_empty = listing.began_empty;
         let whole = listing.is_whole().then(|| self.open.remove(&part.listing)).flatten();
         self.forget_oldest();
@@ -110,7 +109,15 @@ mod tests {
 
     fn part(listing: u64, part: u32, end: ListingEnd) -> ListingPart {
         let stamp = Stamp(10 + u64::from(part));
-        ListingPart { listing, dir: RelPath::root(), stamp, part, entries: vec![], end }
+        ListingPart {
+            listing,
+            dir: RelPath::root(),
+            stamp,
+            part,
+            entries: vec![],
+            others: vec![],
+            end,
+        }
     }
 
     #[test]

@@ -53,7 +53,12 @@ impl<T: Target> Applier<T> {
         answer
     }
 
-    fn place_together(&self, staged: &mut T::Staged, path: &RelPath, stamp: Stamp) -> Step {
+    pub(super) fn place_together(
+        &self,
+        staged: &mut T::Staged,
+        path: &RelPath,
+        stamp: Stamp,
+    ) -> Step {
         Step::Answer(match self.target.place(staged, path) {
             Ok(()) => Answer::Applied,
             Err(Obstacle::NoParent | Obstacle::IsDir) => return Step::Alone,
@@ -62,7 +67,7 @@ impl<T: Target> Applier<T> {
         })
     }
 
-    fn place_alone(
+    pub(super) fn place_alone(
         &self,
         staged: &mut T::Staged,
         path: &RelPath,
@@ -87,7 +92,7 @@ impl<T: Target> Applier<T> {
     }
 
     /// With `--delete never`: whether something of another kind stands in the way.
-    fn forbids(&self, path: &RelPath, kind: Kind) -> Option<Answer> {
+    pub(super) fn forbids(&self, path: &RelPath, kind: Kind) -> Option<Answer> {
         if self.rules.delete != DeletePolicy::Never {
             return None;
         }
@@ -287,9 +292,9 @@ impl<T: Target> Applier<T> {
         };
         let same_time = match presumes {
             Version::Dir => true,
-            Version::File { mtime, .. } | Version::Symlink { mtime } => {
-                self.same_time(*mtime, &standing)
-            }
+            Version::File { mtime, .. }
+            | Version::Symlink { mtime }
+            | Version::Special { mtime } => self.same_time(*mtime, &standing),
         };
         if vouched && same_time && is_version(&standing, presumes) {
             Ok(())

@@ -13,6 +13,9 @@ use crate::model::stamp::{DirKey, Lane};
 /// How long a name waits after its operation failed the first time; doubled each time.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_DOUBLINGS: u32 = 5;
+/// How long the attributes of an object wait that was linked to another name: the ledger is to know
+/// of it.
+const TOUCHED_DELAY: Duration = Duration::from_millis(20);
 /// How long a name waits that came before its parent.
 const PARENT_DELAY: Duration = Duration::from_millis(20);
 
@@ -87,7 +90,7 @@ impl Session {
             }
             Cargo::Listing(sent) => {
                 let dir = sent.dir;
-                self.part_answered(&sent, listing, shared);
+                self.part_answered(sent, listing, shared);
                 self.land(dir);
             }
             Cargo::Chunk { transfer } => {
@@ -101,6 +104,9 @@ impl Session {
 
     fn op_answered(&mut self, op: &SentOp, answer: Answer, lane: Lane, shared: &mut Shared) {
         self.stamps.release(op.stamp);
+        if let Some(link) = &op.link {
+            self.stamps.unpin(link.pin);
+        }
         if let (Some(name), Answer::Applied) = (&op.name, &answer) {
             self.applied(op.dir, name, op.op, shared);
         }
@@ -114,6 +120,10 @@ impl Session {
             Errand::OwnMeta => self.own_meta_answered(op.dir, answer, shared),
             Errand::Removal(removal) => self.removal_answered(*removal, answer, shared),
             Errand::Rename => self.rename_answered(&answer, shared),
+        }
+        if let (Some(name), true) = (&op.name, op.link.as_ref().is_some_and(|link| link.is_touched))
+        {
+            self.mark(op.dir, name, Hint::LINKED, shared.now, TOUCHED_DELAY);
         }
         self.land(op.dir);
     }
@@ -141,11 +151,12 @@ impl Session {
         }
         let name = op.name.as_ref().filter(|_| answer != Answer::Applied);
         let Some(name) = name else { return self.count_done(counted) };
-        if self.marks.begin(op.dir, name, Hint::CONTENT, shared.now) {
+        let hint = if op.op == SentKind::Links { Hint::KIN } else { Hint::CONTENT };
+        if self.marks.begin(op.dir, name, hint, shared.now) {
             self.count_when_settled(op.dir, name, counted);
             self.mark_answered(op, name, answer, lane, shared);
         } else {
-            self.mark(op.dir, name, Hint::CONTENT, shared.now, Duration::ZERO);
+            self.mark(op.dir, name, hint, shared.now, Duration::ZERO);
             self.count_when_settled(op.dir, name, counted);
         }
     }
@@ -243,6 +254,9 @@ impl Session {
             Answer::Superseded if kind == SentKind::Attributes => {
                 self.marks.put_off(dir, name, Hint::META, now, false);
             }
+            Answer::Superseded if kind == SentKind::Links => {
+                self.marks.put_off(dir, name, Hint::KIN, now, false);
+            }
             Answer::Superseded => self.marks.put_off(dir, name, Hint::CONTENT, now, false),
             Answer::Needed(need) => self.needed(dir, name, kind, need, shared),
             Answer::Failed(failure) => {
@@ -290,6 +304,9 @@ impl Session {
     ) {
         let now = shared.now;
         match need {
+            Need::Content if kind == SentKind::Links => {
+                self.marks.put_off(dir, name, Hint::ALONE, now, false);
+            }
             Need::Content | Need::Transfer => {
                 self.marks.put_off(dir, name, Hint::CONTENT, now, false);
             }

@@ -41,6 +41,7 @@ impl Session {
         self.pump_marks(shared);
         self.pump_metas(shared);
         self.pump_gathered(shared);
+        self.pump_kin(shared);
         self.pump_transfers(shared);
         self.pump_wants(shared);
         self.heed_overflow(shared.now);
@@ -95,7 +96,7 @@ impl Session {
         });
         let task = Task::Names(wanted.collect());
         let stamp = self.stamp();
-        let purpose = Purpose::Marks { names, stamp };
+        let purpose = Purpose::Marks { names, stamp, pin: self.stamps.pin() };
         self.start_look(Lane::Live, dir, address, task, purpose, shared);
     }
 
@@ -177,8 +178,8 @@ impl Session {
                 continue;
             }
             let mut bytes = 0;
-            let fit = want.names.iter().take(BATCH_OPS_MAX).take_while(|(_, size)| {
-                bytes += size;
+            let fit = want.names.iter().take(BATCH_OPS_MAX).take_while(|wanted| {
+                bytes += wanted.bytes;
                 want.bring != Bring::Content || bytes <= BATCH_BYTES_MAX
             });
             let count = fit.count().max(1).min(want.names.len());
@@ -190,9 +191,9 @@ impl Session {
             let dir = want.dir;
             let Some(address) = shared.map.address(dir) else { continue };
             let bring = want.bring.want();
-            let names = want.names.iter().map(|(name, _)| (name.clone(), bring)).collect();
+            let names = want.names.iter().map(|wanted| (wanted.name.clone(), bring)).collect();
             let stamp = self.stamp();
-            let purpose = Purpose::Wants { want, stamp };
+            let purpose = Purpose::Wants { want, stamp, pin: self.stamps.pin() };
             self.start_look(Lane::Backlog, dir, address, Task::Names(names), purpose, shared);
         }
     }
@@ -228,6 +229,7 @@ impl Session {
         let reading = self.listings.values().filter(|listing| listing.reading).count();
         self.may_begin_content()
             && self.wants_count < WANTS_MAX
+            && !self.leads.is_full()
             && self.large.len() < WANTS_MAX
             && self.unanswered.parts + reading < LISTING_PARTS_MAX
             && self.unanswered.entries + reading * LISTING_ENTRIES_MAX < LISTED_MAX
@@ -319,6 +321,7 @@ impl Session {
             && self.recheck.is_none()
             && self.listings.values().all(|listing| listing.patrol.is_some())
             && self.wants.is_empty()
+            && self.leads.is_quiet()
     }
 
     /// When something is to be done next, if nothing comes before.

@@ -120,6 +120,7 @@ impl Session {
             && self.metas.is_empty()
             && self.parked.is_empty()
             && self.queries.is_empty()
+            && self.entering == 0
             && self.pending.is_empty()
             && self.gathered.is_empty()
             && self.flights.iter().all(std::collections::BTreeMap::is_empty)

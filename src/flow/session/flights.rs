@@ -1,5 +1,8 @@
 //! Messages under way: made, sent when there is credit, remembered until they are answered.
 
+use std::sync::Arc;
+
+use crate::flow::session::kin::{Lead, LinkTo};
 use crate::flow::session::ledger::{deed_of, offer_of};
 use crate::flow::session::listings::SentListing;
 use crate::flow::session::{Action, Outgoing, Session, Shared};
@@ -43,6 +46,10 @@ pub(super) struct SentOp {
     pub(super) bytes: u64,
     /// What the ledger enters once it is applied.
     pub(super) deed: Option<Box<Deed>>,
+    /// Of a link: what it relies on.
+    pub(super) link: Option<Box<LinkTo>>,
+    /// It carries an object that has other names, which wait for it.
+    _lead: Option<Arc<Lead>>,
 }
 
 impl SentOp {
@@ -59,6 +66,8 @@ pub(super) enum SentKind {
     Names,
     /// It removes a name.
     Removes,
+    /// It links a name to another.
+    Links,
     /// It makes a directory.
     MakesDir,
     /// It changes attributes alone.
@@ -71,6 +80,7 @@ impl SentKind {
             Op::SetMeta { .. } => SentKind::Attributes,
             Op::MakeDir { .. } => SentKind::MakesDir,
             Op::Remove { .. } => SentKind::Removes,
+            Op::Link { .. } => SentKind::Links,
             _ => SentKind::Names,
         }
     }
@@ -111,6 +121,22 @@ pub(super) struct Draft {
     pub(super) errand: Errand,
     /// What its look saw, if the operation carries all of it.
     pub(super) facts: Option<Facts>,
+    /// Of a link: what it relies on. Its pin is held.
+    pub(super) link: Option<LinkTo>,
+    /// It carries an object that has other names, which wait for it.
+    pub(super) lead: Option<Arc<Lead>>,
+}
+
+impl Draft {
+    /// An operation of no concern for other names of the same object.
+    pub(super) fn new(
+        op: Op,
+        stamp: Stamp,
+        (dir, name): (DirKey, Option<Name>),
+        errand: Errand,
+    ) -> Draft {
+        Draft { op, stamp, dir, name, errand, facts: None, link: None, lead: None }
+    }
 }
 
 impl Session {
@@ -153,15 +179,27 @@ impl Session {
         let mut sent = Vec::with_capacity(drafts.len());
         let mut operations = Vec::with_capacity(drafts.len());
         let mut offers = Vec::new();
-        for Draft { op, stamp, dir, name, errand, facts } in drafts {
+        for Draft { op, stamp, dir, name, errand, facts, link, lead } in drafts {
             let is_own = errand == Errand::OwnMeta;
-            offers.push(Offering { stamp, offer: offer_of(&op, is_own) });
-            let deed = deed_of(&op, facts, is_own).map(Box::new);
+            offers.push(Offering { stamp, offer: offer_of(&op, facts.as_ref(), is_own) });
+            let generation = link.as_ref().map(|link| link.generation);
+            let deed = deed_of(&op, facts, is_own, generation).map(Box::new);
+            let link = link.map(Box::new);
             let kind = SentKind::of(&op);
             self.take_off(dir);
             self.note_placed(dir, shared);
             let bytes = op.content_bytes();
-            sent.push(SentOp { stamp, dir, name, errand, op: kind, bytes, deed });
+            sent.push(SentOp {
+                stamp,
+                dir,
+                name,
+                errand,
+                op: kind,
+                bytes,
+                deed,
+                link,
+                _lead: lead,
+            });
             operations.push(Operation { stamp, op });
         }
         let xattrs: u64 = operations.iter().map(|operation| operation.op.xattr_bytes()).sum();
@@ -189,6 +227,10 @@ impl Session {
         for listed in &part.entries {
             bytes += 80 + listed.name.as_bytes().len() as u64;
             names.push((listed.name.clone(), listed.entry.is_dir()));
+        }
+        for name in &part.others {
+            bytes += 8 + name.as_bytes().len() as u64;
+            names.push((name.clone(), false));
         }
         let (stamp, dir) = (part.stamp, part.dir.clone());
         let offers = [Offer::Dir(dir.clone()), Offer::Listed { dir, names }];
@@ -318,8 +360,9 @@ impl Session {
         if self.dirs.get(&dir).is_none_or(|state| state.flying == 0) {
             return false;
         }
+        let is_it = |op: &SentOp| op.dir == dir && op.name.as_ref() == Some(name);
         let speaks = |cargo: &Cargo| match cargo {
-            Cargo::Ops(ops) => ops.iter().any(|op| op.dir == dir && op.name.as_ref() == Some(name)),
+            Cargo::Ops(ops) => ops.iter().any(is_it),
             _ => false,
         };
         self.flights.iter().flat_map(|lane| lane.values()).any(|flight| speaks(&flight.cargo))
@@ -357,7 +400,9 @@ impl Session {
     /// Whether a message under way speaks of anything in a directory of which `is_within` is true.
     pub(super) fn flies_within(&self, is_within: impl Fn(DirKey) -> bool) -> bool {
         let touches = |cargo: &Cargo| match cargo {
-            Cargo::Ops(ops) => ops.iter().any(|op| is_within(op.dir)),
+            Cargo::Ops(ops) => ops.iter().any(|op| {
+                is_within(op.dir) || op.link.as_ref().is_some_and(|link| is_within(link.from.0))
+            }),
             Cargo::Listing(listing) => is_within(listing.dir),
             Cargo::Chunk { .. } | Cargo::Drop => false,
         };

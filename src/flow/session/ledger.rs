@@ -5,28 +5,43 @@
 //!   that a sink which was emptied is noticed at once (H2).
 //! - A sweep of the termination phase trusts nothing that it can ask: it lists all.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::marks::{Hint, Mark, State};
-use crate::flow::session::wants::{Bring, Want};
+use crate::flow::session::kin::Lead;
+use crate::flow::session::wants::{Bring, Want, Wanted};
 use crate::flow::session::{Action, Session, Shared};
-use crate::model::entry::Hash;
-use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Standing};
+use crate::model::entry::{Hash, Identity};
+use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Moment, Standing};
 use crate::model::limits::LIVE_BYTES_MAX;
 use crate::model::look::Found;
-use crate::model::offer::Offer;
+use crate::model::offer::{Kinship, Offer};
 use crate::model::op::{Listed, Op, Version};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{DirKey, Stamp};
 
-/// An entry that is to be sent in a part of a listing, with what the ledger may enter should the
-/// sink have it.
+/// An entry that is to be sent in a part of a listing.
 #[derive(Debug)]
 pub(super) struct Announced {
     pub(super) listed: Listed,
+    /// What the ledger may enter should the sink have it.
     pub(super) facts: Option<Facts>,
     /// Whether the ledger knows nothing of it.
     pub(super) is_unknown: bool,
+    /// The object, if it has other names, and this one is to be linked to them.
+    pub(super) joins: Option<Identity>,
+    /// Or if this name leads them.
+    pub(super) lead: Option<Arc<Lead>>,
+}
+
+/// A name of an object with several that is to become a link to another: it is not compared.
+pub(super) type Other = (Name, Identity);
+
+impl Announced {
+    fn unknown(listed: Listed, facts: Facts, lead: Option<Arc<Lead>>) -> Announced {
+        Announced { listed, facts: Some(facts), is_unknown: true, joins: None, lead }
+    }
 }
 
 impl Session {
@@ -38,14 +53,15 @@ impl Session {
         dir: DirKey,
         entries: Vec<Found>,
         shared: &mut Shared,
-    ) -> Vec<Announced> {
-        let Some(listing) = self.listings.get_mut(&id) else { return Vec::new() };
+    ) -> (Vec<Announced>, Vec<Other>) {
+        let mut others = Vec::new();
+        let Some(listing) = self.listings.get_mut(&id) else { return (Vec::new(), others) };
         let is_partial = listing.is_partial;
         let is_patrol = is_partial && listing.patrol.is_some();
         listing.names +=
             entries.iter().filter(|found| found.facts.kind != Kind::Dir).count() as u32;
         let mut announced = Vec::with_capacity(if is_partial { 0 } else { entries.len() });
-        let mut checks: Vec<(Name, u64)> = Vec::new();
+        let mut checks: Vec<Wanted> = Vec::new();
         let mut hashes: Vec<Option<Hash>> = Vec::new();
         for Found { listed, facts, standing, has_writer } in entries {
             if has_writer {
@@ -54,10 +70,16 @@ impl Session {
             if is_patrol && self.is_passed_over(dir, &listed, standing) {
                 continue;
             }
+            let (facts, standing) = self.as_linked(facts, standing);
+            if self.is_to_be_linked(&facts, standing) {
+                others.push((listed.name, facts.identity));
+                continue;
+            }
+            let lead = if standing == Standing::Durable { None } else { self.leads.lead(&facts) };
             let is_doubted = match standing {
-                Standing::Unknown => {
+                Standing::Unknown | Standing::Apart => {
                     self.trust(dir, &listed.name, None, shared);
-                    announced.push(Announced { listed, facts: Some(facts), is_unknown: true });
+                    announced.push(Announced::unknown(listed, facts, lead));
                     continue;
                 }
                 Standing::Undressed if is_patrol => {
@@ -76,7 +98,8 @@ impl Session {
                     if self.marks.get(dir, &listed.name).is_some() {
                         self.doubt_name(dir, &listed.name, Hint::CONTENT, shared);
                     } else {
-                        checks.push((listed.name.clone(), facts.size));
+                        let name = listed.name.clone();
+                        checks.push(Wanted { name, bytes: facts.size, lead });
                         hashes.push(hash);
                         if is_retouched && facts.size > LIVE_BYTES_MAX {
                             // Reading it takes its time: the attributes do not wait for that.
@@ -93,12 +116,31 @@ impl Session {
             if is_partial {
                 self.count_spared(id, &listed);
             } else {
+                // That it is one with its other names at the sink is seen to as well.
+                let joins = facts.has_others.then_some(facts.identity);
                 let facts = (!is_doubted).then_some(facts);
-                announced.push(Announced { listed, facts, is_unknown: false });
+                let (is_unknown, lead) = (false, None);
+                announced.push(Announced { listed, facts, is_unknown, joins, lead });
             }
         }
         self.check(dir, checks, hashes);
-        announced
+        (announced, others)
+    }
+
+    /// Where the sink can't link names, each is an object of its own.
+    fn as_linked(&self, facts: Facts, standing: Standing) -> (Facts, Standing) {
+        let has_others = facts.has_others && self.can_link();
+        let standing = match standing {
+            Standing::Apart if !has_others => Standing::Unknown,
+            other => other,
+        };
+        (Facts { has_others, ..facts }, standing)
+    }
+
+    /// Whether a name is to become a link to another of the same object, now or once that is there.
+    fn is_to_be_linked(&self, facts: &Facts, standing: Standing) -> bool {
+        let is_led = facts.has_others && self.leads.is_led(&facts.identity);
+        standing == Standing::Apart || (is_led && standing != Standing::Durable)
     }
 
     /// Whether a patrol leaves an entry alone: the sink has it, or a look at it is to come anyway.
@@ -183,12 +225,7 @@ impl Session {
     }
 
     /// Has the content of files read again, at low priority, against what both sides once had.
-    pub(super) fn check(
-        &mut self,
-        dir: DirKey,
-        names: Vec<(Name, u64)>,
-        hashes: Vec<Option<Hash>>,
-    ) {
+    pub(super) fn check(&mut self, dir: DirKey, names: Vec<Wanted>, hashes: Vec<Option<Hash>>) {
         if names.is_empty() {
             return;
         }
@@ -210,13 +247,24 @@ impl Session {
         let deeds = std::mem::take(&mut self.deeds);
         let (epoch, report) = (self.terms.epoch, self.reports);
         let entries = Entries { epoch, report, deeds, durable_through, barrier };
+        self.entering += 1;
         shared.actions.push_back(Action::Enter { sink: self.id, entries });
     }
 }
 
 /// What the ledger must know before an operation leaves: durable is off from then on (H1).
-pub(super) fn offer_of(op: &Op, is_own: bool) -> Offer {
+pub(super) fn offer_of(op: &Op, facts: Option<&Facts>, is_own: bool) -> Offer {
+    let kin = facts.and_then(Kinship::of);
     match op {
+        Op::Link { path, .. } => match kin {
+            Some(kin) => Offer::Link { path: path.clone(), kin },
+            None => Offer::Name(path.clone()),
+        },
+        Op::Put { path, .. } | Op::Commit { path, .. } | Op::Symlink { path, .. }
+            if let Some(kin) = kin =>
+        {
+            Offer::Content { path: path.clone(), kin }
+        }
         Op::Put { path, .. }
         | Op::Commit { path, .. }
         | Op::Symlink { path, .. }
@@ -231,7 +279,12 @@ pub(super) fn offer_of(op: &Op, is_own: bool) -> Offer {
 }
 
 /// What the ledger enters once an operation is answered `applied`; `facts` is what its look saw.
-pub(super) fn deed_of(op: &Op, facts: Option<Facts>, is_own: bool) -> Option<Deed> {
+pub(super) fn deed_of(
+    op: &Op,
+    facts: Option<Facts>,
+    is_own: bool,
+    generation: Option<Moment>,
+) -> Option<Deed> {
     let stands =
         |path: &RelPath, hash| facts.map(|facts| Deed::Stands { path: path.clone(), facts, hash });
     match op {
@@ -247,17 +300,21 @@ pub(super) fn deed_of(op: &Op, facts: Option<Facts>, is_own: bool) -> Option<Dee
                 Deed::Stands { path: path.clone(), facts, hash: Some(*hash) }
             }),
             Version::File { hash: None, .. } => stands(path, None),
-            Version::Dir | Version::Symlink { .. } => stands(path, None),
+            Version::Dir | Version::Symlink { .. } | Version::Special { .. } => stands(path, None),
         },
         Op::MakeDir { path } => {
             let facts = Facts::of_any_dir();
             Some(Deed::Stands { path: path.clone(), facts, hash: None })
         }
         Op::Remove { path, .. } => Some(Deed::Gone(path.clone())),
+        Op::Link { path, from, .. } => {
+            let (facts, generation) = facts.zip(generation)?;
+            Some(Deed::Linked { path: path.clone(), from: from.clone(), facts, generation })
+        }
         Op::Rename { from, to, presumes } => {
             let hash = match presumes {
                 Version::File { hash, .. } => *hash,
-                Version::Dir | Version::Symlink { .. } => None,
+                Version::Dir | Version::Symlink { .. } | Version::Special { .. } => None,
             };
             let seen = facts.zip(hash);
             let is_certain = seen.is_some() || *presumes == Version::Dir;

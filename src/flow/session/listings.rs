@@ -1,10 +1,12 @@
 //! The backlog as a comparison: directories are listed in parts, the sink answers what it needs.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
-use crate::flow::session::ledger::Announced;
+use crate::flow::session::kin::Lead;
+use crate::flow::session::ledger::{Announced, Other};
 use crate::flow::session::patrol::Beat;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{FileTime, Identity};
@@ -104,6 +106,8 @@ pub(super) struct SentListing {
     pub(super) listing: u64,
     pub(super) stamp: Stamp,
     pub(super) entries: Vec<SentEntry>,
+    /// Those that are to be linked to others once it is answered.
+    pub(super) others: Vec<Other>,
     pub(super) counted: bool,
     /// As it was of the directory when this was sent.
     pub(super) displaced: u32,
@@ -113,6 +117,7 @@ impl SentListing {
     /// Whether this part has a name.
     pub(super) fn has(&self, name: &Name) -> bool {
         self.entries.iter().any(|entry| entry.name == *name)
+            || self.others.iter().any(|(other, _)| other == name)
     }
 }
 
@@ -127,6 +132,17 @@ pub(super) struct SentEntry {
     pub(super) facts: Option<Facts>,
     /// Whether the ledger knows nothing of it.
     pub(super) is_unknown: bool,
+    /// The object, if it is to be linked to its other names.
+    pub(super) joins: Option<Identity>,
+    /// It leads the names of its object.
+    pub(super) lead: Option<Arc<Lead>>,
+}
+
+impl SentEntry {
+    /// Whether its object has more names.
+    pub(super) fn has_others(&self) -> bool {
+        self.joins.is_some() || self.lead.is_some()
+    }
 }
 
 impl Session {
@@ -210,9 +226,9 @@ impl Session {
                     return self.abandon(id, stamp, shared);
                 };
                 let entries = self.enter(id, dir, &path, entries, shared);
-                let entries = self.sort_out(id, dir, entries, shared);
+                let sorted = self.sort_out(id, dir, entries, shared);
                 self.look_for(dir, &missing, shared);
-                self.send_part(id, stamp, path, entries, end, shared);
+                self.send_part(id, stamp, path, sorted, end, shared);
             }
             Seen::Unreadable(text) if !blocked => {
                 let path = shared.map.path(dir).unwrap_or_default();
@@ -264,7 +280,8 @@ impl Session {
         if listing.parts > 0 {
             let path = shared.map.path(dir);
             if let Some(path) = path.filter(|_| !self.is_fenced(dir, shared)) {
-                self.send_part(id, stamp, path, Vec::new(), ListingEnd::Abandoned, shared);
+                let nothing = (Vec::new(), Vec::new());
+                self.send_part(id, stamp, path, nothing, ListingEnd::Abandoned, shared);
             }
         }
         self.drop_ended(id);
@@ -333,7 +350,7 @@ impl Session {
         id: u64,
         stamp: Stamp,
         path: RelPath,
-        entries: Vec<Announced>,
+        (entries, others): (Vec<Announced>, Vec<Other>),
         end: ListingEnd,
         shared: &mut Shared,
     ) {
@@ -341,17 +358,22 @@ impl Session {
         let (dir, counted, is_partial) = (listing.dir, listing.counted, listing.is_partial);
         let part = listing.parts;
         listing.ended |= end != ListingEnd::More;
+        self.census.0 += others.len() as u64;
+        self.tally.files_known += if counted { others.len() as u64 } else { 0 };
         if is_partial && entries.is_empty() {
+            self.join_all(dir, others, (counted, self.displaced(dir)), shared);
             if end == ListingEnd::Complete {
                 self.listed(id, dir, shared);
             }
             return self.drop_ended(id);
         }
+        let Some(listing) = self.listings.get_mut(&id) else { return };
         listing.parts += 1;
         listing.unanswered += 1;
         self.unanswered.add(entries.len());
         let mut sent = Vec::with_capacity(entries.len());
-        for Announced { listed, facts, is_unknown } in &entries {
+        let mut announced = Vec::with_capacity(entries.len());
+        for Announced { listed, facts, is_unknown, joins, lead } in entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
             let is_file = !is_dir;
             if is_file {
@@ -362,21 +384,37 @@ impl Session {
                 self.tally.files_known += 1;
                 self.tally.bytes_known += bytes;
             }
-            let (facts, is_unknown) = (*facts, *is_unknown);
             let name = listed.name.clone();
-            sent.push(SentEntry { name, bytes, is_dir, is_file, facts, is_unknown });
+            sent.push(SentEntry { name, bytes, is_dir, is_file, facts, is_unknown, joins, lead });
+            announced.push(listed);
         }
         if end == ListingEnd::Complete {
             self.listed(id, dir, shared);
         }
         self.stamps.hold(stamp);
         let displaced = self.displaced(dir);
-        let known = path.clone();
-        let sent =
-            SentListing { dir, path: known, listing: id, stamp, entries: sent, counted, displaced };
-        let entries = entries.into_iter().map(|announced| announced.listed).collect();
+        let named = if is_partial { &[][..] } else { &others[..] };
+        let named = named.iter().map(|(name, _)| name.clone()).collect();
+        let sent = SentListing {
+            dir,
+            path: path.clone(),
+            listing: id,
+            stamp,
+            entries: sent,
+            others,
+            counted,
+            displaced,
+        };
         let end = if is_partial { ListingEnd::Abandoned } else { end };
-        let part = ListingPart { listing: id, dir: path, stamp, part, entries, end };
+        let part = ListingPart {
+            listing: id,
+            dir: path,
+            stamp,
+            part,
+            entries: announced,
+            others: named,
+            end,
+        };
         self.post_listing(sent, part, shared);
     }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 use crate::flow::halts::Cause;
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::kin::{Judged, Way};
 use crate::flow::session::parked::{Parked, ParkedWhat};
-use crate::flow::session::wants::{Bring, Want};
+use crate::flow::session::transfers::Large;
+use crate::flow::session::wants::Want;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, Sighting};
-use crate::model::ledger::Facts;
+use crate::model::ledger::{Facts, Note};
 use crate::model::limits::CLOCK_GRANULE_MS;
 use crate::model::look::{LookId, ReadContent, Seen, Sight};
 use crate::model::op::{Op, Version};
@@ -37,15 +39,43 @@ pub(super) struct Pending {
 /// What a look is for.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    Marks { names: Vec<(Name, Hint)>, stamp: Stamp },
-    Wants { want: Want, stamp: Stamp },
-    OwnMeta { stamp: Stamp },
-    Part { listing: u64, stamp: Stamp },
-    Removal { removal: u64, stamp: Stamp },
-    RenameHash { stamp: Stamp },
-    Open { transfer: u64, stamp: Stamp },
-    Chunk { transfer: u64 },
-    Finish { transfer: u64, stamp: Stamp },
+    /// With where the watermark stood when it began.
+    Marks {
+        names: Vec<(Name, Hint)>,
+        stamp: Stamp,
+        pin: Stamp,
+    },
+    /// Likewise.
+    Wants {
+        want: Want,
+        stamp: Stamp,
+        pin: Stamp,
+    },
+    OwnMeta {
+        stamp: Stamp,
+    },
+    Part {
+        listing: u64,
+        stamp: Stamp,
+    },
+    Removal {
+        removal: u64,
+        stamp: Stamp,
+    },
+    RenameHash {
+        stamp: Stamp,
+    },
+    Open {
+        transfer: u64,
+        stamp: Stamp,
+    },
+    Chunk {
+        transfer: u64,
+    },
+    Finish {
+        transfer: u64,
+        stamp: Stamp,
+    },
     Probe,
 }
 
@@ -57,20 +87,22 @@ impl Session {
         self.looked += u64::from(!self.is_for_patrol(&purpose));
         let moved = shared.map.path(dir).as_ref() != Some(&path);
         match purpose {
-            Purpose::Marks { names, stamp } => {
+            Purpose::Marks { names, stamp, pin } => {
                 if moved || self.is_fenced(dir, shared) {
                     self.relook(dir, names, shared.now);
                 } else {
-                    self.marks_seen(dir, &path, names, stamp, seen, shared);
+                    self.marks_seen((dir, &path), names, (stamp, pin), seen, shared);
                 }
+                self.stamps.unpin(pin);
                 self.stamps.release(stamp);
             }
-            Purpose::Wants { want, stamp } => {
+            Purpose::Wants { want, stamp, pin } => {
                 if moved || self.is_fenced(dir, shared) || !self.is_wanted(&want, shared) {
                     self.want_again(want);
                 } else {
-                    self.wants_seen(want, &path, stamp, seen, shared);
+                    self.wants_seen(want, &path, (stamp, pin), seen, shared);
                 }
+                self.stamps.unpin(pin);
                 self.stamps.release(stamp);
             }
             Purpose::OwnMeta { stamp } => {
@@ -115,30 +147,26 @@ impl Session {
 
     fn marks_seen(
         &mut self,
-        dir: DirKey,
-        path: &RelPath,
+        (dir, path): (DirKey, &RelPath),
         names: Vec<(Name, Hint)>,
-        stamp: Stamp,
+        (stamp, pin): (Stamp, Stamp),
         seen: Seen,
         shared: &mut Shared,
     ) {
-        let (sights, content) = match seen {
-            Seen::Names { sights, content } => (sights, content),
+        let (sights, content, notes) = match seen {
+            Seen::Names { sights, content, notes } => (sights, content, notes),
             Seen::Elsewhere => return self.elsewhere(dir, names, shared),
             Seen::Unreadable(text) => {
-                for (name, hint) in names {
-                    self.problem(path.join(&name), text.clone(), shared);
-                    let later = shared.now + self.unseen_delay(dir, &name);
-                    self.marks.put_off(dir, &name, hint, later, true);
-                }
-                return;
+                return self.unreadable_marks((dir, path), names, &text, shared);
             }
             _ => return self.relook(dir, names, shared.now),
         };
         let mut drafts = Vec::new();
         let mut gone = Vec::new();
         let mut kept = Kept::new(content);
+        let mut notes = notes.into_iter();
         for ((name, hint), (_, sight)) in names.into_iter().zip(sights) {
+            let note = notes.next().flatten();
             let brought = match &sight {
                 Sight::There { read: Some(read), .. } if read.brought => read.bytes as usize,
                 _ => 0,
@@ -149,39 +177,34 @@ impl Session {
                 kept.next(brought, false);
                 continue;
             }
-            let keep = match sight {
+            let draft = match sight {
                 Sight::Gone => {
                     gone.push(name);
-                    false
+                    None
                 }
                 Sight::Withheld if shared.map.child(dir, &name).is_some() => {
-                    self.conflict(&Place { dir, path, name: &name, stamp }, None, shared);
-                    false
+                    let at = Place { dir, path, name: &name, stamp, pin };
+                    self.conflict(&at, None, shared);
+                    None
                 }
                 Sight::Withheld => {
                     self.withheld(dir, &name, &path.join(&name), shared);
-                    false
+                    None
                 }
                 Sight::Problem(text) => {
                     self.problem(path.join(&name), text, shared);
                     self.marks.put_off(dir, &name, hint, shared.now + PROBLEM_DELAY, true);
                     self.marks.heed_events(dir, &name);
-                    false
+                    None
                 }
                 Sight::There { sighting, read } => {
-                    let at = Place { dir, path, name: &name, stamp };
-                    let op =
-                        self.sighted(&at, hint, &sighting, read.map(|r| (r.bytes, r.hash)), shared);
-                    let is_put = matches!(op, Some(Op::Put { .. }));
-                    if is_put {
-                        self.look_twice(&at, hint, &sighting, shared);
-                    }
-                    let facts = Some(Facts::of(&sighting));
-                    drafts.extend(op.map(|op| self.draft(op, &at, Errand::Mark, facts)));
-                    is_put
+                    let at = Place { dir, path, name: &name, stamp, pin };
+                    self.sighted(&at, hint, &Sighted { sighting, read, note }, shared)
                 }
             };
-            kept.next(brought, keep);
+            let is_put = draft.as_ref().is_some_and(|draft| matches!(draft.op, Op::Put { .. }));
+            kept.next(brought, is_put);
+            drafts.extend(draft);
         }
         if !gone.is_empty() {
             self.stamps.hold(stamp);
@@ -190,6 +213,20 @@ impl Session {
             self.parked.push(Parked { ticket, what: ParkedWhat::Gone { dir, names: gone, stamp } });
         }
         self.post_ops(Lane::Live, drafts, kept.finish(), shared);
+    }
+
+    fn unreadable_marks(
+        &mut self,
+        (dir, path): (DirKey, &RelPath),
+        names: Vec<(Name, Hint)>,
+        text: &str,
+        shared: &mut Shared,
+    ) {
+        for (name, hint) in names {
+            self.problem(path.join(&name), text.to_owned(), shared);
+            let later = shared.now + self.unseen_delay(dir, &name);
+            self.marks.put_off(dir, &name, hint, later, true);
+        }
     }
 
     /// An operation on a name, holding its stamp.
@@ -201,8 +238,15 @@ impl Session {
         facts: Option<Facts>,
     ) -> Draft {
         self.stamps.hold(at.stamp);
-        let name = Some(at.name.clone());
-        Draft { op, stamp: at.stamp, dir: at.dir, name, errand, facts }
+        let draft = Draft::new(op, at.stamp, (at.dir, Some(at.name.clone())), errand);
+        Draft { facts, ..draft }
+    }
+
+    /// What a look has seen in a directory, for the ledger.
+    pub(super) fn facts(&self, dir: DirKey, sighting: &Sighting, shared: &Shared) -> Facts {
+        let home = shared.map.get(dir).and_then(crate::flow::map::Dir::identity);
+        let facts = Facts::of(sighting, home);
+        Facts { has_others: facts.has_others && self.can_link(), ..facts }
     }
 
     /// The directory is not where the map says: an event is on its way, or the map is wrong.
@@ -217,13 +261,15 @@ impl Session {
         &mut self,
         at: &Place<'_>,
         hint: Hint,
-        sighting: &Sighting,
-        read: Option<(u64, crate::model::entry::Hash)>,
+        seen: &Sighted,
         shared: &mut Shared,
-    ) -> Option<Op> {
+    ) -> Option<Draft> {
         let path = at.path.join(at.name);
+        let sighting = &seen.sighting;
+        let facts = self.facts(at.dir, sighting, shared);
         if let Entry::Dir { .. } = sighting.entry {
-            return self.dir_sighted(at, hint, sighting, path, shared);
+            let op = self.dir_sighted(at, hint, sighting, path, shared)?;
+            return Some(self.draft(op, at, Errand::Mark, Some(facts)));
         }
         if shared.map.child(at.dir, at.name).is_some() {
             self.conflict(at, None, shared);
@@ -235,31 +281,91 @@ impl Session {
             return None;
         }
         self.foreign.clear(&path);
-        let attributes = sighting.attributes();
-        match &sighting.entry {
-            Entry::File { size, meta } if !hint.content => Some(Op::SetMeta {
-                path,
-                presumes: Version::File { size: *size, mtime: meta.mtime, hash: None },
-                attributes,
-            }),
-            Entry::File { size, .. } if self.is_still_held(at.dir, at.name, *size, shared.now) => {
-                None
+        if self.is_linked_otherwise(hint, seen) {
+            match self.way_of(at, &facts, seen.note.as_ref(), shared) {
+                Way::Ordinary => {}
+                Way::Link(op, link) => {
+                    return Some(self.draft_link(at, Errand::Mark, facts, (op, link)));
+                }
+                Way::Wait => {
+                    self.wait_marked(at, hint, &facts.identity, shared.now);
+                    return None;
+                }
+                Way::Later(delay) => {
+                    self.marks.put_off(at.dir, at.name, hint, shared.now + delay, false);
+                    return None;
+                }
             }
-            Entry::File { .. } => match read {
-                Some((size, hash)) => Some(Op::Put { path, size, attributes, hash }),
+        }
+        if hint.kin && !hint.content {
+            match self.judged(at, &facts, seen.note.as_ref()) {
+                Judged::There if !hint.touched => {
+                    self.marks.settle(at.dir, at.name, shared.now);
+                    return None;
+                }
+                Judged::There => {}
+                Judged::Changed => {
+                    self.marks.put_off(at.dir, at.name, Hint::CONTENT, shared.now, false);
+                    return None;
+                }
+            }
+        }
+        self.sent_whole(at, hint, seen, facts, shared)
+    }
+
+    /// Whether a name is to be linked to another, if it can be: its own content is sent if it was
+    /// written under this name, and is a name of its object at the sink.
+    fn is_linked_otherwise(&self, hint: Hint, seen: &Sighted) -> bool {
+        let is_apart = seen.note.as_ref().is_none_or(|note| !note.is_copied);
+        (is_apart && !hint.alone) || self.leads.is_led(&seen.sighting.identity)
+    }
+
+    /// What stands at a name becomes an operation that carries it, or its attributes.
+    fn sent_whole(
+        &mut self,
+        at: &Place<'_>,
+        hint: Hint,
+        seen: &Sighted,
+        facts: Facts,
+        shared: &mut Shared,
+    ) -> Option<Draft> {
+        let path = at.path.join(at.name);
+        let attributes = seen.sighting.attributes();
+        let op = match &seen.sighting.entry {
+            Entry::File { size, meta } if !hint.content => {
+                let presumes = Version::File { size: *size, mtime: meta.mtime, hash: None };
+                Op::SetMeta { path, presumes, attributes }
+            }
+            Entry::File { size, .. } if self.is_still_held(at.dir, at.name, *size, shared.now) => {
+                return None;
+            }
+            Entry::File { .. } => match seen.read {
+                Some(ReadContent { bytes: size, hash, .. }) => {
+                    Op::Put { path, size, attributes, hash }
+                }
                 None => {
-                    self.start_transfer(at.dir, at.name.clone(), false, shared);
-                    None
+                    let (dir, name) = (at.dir, at.name.clone());
+                    let lead = self.leads.lead(&facts);
+                    self.start_transfer(Large { dir, name, lead }, shared);
+                    return None;
                 }
             },
             Entry::Symlink { target, .. } => {
-                Some(Op::Symlink { path, target: target.clone(), attributes })
+                Op::Symlink { path, target: target.clone(), attributes }
             }
             Entry::Special { kind, device, .. } => {
-                Some(Op::Special { path, kind: *kind, device: *device, attributes })
+                Op::Special { path, kind: *kind, device: *device, attributes }
             }
-            Entry::Dir { .. } => None,
+            Entry::Dir { .. } => return None,
+        };
+        let lead = match op {
+            Op::Put { .. } | Op::Symlink { .. } | Op::Special { .. } => self.leads.lead(&facts),
+            _ => None,
+        };
+        if matches!(op, Op::Put { .. }) {
+            self.look_twice(at, hint, &seen.sighting, shared);
         }
+        Some(Draft { lead, ..self.draft(op, at, Errand::Mark, Some(facts)) })
     }
 
     /// Why an entry can't be carried, if so.
@@ -331,76 +437,24 @@ impl Session {
         self.parked.push(Parked { ticket, what: ParkedWhat::Conflict { dir, name, identity } });
     }
 
-    fn wants_seen(
-        &mut self,
-        want: Want,
-        path: &RelPath,
-        stamp: Stamp,
-        seen: Seen,
-        shared: &mut Shared,
-    ) {
-        let dir = want.dir;
-        let Seen::Names { sights, content } = seen else {
-            for (name, listed) in want.names {
-                self.idle(dir);
-                self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
-            }
-            return;
-        };
-        let mut drafts = Vec::new();
-        let mut kept = Kept::new(content);
-        for (index, ((name, listed), (_, sight))) in want.names.into_iter().zip(sights).enumerate()
-        {
-            let Sight::There { sighting, read } = sight else {
-                self.idle(dir);
-                self.want_marked(dir, &name, want.counted.then_some(listed), shared.now);
-                kept.next(0, false);
-                continue;
-            };
-            let at = Place { dir, path, name: &name, stamp };
-            let counted = want.counted.then_some(listed);
-            let brought = read.filter(|read| read.brought).map_or(0, |read| read.bytes as usize);
-            let op = wanted_op(path.join(&name), &want.bring, index, &sighting, read);
-            kept.next(brought, matches!(op, Some(Op::Put { .. })));
-            self.idle(dir);
-            match op {
-                Some(op) => {
-                    if matches!(op, Op::Put { .. }) {
-                        self.look_twice(&at, Hint::CONTENT, &sighting, shared);
-                    }
-                    let facts = Some(Facts::of(&sighting));
-                    let draft = self.draft(op, &at, Errand::Want(counted), facts);
-                    drafts.push(draft);
-                }
-                None => {
-                    // Its content is another, or it is no file any more.
-                    self.count_differences(1);
-                    self.want_marked(dir, &name, counted, shared.now);
-                }
-            }
-        }
-        self.post_ops(Lane::Backlog, drafts, kept.finish(), shared);
-    }
-
     /// A file that changed just before it was read may have changed once more, and bear the same
     /// times. Where no event would tell, it gets one second look (H19).
-    fn look_twice(&mut self, at: &Place<'_>, hint: Hint, sighting: &Sighting, shared: &Shared) {
+    pub(super) fn look_twice(
+        &mut self,
+        at: &Place<'_>,
+        hint: Hint,
+        sighting: &Sighting,
+        shared: &Shared,
+    ) {
         let watched = shared.map.is_watched(at.dir);
         if sighting.is_young && !hint.second && !watched {
             self.mark(at.dir, at.name, Hint::SECOND, shared.now, SECOND_DELAY);
         }
     }
 
-    /// A wanted name is not what it was: it is a mark from now on.
-    fn want_marked(&mut self, dir: DirKey, name: &Name, counted: Option<u64>, now: Duration) {
-        self.want_over(dir);
-        self.mark(dir, name, Hint::CONTENT, now, Duration::ZERO);
-        self.count_when_settled(dir, name, counted);
-    }
-
     fn own_meta_seen(&mut self, dir: DirKey, stamp: Stamp, seen: Seen, shared: &mut Shared) {
         let (attributes, facts) = match seen {
-            Seen::Own(seen) if seen.entry.is_dir() => (seen.attributes(), Facts::of(&seen)),
+            Seen::Own(seen) if seen.entry.is_dir() => (seen.attributes(), Facts::of(&seen, None)),
             Seen::Unreadable(text) => {
                 let path = shared.map.path(dir).unwrap_or_default();
                 return self.problem(path, text, shared);
@@ -410,9 +464,8 @@ impl Session {
         let Some(path) = self.sink_path(dir, shared) else { return };
         self.stamps.hold(stamp);
         let op = Op::SetMeta { path, presumes: Version::Dir, attributes };
-        let (errand, facts) = (Errand::OwnMeta, Some(facts));
-        let draft = Draft { op, stamp, dir, name: None, errand, facts };
-        self.gather(draft, shared);
+        let draft = Draft::new(op, stamp, (dir, None), Errand::OwnMeta);
+        self.gather(Draft { facts: Some(facts), ..draft }, shared);
     }
 
     /// A directory is not where the map says: its name, and those of all above it, are looked at,
@@ -436,66 +489,38 @@ pub(super) struct Place<'a> {
     pub(super) path: &'a RelPath,
     pub(super) name: &'a Name,
     pub(super) stamp: Stamp,
+    /// Where the watermark stood when the look began.
+    pub(super) pin: Stamp,
 }
 
-/// The operation that brings what is wanted of a name; nothing if it is not what it was.
-fn wanted_op(
-    path: RelPath,
-    bring: &Bring,
-    index: usize,
-    sighting: &Sighting,
-    read: Option<ReadContent>,
-) -> Option<Op> {
-    let attributes = sighting.attributes();
-    match (&sighting.entry, bring) {
-        (Entry::File { size, meta }, Bring::Attributes) => {
-            let presumes = Version::File { size: *size, mtime: meta.mtime, hash: None };
-            Some(Op::SetMeta { path, presumes, attributes })
-        }
-        (Entry::File { size, meta }, Bring::Proof(hashes)) => {
-            let had = hashes.get(index).copied().flatten();
-            let hash = read.map(|read| read.hash)?;
-            if had.is_some_and(|had| had != hash) {
-                return None;
-            }
-            let presumes = Version::File { size: *size, mtime: meta.mtime, hash: Some(hash) };
-            Some(Op::SetMeta { path, presumes, attributes })
-        }
-        (Entry::File { .. }, Bring::Content) => {
-            let ReadContent { hash, bytes: size, .. } = read?;
-            Some(Op::Put { path, size, attributes, hash })
-        }
-        (Entry::Symlink { target, .. }, _) => {
-            Some(Op::Symlink { path, target: target.clone(), attributes })
-        }
-        (Entry::Special { kind, device, .. }, _) => {
-            Some(Op::Special { path, kind: *kind, device: *device, attributes })
-        }
-        (Entry::Dir { .. }, _) => None,
-    }
+/// What a look saw at a name, and what the ledger told of it.
+pub(super) struct Sighted {
+    pub(super) sighting: Sighting,
+    pub(super) read: Option<ReadContent>,
+    pub(super) note: Option<Note>,
 }
 
 /// The content that looks brought, less what no operation carries; copied only if something is
 /// left out.
-struct Kept {
+pub(super) struct Kept {
     content: Vec<u8>,
     at: usize,
     holes: Vec<(usize, usize)>,
 }
 
 impl Kept {
-    fn new(content: Vec<u8>) -> Kept {
+    pub(super) fn new(content: Vec<u8>) -> Kept {
         Kept { content, at: 0, holes: Vec::new() }
     }
 
-    fn next(&mut self, bytes: usize, keep: bool) {
+    pub(super) fn next(&mut self, bytes: usize, keep: bool) {
         if !keep && bytes > 0 {
             self.holes.push((self.at, bytes));
         }
         self.at += bytes;
     }
 
-    fn finish(self) -> Vec<u8> {
+    pub(super) fn finish(self) -> Vec<u8> {
         if self.holes.is_empty() {
             return self.content;
         }

@@ -8,7 +8,8 @@
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
 //! backlog, `verdicts` what the sink says of it, `wants` what it found wanting, `ledger` what it is
 //! spared, `answers` what the sink says of operations, `refusals` what has no room there, `renames`
-//! the fences, `removals` the clearing of directories, `transfers` large files, `selected` what the
+//! the fences, `removals` the clearing of directories, `transfers` large files, `kin` objects with
+//! several names, `selected` what the
 //! rules hide or protect, `patience` looks that never return, `sweeps` the doubt, `patrol` what
 //! makes no events, `ending` the termination phase, `writers` who is still at work then, `losses`
 //! what the sink can't hold.
@@ -18,6 +19,7 @@ mod changes;
 mod dispatch;
 mod ending;
 mod flights;
+mod kin;
 mod ledger;
 mod listings;
 mod looks;
@@ -63,6 +65,7 @@ pub use self::shared::{Action, Adrift, Arming, Outgoing, Shared};
 
 use self::ending::Termination;
 use self::flights::{Draft, Flight, Ready};
+use self::kin::Leads;
 use self::listings::{Listing, Unanswered};
 use self::looks::Pending;
 use self::parked::{Parked, Query};
@@ -70,7 +73,7 @@ use self::patrol::Patrols;
 use self::removals::Removal;
 use self::renames::Rename;
 use self::sweeps::Sweeps;
-use self::transfers::Transfer;
+use self::transfers::{Large, Transfer};
 use self::wants::Want;
 
 /// What one session knows of one directory.
@@ -183,7 +186,7 @@ pub struct Session {
     wants: VecDeque<Want>,
     wants_count: usize,
     /// Files for transfers to come.
-    large: VecDeque<(DirKey, Name)>,
+    large: VecDeque<Large>,
     transfers: BTreeMap<u64, Transfer>,
     renames: VecDeque<Rename>,
     /// Where the sink has a directory whose rename is not yet answered.
@@ -201,6 +204,9 @@ pub struct Session {
     parked: Vec<Parked>,
     queries: HashMap<u64, Query>,
     next_query: u64,
+    leads: Leads,
+    /// Reports that the ledger has not entered yet.
+    entering: usize,
     flights: [BTreeMap<Sequence, Flight>; 2],
     ready: [VecDeque<Ready>; 2],
     /// Own attributes of directories that go together, in the backlog lane.
@@ -267,6 +273,8 @@ impl Session {
             parked: Vec::new(),
             queries: HashMap::new(),
             next_query: 1,
+            leads: Leads::default(),
+            entering: 0,
             flights: [BTreeMap::new(), BTreeMap::new()],
             ready: [VecDeque::new(), VecDeque::new()],
             gathered: Vec::new(),
@@ -354,9 +362,11 @@ impl Session {
         self.removals.clear();
         self.parked.clear();
         self.queries.clear();
+        self.entering = 0;
         self.flights = [BTreeMap::new(), BTreeMap::new()];
         self.ready = [VecDeque::new(), VecDeque::new()];
         self.gathered.clear();
+        self.disband(shared.now);
         self.room.forget();
     }
 
@@ -511,27 +521,6 @@ impl Session {
                 self.metas.push_back(dir);
             }
         }
-    }
-
-    /// The path that the sink knows a directory by: renames not yet answered are not in it.
-    fn sink_path(&self, dir: DirKey, shared: &Shared) -> Option<RelPath> {
-        if self.sink_place.is_empty() {
-            return shared.map.path(dir);
-        }
-        let mut names = Vec::new();
-        let mut at = dir;
-        while at != DirKey::ROOT {
-            let place = match self.sink_place.get(&at) {
-                Some(place) => place.clone(),
-                None => shared.map.get(at)?.place()?.clone(),
-            };
-            at = place.0;
-            names.push(place.1);
-            if names.len() > shared.map.len() {
-                return None;
-            }
-        }
-        Some(RelPath::from_names(names.iter().rev()))
     }
 
     /// Notes a problem at a path, and tells the monitor if it is new.

@@ -12,6 +12,7 @@ use crate::flow::session::renames::Leaving;
 use crate::flow::session::selected::{self, Fate};
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::entry::Identity;
+use crate::model::ledger::KinQuery;
 use crate::model::op::Op;
 use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
@@ -53,6 +54,8 @@ pub(super) enum Query {
     Removal { removal: u64, dir: RelPath, names: Vec<Name> },
     /// A name that the rename at the head of the queue takes away.
     Rename(Leaving),
+    /// Names of one object; whether others wait for the answer.
+    Kin { about: KinQuery, releases: bool },
 }
 
 impl Session {
@@ -137,7 +140,9 @@ impl Session {
                 for name in sure {
                     if let Some(path) = self.sink_path(dir, shared) {
                         // Nothing is removed there: from now on it is the sink's alone.
-                        self.foreign.add(path.join(&name));
+                        let path = path.join(&name);
+                        self.foreign.add(path.clone());
+                        self.part(path, stamp, shared);
                     }
                     self.marks.settle(dir, &name, shared.now);
                 }
@@ -199,7 +204,7 @@ impl Session {
     /// The ledger has answered which names were offered.
     pub fn offered(&mut self, query: u64, offered: &[bool], shared: &mut Shared) {
         match self.queries.remove(&query) {
-            None => {}
+            None | Some(Query::Kin { .. }) => {}
             Some(Query::Removal { removal, dir, names }) => {
                 self.removal_offered(removal, &dir, &names, offered, shared);
             }
@@ -262,8 +267,7 @@ impl Session {
         }
         let drafts = leaving.into_iter().map(|(name, path, spared)| {
             self.stamps.hold(stamp);
-            let op = Op::Remove { path, spared };
-            Draft { op, stamp, dir, name: Some(name), errand: Errand::Mark, facts: None }
+            Draft::new(Op::Remove { path, spared }, stamp, (dir, Some(name)), Errand::Mark)
         });
         let drafts = drafts.collect();
         self.post_ops(Lane::Live, drafts, Vec::new(), shared);

@@ -314,8 +314,7 @@ impl Session {
             removal.waiting += 1;
             self.stamps.hold(stamp);
             let (op, errand) = (Op::Remove { path, spared }, Errand::Removal(id));
-            let name = Some(name.clone());
-            drafts.push(Draft { op, stamp, dir, name, errand, facts: None });
+            drafts.push(Draft::new(op, stamp, (dir, Some(name.clone())), errand));
         }
         self.post_ops(Lane::Live, drafts, Vec::new(), shared);
         self.removal_step(id, shared);

@@ -293,7 +293,8 @@ impl Session {
             && size == read.bytes
         {
             let presumes = Version::File { size, mtime: meta.mtime, hash: Some(read.hash) };
-            self.prepare_rename(stamp, presumes, Some(Facts::of(&sighting)), shared);
+            let home = self.renames.front().and_then(|head| shared.map.get(head.to.0)?.identity());
+            self.prepare_rename(stamp, presumes, Some(Facts::of(&sighting, home)), shared);
         } else {
             self.give_up_head(shared);
         }
@@ -369,7 +370,7 @@ impl Session {
         head.state = RenameState::Sent;
         let (dir, name) = head.to.clone();
         let (name, errand) = (Some(name), Errand::Rename);
-        let draft = Draft { op, stamp, dir, name, errand, facts };
+        let draft = Draft { facts, ..Draft::new(op, stamp, (dir, name), errand) };
         self.post_ops(Lane::Live, vec![draft], Vec::new(), shared);
     }
 
@@ -389,6 +390,27 @@ impl Session {
             self.owe_meta(*dir);
             self.mark(*dir, name, Hint::META, shared.now, Duration::ZERO);
         }
+    }
+
+    /// The path that the sink knows a directory by: renames not yet answered are not in it.
+    pub(super) fn sink_path(&self, dir: DirKey, shared: &Shared) -> Option<RelPath> {
+        if self.sink_place.is_empty() {
+            return shared.map.path(dir);
+        }
+        let mut names = Vec::new();
+        let mut at = dir;
+        while at != DirKey::ROOT {
+            let place = match self.sink_place.get(&at) {
+                Some(place) => place.clone(),
+                None => shared.map.get(at)?.place()?.clone(),
+            };
+            at = place.0;
+            names.push(place.1);
+            if names.len() > shared.map.len() {
+                return None;
+            }
+        }
+        Some(RelPath::from_names(names.iter().rev()))
     }
 
     /// Where the sink has a directory once the renames before the next one of it are answered.

@@ -9,7 +9,7 @@ use crate::flow::halves::Halves;
 use crate::flow::map::DirMap;
 use crate::flow::session::changes::Change;
 use crate::model::entry::Identity;
-use crate::model::ledger::Entries;
+use crate::model::ledger::{Entries, KinQuery};
 use crate::model::limits::{FRESH_FILES_MAX, LOOK_MS};
 use crate::model::look::{DirAddress, LookId, LookJob, Task, WatchState};
 use crate::model::message::Body;
@@ -71,6 +71,15 @@ pub enum Action {
         dir: RelPath,
         /// The names.
         names: Vec<Name>,
+    },
+    /// Ask the ledger which names of an object are to be looked at.
+    AskKin {
+        /// For whom.
+        sink: SinkId,
+        /// Names the question.
+        query: u64,
+        /// The object.
+        about: KinQuery,
     },
     /// The epoch can't go on: drop it, the sink will register again.
     EndEpoch {

@@ -8,10 +8,12 @@
 //! has of one from an earlier epoch is read here for the hash, and not sent again; should it not be
 //! what it seems, the hash in the commit tells.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
 use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::kin::Lead;
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Attributes, Entry, Sighting};
@@ -43,6 +45,16 @@ pub(super) struct Transfer {
     /// Chunks sent and not answered.
     unanswered: u32,
     ended: bool,
+    lead: Option<Arc<Lead>>,
+}
+
+/// A large file that is to travel.
+#[derive(Debug)]
+pub(super) struct Large {
+    pub(super) dir: DirKey,
+    pub(super) name: Name,
+    /// It leads the names of its object.
+    pub(super) lead: Option<Arc<Lead>>,
 }
 
 impl Transfer {
@@ -55,25 +67,15 @@ impl Transfer {
 
 impl Session {
     /// A file too large for one message is to travel; its mark is busy.
-    pub(super) fn start_transfer(
-        &mut self,
-        dir: DirKey,
-        name: Name,
-        first: bool,
-        shared: &mut Shared,
-    ) {
-        if first {
-            self.large.push_front((dir, name));
-        } else {
-            self.large.push_back((dir, name));
-        }
+    pub(super) fn start_transfer(&mut self, large: Large, shared: &mut Shared) {
+        self.large.push_back(large);
         self.pump_transfers(shared);
     }
 
     /// Whether a name waits for its transfer, or is on its way by one: it is looked at again before
     /// the commit.
     pub(super) fn is_transferred(&self, dir: DirKey, name: &Name) -> bool {
-        let is_large = |(at, next): &(DirKey, Name)| *at == dir && next == name;
+        let is_large = |large: &Large| large.dir == dir && large.name == *name;
         self.marks.get(dir, name).is_some()
             && (self.large.iter().any(is_large)
                 || self.transfers.values().any(|one| one.dir == dir && one.name == *name))
@@ -82,8 +84,8 @@ impl Session {
     /// Opens the next large files, reads the next chunks, looks at those read to their end.
     pub(super) fn pump_transfers(&mut self, shared: &mut Shared) {
         while self.transfers.len() < TRANSFERS_MAX && self.may_begin_content() {
-            let Some((dir, name)) = self.large.pop_front() else { break };
-            self.open_transfer(dir, name, shared);
+            let Some(large) = self.large.pop_front() else { break };
+            self.open_transfer(large, shared);
         }
         let idle: Vec<u64> = self
             .transfers
@@ -96,7 +98,8 @@ impl Session {
         }
     }
 
-    fn open_transfer(&mut self, dir: DirKey, name: Name, shared: &mut Shared) {
+    fn open_transfer(&mut self, large: Large, shared: &mut Shared) {
+        let Large { dir, name, lead } = large;
         let Some(address) = shared.map.address(dir) else {
             // At no place now: it is looked at again, or vanishes with its directory.
             let later = shared.now + ADRIFT_DELAY;
@@ -116,6 +119,7 @@ impl Session {
             looking: true,
             unanswered: 0,
             ended: false,
+            lead,
         };
         self.transfers.insert(id, transfer);
         let stamp = self.stamp();
@@ -291,14 +295,15 @@ impl Session {
         if !same {
             self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
         }
-        self.transfers.remove(&id);
+        let lead = self.transfers.remove(&id).and_then(|transfer| transfer.lead);
         shared.close_transfer(id, dir);
         self.stamps.hold(stamp);
         let op =
             Op::Commit { path: path.join(&name), transfer: wire, size: bytes, attributes, hash };
-        let facts = same.then(|| Facts::of(&file));
-        let (name, errand) = (Some(name), Errand::Mark);
-        let draft = Draft { op, stamp, dir, name, errand, facts };
+        let home = shared.map.get(dir).and_then(crate::flow::map::Dir::identity);
+        let facts = same.then(|| Facts::of(&file, home));
+        let draft = Draft::new(op, stamp, (dir, Some(name)), Errand::Mark);
+        let draft = Draft { facts, lead, ..draft };
         self.post_ops(Lane::Backlog, vec![draft], Vec::new(), shared);
     }
 

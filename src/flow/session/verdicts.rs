@@ -1,10 +1,12 @@
 //! What the sink says of a part of a listing: what it has, needs, or has newer.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
+use crate::flow::session::ledger::Other;
 use crate::flow::session::listings::{RELIST_DELAY, SentEntry, SentListing};
-use crate::flow::session::wants::Bring;
+use crate::flow::session::wants::{Bring, Wanted};
 use crate::flow::session::{Session, Shared};
 use crate::model::ledger::{Deed, Entered, Facts, Kind};
 use crate::model::message::ListingAnswer;
@@ -17,10 +19,12 @@ impl Session {
     /// The sink has answered a part.
     pub(super) fn part_answered(
         &mut self,
-        sent: &SentListing,
+        mut sent: SentListing,
         answer: Option<ListingAnswer>,
         shared: &mut Shared,
     ) {
+        let others = std::mem::take(&mut sent.others);
+        let sent = &sent;
         self.stamps.release(sent.stamp);
         self.unanswered.take(sent.entries.len());
         if let Some(listing) = self.listings.get_mut(&sent.listing) {
@@ -29,6 +33,9 @@ impl Session {
         if answer.as_ref().is_none_or(|answer| answer.failed.is_some()) {
             // The next listing of this directory does not count: nobody else would end these.
             (0..sent.entries.len()).for_each(|at| self.done_elsewhere(sent, at));
+            self.tally.files_done += if sent.counted { others.len() as u64 } else { 0 };
+        } else {
+            self.join_all(sent.dir, others, (sent.counted, sent.displaced), shared);
         }
         if let Some(answer) = answer {
             self.confirm(sent.dir);
@@ -101,6 +108,13 @@ impl Session {
             }
             self.mark(sent.dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
         }
+        let is_needed: HashSet<usize> = needed.iter().copied().collect();
+        let joining = (0..total).filter(|at| !is_needed.contains(at)).filter_map(|at| {
+            let entry = &sent.entries[at];
+            Some((entry.name.clone(), entry.joins?))
+        });
+        let joining = joining.collect();
+        self.join_all(sent.dir, joining, (false, sent.displaced), shared);
         self.want(sent, &needed, Bring::Content, shared);
         self.want(sent, &retouch, Bring::Attributes, shared);
     }
@@ -119,8 +133,12 @@ impl Session {
         let equal = sent.entries.iter().zip(open).filter(|(_, open)| !**open);
         let (unread, equal): (Vec<&SentEntry>, Vec<&SentEntry>) =
             equal.map(|(entry, _)| entry).partition(|entry| is_unread(entry));
-        let checks: Vec<(Name, u64)> =
-            unread.iter().map(|entry| (entry.name.clone(), entry.bytes)).collect();
+        let wanted = |entry: &&SentEntry| Wanted {
+            name: entry.name.clone(),
+            bytes: entry.bytes,
+            lead: entry.lead.clone(),
+        };
+        let checks: Vec<Wanted> = unread.iter().map(wanted).collect();
         let (dir, stamp) = (sent.path.clone(), sent.stamp);
         let listed = names(&mut equal.into_iter());
         if !listed.is_empty() {
@@ -135,6 +153,26 @@ impl Session {
         if sent.displaced == self.displaced(sent.dir) {
             let hashes = vec![None; checks.len()];
             self.check(sent.dir, checks, hashes);
+        }
+    }
+
+    /// Names are to be linked to others of the same objects.
+    pub(super) fn join_all(
+        &mut self,
+        dir: DirKey,
+        others: Vec<Other>,
+        (counted, displaced): (bool, u32),
+        shared: &Shared,
+    ) {
+        for (name, identity) in others {
+            if displaced == self.displaced(dir) && self.marks.get(dir, &name).is_none() {
+                self.join(dir, name, &identity, (counted, displaced));
+                continue;
+            }
+            self.tally.files_done += u64::from(counted);
+            if displaced == self.displaced(dir) {
+                self.mark(dir, &name, Hint::KIN, shared.now, Duration::ZERO);
+            }
         }
     }
 

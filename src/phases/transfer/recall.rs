@@ -9,7 +9,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::flow::ledger::judge;
-use crate::model::look::{Found, LookDone, LookJob, Seen, Task};
+use crate::model::entry::Sighting;
+use crate::model::ledger::{Facts, Known, Note};
+use crate::model::look::{DirAddress, Found, LookDone, LookJob, Seen, Sight, Task};
 use crate::model::op::ListingEnd;
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::SinkId;
@@ -56,6 +58,26 @@ impl Ledgers {
                     *missing = self.ask(&hold(&ledger), &job.dir.path, entries, whole.as_ref());
                 }
             }
+            (Task::Names(_), Seen::Names { sights, notes, .. }) => {
+                let ledger = job.sink.and_then(|sink| hold(&self.known).get(&sink).cloned());
+                // The ledger is asked of objects with several names and, live, of those that had.
+                let is_noted = |sight: &Sight| match sight {
+                    Sight::There { sighting, .. } => job.urgent || has_more_names(sighting),
+                    Sight::Gone | Sight::Withheld | Sight::Problem(_) => false,
+                };
+                if let Some(ledger) = ledger
+                    && sights.iter().any(|(_, sight)| is_noted(sight))
+                {
+                    let ledger = hold(&ledger);
+                    let note = |(name, sight): &(Name, Sight)| match sight {
+                        Sight::There { sighting, .. } if is_noted(sight) => {
+                            Some(note(&ledger, &job.dir, name, sighting))
+                        }
+                        _ => None,
+                    };
+                    *notes = sights.iter().map(note).collect();
+                }
+            }
             _ => {}
         }
         done
@@ -86,13 +108,27 @@ impl Ledgers {
         entries: &mut [Found],
         whole: Option<&HashSet<u64>>,
     ) -> Option<Vec<Name>> {
-        let known = ledger.recall(dir, entries.iter().map(|found| &found.listed.name))?;
+        let seen = entries.iter().map(|found| (&found.listed.name, &found.facts));
+        let known = ledger.recall(dir, seen)?;
         for (found, known) in entries.iter_mut().zip(known) {
             found.standing = judge(&known, &found.facts);
         }
         let has = |seen: &HashSet<u64>, name: &[u8]| seen.contains(&self.hasher.hash_one(name));
         Some(whole.map(|seen| ledger.missing(dir, |name| has(seen, name))).unwrap_or_default())
     }
+}
+
+fn has_more_names(sighting: &Sighting) -> bool {
+    sighting.links > 1 && !sighting.entry.is_dir()
+}
+
+/// What a ledger tells of a name that was looked at.
+fn note(ledger: &Ledger, dir: &DirAddress, name: &Name, sighting: &Sighting) -> Note {
+    let facts = Facts::of(sighting, dir.identity);
+    let (known, anchor) = ledger.recollect(&dir.path, name, &facts);
+    let is_copied =
+        matches!(known, Known::Copy { facts: had, .. } if had.identity == facts.identity);
+    Note { standing: judge(&known, &facts), is_copied, anchor }
 }
 
 /// Locks, also after another thread died with the lock: a ledger is whole at any time.

@@ -20,7 +20,7 @@ use crate::flow::halts::Cause;
 use crate::flow::session::Action;
 use crate::model::attributes::Carried;
 use crate::model::event::Notice;
-use crate::model::ledger::Entries;
+use crate::model::ledger::{Entries, Kin, KinQuery, Unsettled};
 use crate::model::limits::{COMMAND_QUEUE, LEDGER_QUEUE, NEWS_QUEUE};
 use crate::model::path::{Name, RelPath};
 use crate::model::selection::Selection;
@@ -100,6 +100,8 @@ struct Errand {
 enum What {
     /// Which of these names were offered?
     Ask { query: u64, dir: RelPath, names: Vec<Name> },
+    /// Which names of an object are to be looked at?
+    AskKin { query: u64, about: KinQuery },
     /// What a report told.
     Enter(Entries),
 }
@@ -108,6 +110,10 @@ enum What {
 enum Verdict {
     /// The answer to a question.
     Offered(SinkId, u64, Vec<bool>),
+    /// Likewise.
+    Kin(SinkId, u64, Kin),
+    /// A report was entered.
+    Entered(SinkId, Unsettled),
     /// The ledger can't be written.
     Failed(SinkId, String),
 }
@@ -272,6 +278,8 @@ impl<'scope, 'env> Engine<'scope, 'env> {
             Verdict::Offered(sink, query, offered) => {
                 self.director.offered(sink, query, &offered, now);
             }
+            Verdict::Kin(sink, query, kin) => self.director.kin_told(sink, query, kin, now),
+            Verdict::Entered(sink, unsettled) => self.director.entered(sink, &unsettled, now),
             Verdict::Failed(sink, why) => self.lose(sink, &why),
         }
     }
@@ -314,6 +322,9 @@ impl<'scope, 'env> Engine<'scope, 'env> {
                 Action::AskOffered { sink, query, dir, names } => {
                     self.charge(sink, What::Ask { query, dir, names });
                 }
+                Action::AskKin { sink, query, about } => {
+                    self.charge(sink, What::AskKin { query, about });
+                }
                 Action::Enter { sink, entries } => self.charge(sink, What::Enter(entries)),
                 Action::EndEpoch { sink, reason } => self.lose(sink, &reason),
                 Action::Problem { path, text, .. } => {
@@ -333,8 +344,9 @@ fn keep_ledgers(errands: &Receiver<Errand>, verdicts: &Sender<Verdict>) {
             What::Ask { query, dir, names } => {
                 Verdict::Offered(sink, query, ledger.was_offered(&dir, &names))
             }
+            What::AskKin { query, about } => Verdict::Kin(sink, query, ledger.kin(&about)),
             What::Enter(entries) => match ledger.enter(&entries) {
-                Ok(()) => continue,
+                Ok(unsettled) => Verdict::Entered(sink, unsettled),
                 Err(error) => Verdict::Failed(sink, error.to_string()),
             },
         };

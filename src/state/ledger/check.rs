@@ -225,7 +225,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
 
     use super::check;
-    use crate::state::ledger::store::Store;
+    use crate::state::ledger::store::{Read, Store};
 
     fn filled() -> (tempfile::TempDir, std::path::PathBuf) {
         let dir = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@
 //!   durable: the sink may not have followed it.
 
 mod check;
+mod kin;
 mod record;
 mod resident;
 mod seal;
@@ -24,14 +25,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Known, Proof, Record, Step};
+use crate::model::entry::Identity;
+use crate::model::ledger::{
+    Deed, Entered, Entries, Facts, Kind, Known, Moment, Proof, Record, Step,
+};
 use crate::model::limits::{LEDGER_EPOCHS_MAX, LEDGER_MOVES_MAX, LEDGER_TOMBS_MAX};
 use crate::model::marker::{Marker, MarkerId};
 use crate::model::offer::{Offer, Offering};
 use crate::model::path::{Name, RelPath};
-use crate::model::stamp::{Epoch, Stamp};
+use crate::model::stamp::Epoch;
 
-use self::store::{Change, Store, View};
+use self::store::{Change, Read, Store, View};
 use self::tree::{Changes, KEY_BYTES, Key, Place, SetNo, Tree, key_of, split};
 
 /// Layout of the tables; another one is not read.
@@ -58,11 +62,10 @@ pub struct Ledger {
     moves: VecDeque<(u64, RelPath, RelPath)>,
     /// Names that this epoch has removed, in the order of its reports: by set.
     tombs: VecDeque<(SetNo, Vec<u8>)>,
+    /// Objects that lost a name since the last report was entered.
+    parted: BTreeSet<Identity>,
     damage: Option<String>,
 }
-
-/// When something was offered or answered.
-type Moment = (Epoch, Stamp);
 
 impl Ledger {
     /// Opens a ledger in a directory of its own, or begins one. A damaged one is moved aside: see
@@ -115,6 +118,7 @@ impl Ledger {
             current: Epoch(0),
             moves: VecDeque::new(),
             tombs: VecDeque::new(),
+            parted: BTreeSet::new(),
             damage: None,
         };
         if is_new {
@@ -179,12 +183,11 @@ impl Ledger {
     pub fn recall<'a>(
         &self,
         dir: &RelPath,
-        names: impl Iterator<Item = &'a Name>,
+        names: impl Iterator<Item = (&'a Name, &'a Facts)>,
     ) -> Option<Vec<Known>> {
         let set = self.tree.own_at(dir.as_bytes())?;
         self.read(|view| {
-            let mut bytes = Vec::new();
-            names.map(|name| self.known(view, set, name.as_bytes(), &mut bytes)).collect()
+            names.map(|(name, seen)| self.known(view, set, name.as_bytes(), seen)).collect()
         })
     }
 
@@ -224,35 +227,47 @@ impl Ledger {
         view: &View<'_>,
         set: SetNo,
         name: &[u8],
-        bytes: &mut Vec<u8>,
+        seen: &Facts,
     ) -> Result<Known, store::Failed> {
-        key_into(set, name, bytes);
-        let record = view.name(bytes)?.and_then(record::decode);
+        if seen.has_others
+            && let Some(home) = seen.home
+            && let Some(known) = self.known_of_several(view, (set, name), &seen.identity, home)?
+        {
+            return Ok(known);
+        }
+        let mut key = Vec::new();
+        key_into(set, name, &mut key);
+        let record = view.name(&key)?.and_then(record::decode);
         let Some(record) = record.filter(|record| record.epoch >= self.floor) else {
             return Ok(Known::Nothing);
         };
-        let Step::Applied { facts, proof, .. } = record.step else { return Ok(Known::Nothing) };
-        let is_durable = self.is_certain(&record);
-        if facts.kind != Kind::Dir {
-            // Where no barrier ever came, nobody waits for proof of everything.
-            let has_barriers = is_durable || self.durable.contains_key(&record.epoch);
-            let proof = if has_barriers { proof } else { Proof::None };
-            return Ok(Known::Copy { facts, proof, is_durable });
+        if let Some(copy) = self.copy_of(&record) {
+            return Ok(copy);
         }
         let own = self.tree.place(set, &key_of(name)).map_or(0, |place| place.own);
-        if !is_durable || own == 0 {
+        if facts_of(&record).is_none() || !self.is_certain(&record) || own == 0 {
             return Ok(Known::Nothing);
         }
-        key_into(own, OWN, bytes);
+        key_into(own, OWN, &mut key);
         // A directory gets its attributes after all in it was compared: without that the sink may
         // hold names that nobody knows of.
-        let compared = view.name(bytes)?.and_then(record::decode);
+        let compared = view.name(&key)?.and_then(record::decode);
         let compared = compared.filter(|record| record.epoch >= self.floor);
         Ok(match compared.map(|record| (facts_of(&record), self.is_certain(&record))) {
             Some((Some(facts), true)) => Known::Dir { dressed: Some(facts) },
             Some((Some(_), false)) => Known::Dir { dressed: None },
             Some((None, _)) | None => Known::Nothing,
         })
+    }
+
+    /// What a record tells of an object that is no directory.
+    fn copy_of(&self, record: &Record) -> Option<Known> {
+        let Step::Applied { facts, proof, .. } = record.step else { return None };
+        let is_durable = self.is_certain(record);
+        // Where no barrier ever came, nobody waits for proof of everything.
+        let has_barriers = is_durable || self.durable.contains_key(&record.epoch);
+        let proof = if has_barriers { proof } else { Proof::None };
+        (facts.kind != Kind::Dir).then_some(Known::Copy { facts, proof, is_durable })
     }
 
     fn is_offered(&self, view: &View<'_>, set: SetNo, name: &[u8]) -> Result<bool, store::Failed> {
@@ -376,7 +391,7 @@ fn remember(store: &Store) -> Result<Option<Memory>, store::Failed> {
 fn facts_of(record: &Record) -> Option<Facts> {
     match record.step {
         Step::Applied { facts, .. } => Some(facts),
-        Step::Offered | Step::Gone { .. } => None,
+        Step::Offered { .. } | Step::Gone { .. } => None,
     }
 }
 

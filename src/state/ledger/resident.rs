@@ -103,7 +103,7 @@ fn shared_pages(statm: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{range_of, shared_pages};
-    use crate::state::ledger::store::Store;
+    use crate::state::ledger::store::{Read, Store};
 
     #[test]
     fn a_map_that_was_let_go_is_read_again() {

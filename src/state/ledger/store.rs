@@ -1,9 +1,10 @@
-//! The ledger on disk: an LMDB environment with three sorted tables.
+//! The ledger on disk: an LMDB environment with four sorted tables.
 //!
 //! - A commit is with the kernel when it returns, and so outlives the process; it is on disk only
 //!   after `sync`. What a crash of the whole host leaves is not used: see `seal`.
 //! - The only home of `heed`, and of the one `unsafe` call that opening a map of a file needs.
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +30,9 @@ pub(super) struct Store {
     names: Table,
     /// By set and key of a name: what stands there as a directory.
     places: Table,
+    /// By object, and by set and name: in which generation the name was linked to others, and where
+    /// it is; of an object with several names also what the sink has of it.
+    kin: Table,
     /// Single values.
     values: Table,
     resident: Arc<Resident>,
@@ -50,7 +54,7 @@ impl Store {
     /// Opens the store in a directory, or begins one.
     pub(super) fn open(dir: &Path) -> Result<Store, Failed> {
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options.map_size(LEDGER_BYTES_MAX).max_dbs(3).max_readers(64);
+        options.map_size(LEDGER_BYTES_MAX).max_dbs(4).max_readers(64);
         // SAFETY: a file that is mapped must not change under us. It lies in a directory that is
         // ours alone, under the lock of its source directory, and only LMDB ever writes to it.
         // Without a sync at each commit it may be torn after a crash of the host: then it is not
@@ -62,10 +66,11 @@ impl Store {
         let mut txn = env.write_txn()?;
         let names = env.create_database(&mut txn, Some("names"))?;
         let places = env.create_database(&mut txn, Some("places"))?;
+        let kin = env.create_database(&mut txn, Some("kin"))?;
         let values = env.create_database(&mut txn, Some("values"))?;
         txn.commit()?;
         let resident = Arc::new(Resident::of(&dir.join(DATA_FILE)));
-        Ok(Store { env, names, places, values, resident })
+        Ok(Store { env, names, places, kin, values, resident })
     }
 
     /// Begins a change.
@@ -92,12 +97,58 @@ impl Store {
     }
 }
 
-impl View<'_> {
-    /// The record of a name.
-    pub(super) fn name(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed> {
-        self.store.names.get(&self.txn, key)
-    }
+/// What is done with each row, and whether there is to be another.
+pub(super) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, Failed> + 'a;
 
+/// What can be read of names and of objects, in a view as well as within a change.
+pub(super) trait Read {
+    /// The record of a name.
+    fn name(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed>;
+
+    /// What is known of an object with several names, or of one of these.
+    fn kin(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed>;
+
+    /// All that is known of the names of an object, in order and after one of them, until `each`
+    /// is false or fails.
+    fn kin_after(&self, object: &[u8], after: &[u8], each: &mut Each<'_>) -> Result<(), Failed>;
+}
+
+/// Implements [`Read`] over the transaction that `$type` holds.
+macro_rules! read_by {
+    ($type:ident) => {
+        impl Read for $type<'_> {
+            fn name(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed> {
+                self.store.names.get(&self.txn, key)
+            }
+
+            fn kin(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed> {
+                self.store.kin.get(&self.txn, key)
+            }
+
+            fn kin_after(
+                &self,
+                object: &[u8],
+                after: &[u8],
+                each: &mut Each<'_>,
+            ) -> Result<(), Failed> {
+                let range = (Bound::Excluded(after), Bound::Unbounded);
+                for row in self.store.kin.range(&self.txn, &range)? {
+                    let (key, value) = row?;
+                    let Some(name) = key.strip_prefix(object) else { break };
+                    if !each(name, value)? {
+                        break;
+                    }
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+read_by!(View);
+read_by!(Change);
+
+impl View<'_> {
     /// A single value.
     pub(super) fn value(&self, key: &str) -> Result<Option<&[u8]>, Failed> {
         self.store.values.get(&self.txn, key.as_bytes())
@@ -129,11 +180,6 @@ impl View<'_> {
 }
 
 impl Change<'_> {
-    /// The record of a name, as this change has left it.
-    pub(super) fn name(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed> {
-        self.store.names.get(&self.txn, key)
-    }
-
     /// Writes the record of a name.
     pub(super) fn put_name(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failed> {
         self.store.names.put(&mut self.txn, key, value)
@@ -147,7 +193,7 @@ impl Change<'_> {
     /// Forgets all names whose key begins so.
     pub(super) fn drop_names(&mut self, prefix: &[u8; 4]) -> Result<(), Failed> {
         let end = u32::from_be_bytes(*prefix).saturating_add(1).to_be_bytes();
-        let range = (std::ops::Bound::Included(&prefix[..]), std::ops::Bound::Excluded(&end[..]));
+        let range = (Bound::Included(&prefix[..]), Bound::Excluded(&end[..]));
         self.store.names.delete_range(&mut self.txn, &range).map(drop)
     }
 
@@ -156,6 +202,14 @@ impl Change<'_> {
         match value {
             Some(value) => self.store.places.put(&mut self.txn, key, value),
             None => self.store.places.delete(&mut self.txn, key).map(drop),
+        }
+    }
+
+    /// Writes what is known of an object with several names, or of one of these; or forgets it.
+    pub(super) fn put_kin(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Failed> {
+        match value {
+            Some(value) => self.store.kin.put(&mut self.txn, key, value),
+            None => self.store.kin.delete(&mut self.txn, key).map(drop),
         }
     }
 

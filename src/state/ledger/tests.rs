@@ -26,7 +26,16 @@ fn path(text: &str) -> RelPath {
 fn facts(inode: u64) -> Facts {
     let time = FileTime { seconds: 5, nanos: 6 };
     let identity = Identity { device: 1, inode, birth: 3 };
-    Facts { identity, kind: Kind::File, size: 4, mtime: time, ctime: time, is_young: false }
+    Facts {
+        identity,
+        kind: Kind::File,
+        size: 4,
+        mtime: time,
+        ctime: time,
+        is_young: false,
+        has_others: false,
+        home: None,
+    }
 }
 
 impl Book {
@@ -88,7 +97,7 @@ impl Book {
     fn known(&mut self, text: &str) -> Option<Known> {
         self.ledger().current = Epoch(2);
         let (dir, name) = path(text).split_last().unwrap();
-        self.ledger().recall(&dir, [&name].into_iter()).map(|known| known[0])
+        self.ledger().recall(&dir, [(&name, &facts(1))].into_iter()).map(|known| known[0])
     }
 
     fn missing(&mut self, text: &str, seen: &[&str]) -> Vec<String> {

@@ -1,23 +1,27 @@
 //! What is written into a ledger: offers before they leave, answers, and what has become durable.
 
+use super::kin::object_of;
+use super::store::Read;
 use super::{
     Change, Changes, Deed, Entered, Entries, Error, Facts, LEDGER_EPOCHS_MAX, LEDGER_MOVES_MAX,
     LEDGER_TOMBS_MAX, Ledger, Moment, NEVER, Name, OWN, Offer, Offering, Proof, Record, RelPath,
     SetNo, Step, key_into, key_of, record, split, store,
 };
-use crate::model::entry::Hash;
-use crate::model::ledger::Kind;
+use crate::model::entry::{Hash, Identity};
+use crate::model::ledger::{Kind, Unsettled};
 use crate::model::stamp::Epoch;
 
 type Written = Result<(), store::Failed>;
 
 /// One change of the ledger: the places that it touched, and room to work in.
-struct Pen<'a, 'b> {
-    ledger: &'a mut Ledger,
-    change: &'a mut Change<'b>,
+pub(super) struct Pen<'a, 'b> {
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) change: &'a mut Change<'b>,
     changes: Changes,
     key: Vec<u8>,
-    value: Vec<u8>,
+    pub(super) value: Vec<u8>,
+    /// Objects of which a name stands apart, which nobody knew.
+    pub(super) strays: Vec<Identity>,
     /// The set whose own attributes were last noted as outstanding.
     undressed: Option<(SetNo, Moment)>,
     /// The directory that was offered in last, with its own set.
@@ -33,20 +37,24 @@ impl Ledger {
         self.write(|pen| {
             offers.iter().try_for_each(|made| pen.offer((epoch, made.stamp), &made.offer))
         })
+        .map(drop)
     }
 
-    /// Enters what a report told.
+    /// Enters what a report told, and tells which objects with several names are to be looked
+    /// after.
     ///
     /// # Errors
     /// `Disk` if it can't be written.
-    pub fn enter(&mut self, entries: &Entries) -> Result<(), Error> {
+    pub fn enter(&mut self, entries: &Entries) -> Result<Unsettled, Error> {
         let Entries { epoch, report, deeds, durable_through, barrier } = entries;
-        self.write(|pen| {
+        let strays = self.write(|pen| {
             for Entered { stamp, deed } in deeds {
                 pen.enter((*epoch, *stamp), *report, deed)?;
             }
             pen.durable(*epoch, *durable_through, *barrier)
-        })
+        })?;
+        let parted = std::mem::take(&mut self.parted).into_iter().collect();
+        Ok(Unsettled { strays, parted })
     }
 
     /// Forgets all names that the epoch has durably removed.
@@ -54,12 +62,17 @@ impl Ledger {
         if self.tombs.is_empty() {
             return Ok(());
         }
-        self.write(|pen| pen.bury(0))
+        self.write(|pen| pen.bury(0)).map(drop)
     }
 
-    fn write(&mut self, write: impl FnOnce(&mut Pen<'_, '_>) -> Written) -> Result<(), Error> {
+    fn write(
+        &mut self,
+        write: impl FnOnce(&mut Pen<'_, '_>) -> Written,
+    ) -> Result<Vec<Identity>, Error> {
+        let mut strays = Vec::new();
         self.change(|ledger, change| {
             let mut pen = Pen {
+                strays: Vec::new(),
                 ledger,
                 change,
                 changes: Changes::new(),
@@ -69,8 +82,10 @@ impl Ledger {
                 lately: None,
             };
             write(&mut pen)?;
+            strays = std::mem::take(&mut pen.strays);
             pen.put_places()
-        })
+        })?;
+        Ok(strays)
     }
 
     pub(super) fn put_epochs(&self, change: &mut Change<'_>) -> Written {
@@ -93,14 +108,30 @@ impl Pen<'_, '_> {
             Offer::Name(path) => {
                 let (set, name) = self.own_slot(path);
                 self.undress(moment, set)?;
-                self.put(set, name, moment, Step::Offered)
+                self.put(set, name, moment, Step::Offered { kin: None })
+            }
+            Offer::Content { path, kin } => {
+                let (set, name) = self.own_slot(path);
+                self.undress(moment, set)?;
+                self.put(set, name, moment, Step::Offered { kin: Some(kin.identity) })?;
+                self.begin_generation((set, name), moment, kin)
+            }
+            Offer::Link { path, kin } => {
+                let (set, name) = self.own_slot(path);
+                self.undress(moment, set)?;
+                self.put(set, name, moment, Step::Offered { kin: Some(kin.identity) })?;
+                self.begin_link((set, name), &kin.identity, kin.home)
             }
             Offer::Dir(path) => self.offer_dir(moment, path),
             Offer::Listed { dir, names } => self.offer_listed(moment, dir, names),
             Offer::Retouched(path) => {
                 let (set, name) = self.own_slot(path);
                 let known = self.get(set, name)?;
-                self.put(set, name, moment, taken_back(known))
+                self.put(set, name, moment, taken_back(known))?;
+                match known.and_then(|record| object_of(&record.step)) {
+                    Some(object) => self.object_offered((set, name), moment, &object),
+                    None => Ok(()),
+                }
             }
             Offer::Attributes(dir) => match self.ledger.tree.own_at(dir.as_bytes()) {
                 Some(set) => self.undress(moment, set),
@@ -147,11 +178,11 @@ impl Pen<'_, '_> {
     /// Offers a name without taking anything back that is known of it, if that fits.
     fn announce(&mut self, moment: Moment, set: SetNo, name: &[u8], is_dir: bool) -> Written {
         match self.get(set, name)?.map(|record| record.step) {
-            Some(Step::Offered) => Ok(()),
+            Some(Step::Offered { .. }) => Ok(()),
             Some(Step::Applied { facts, .. }) if (facts.kind == Kind::Dir) == is_dir => Ok(()),
             _ => {
                 self.undress(moment, set)?;
-                self.put(set, name, moment, Step::Offered)
+                self.put(set, name, moment, Step::Offered { kin: None })
             }
         }
     }
@@ -168,7 +199,32 @@ impl Pen<'_, '_> {
             Deed::Dressed { dir, facts } => {
                 let Some(set) = self.ledger.tree.own_at(dir.as_bytes()) else { return Ok(()) };
                 let step = Step::Applied { report, facts: *facts, proof: Proof::None };
-                self.answer(set, OWN, moment, step)
+                self.answer(set, OWN, moment, step).map(drop)
+            }
+            Deed::Linked { path, from, facts, generation } => {
+                let (dir, name) = split(path.as_bytes());
+                let Some((set, _)) = self.find(dir, name)? else { return Ok(()) };
+                let object = self.ledger.object(self.change, &facts.identity)?;
+                let object = object.filter(|object| object.generation == *generation);
+                let known = object.as_ref().map(|object| object.record.step);
+                // What the sink has is what it had under the other name.
+                let step = match known {
+                    Some(Step::Applied { facts: had, proof, .. }) => {
+                        Step::Applied { report, facts: Facts { home: facts.home, ..had }, proof }
+                    }
+                    _ => Step::Offered { kin: Some(facts.identity) },
+                };
+                if !self.answer(set, name, moment, step)? {
+                    return Ok(());
+                }
+                let (dir, anchor) = split(from.as_bytes());
+                let anchor = self.find(dir, anchor)?.map(|(set, _)| (set, anchor));
+                self.linked((set, name), anchor, (object, *generation), facts)
+            }
+            Deed::Parted(path) => {
+                let (dir, name) = split(path.as_bytes());
+                let Some((set, _)) = self.find(dir, name)? else { return Ok(()) };
+                self.answer(set, name, moment, Step::Offered { kin: None }).map(drop)
             }
             Deed::Gone(path) => self.gone(moment, report, path),
             Deed::Moved { from, to, seen } => {
@@ -207,31 +263,17 @@ impl Pen<'_, '_> {
             && (record.epoch, record.stamp) > moment
             && let Step::Applied { report, facts: later, proof: Proof::None } = record.step
             && let Some(hash) = hash
-            && later == *facts
+            && later.is_same(facts)
         {
             // A listing has found the same since, by size and time: the hash is news.
             let step = Step::Applied { report, facts: later, proof: Proof::Agreed(hash) };
             return self.put(set, name, (record.epoch, record.stamp), step);
         }
-        let before = known.and_then(|record| match record.step {
-            Step::Applied { facts: before, proof, .. } if before.is_like(facts) => {
-                Some((proof, before.ctime))
-            }
-            _ => None,
-        });
-        let stale = before.and_then(|(proof, _)| proof.hash()).map(Proof::Stale);
-        let proof = hash.map(Proof::Agreed).or(stale).unwrap_or(Proof::None);
-        // Attributes were set, on what was put there by an answer that is not entered yet, or that
-        // no side has read: its content may have changed between the two, and bear the same size
-        // and mtime.
-        let is_seen = match before {
-            None => false,
-            Some((Proof::None, ctime)) => ctime == facts.ctime,
-            Some(_) => true,
-        };
-        let is_unseen = hash.is_none() && !is_seen && facts.kind == Kind::File;
-        let facts = Facts { is_young: facts.is_young || is_unseen, ..*facts };
-        self.answer(set, name, moment, Step::Applied { report, facts, proof })
+        let after = |known| step_after(known, report, facts, hash);
+        if self.answer(set, name, moment, after(known))? {
+            self.object_stands((set, name), moment, facts, after)?;
+        }
+        Ok(())
     }
 
     /// The sink had what a listing told, by size and time.
@@ -244,21 +286,17 @@ impl Pen<'_, '_> {
         facts: &Facts,
     ) -> Written {
         let Some((set, known)) = self.find(dir.as_bytes(), name)? else { return Ok(()) };
-        let mut proof = Proof::None;
-        if let Some(record) = known
-            && let Step::Applied { facts: before, proof: known, .. } = record.step
-            && record.epoch >= self.ledger.floor
-            && before.is_like(facts)
-        {
-            if before.ctime == facts.ctime && self.ledger.is_durable(&record) {
-                return Ok(());
-            }
-            proof = match known.hash() {
-                Some(hash) if before.ctime != facts.ctime => Proof::Stale(hash),
-                _ => known,
-            };
+        let floor = self.ledger.floor;
+        let after = |known: Option<Record>| step_listed(known, report, facts, floor);
+        let is_known = known.is_some_and(|record| {
+            let same = |before: Facts| before.is_like(facts) && before.ctime == facts.ctime;
+            super::facts_of(&record).is_some_and(same) && self.ledger.is_durable(&record)
+        });
+        // The stamp of what others are linked to has to be that of the last answer.
+        if (is_known && !facts.has_others) || !self.answer(set, name, moment, after(known))? {
+            return Ok(());
         }
-        self.answer(set, name, moment, Step::Applied { report, facts: *facts, proof })
+        self.object_stands((set, name), moment, facts, after)
     }
 
     fn gone(&mut self, moment: Moment, report: u64, path: &RelPath) -> Written {
@@ -269,13 +307,20 @@ impl Pen<'_, '_> {
         Ok(())
     }
 
-    /// Writes an answer, unless something newer was offered there since.
-    fn answer(&mut self, set: SetNo, name: &[u8], moment: Moment, step: Step) -> Written {
+    /// Writes an answer, unless something newer was offered there since; tells whether it did.
+    fn answer(
+        &mut self,
+        set: SetNo,
+        name: &[u8],
+        moment: Moment,
+        step: Step,
+    ) -> Result<bool, store::Failed> {
         let known = self.get(set, name)?;
         if known.is_some_and(|record| (record.epoch, record.stamp) > moment) {
-            return Ok(());
+            return Ok(false);
         }
-        self.put(set, name, moment, step)
+        self.put(set, name, moment, step)?;
+        Ok(true)
     }
 
     /// Where a name is written at a path: in the directory's own set, or, if it has none, in the
@@ -391,6 +436,17 @@ impl Pen<'_, '_> {
 
     fn put(&mut self, set: SetNo, name: &[u8], moment: Moment, step: Step) -> Written {
         let (epoch, stamp) = moment;
+        let object = object_of(&step);
+        if let Some(former) = self.get(set, name)?.and_then(|known| object_of(&known.step))
+            && object != Some(former)
+        {
+            self.part(set, name, &former)?;
+        }
+        if let Step::Applied { facts, .. } = &step
+            && let (Some(object), Some(home)) = (object, facts.home)
+        {
+            self.enrol((set, name), &object, home)?;
+        }
         record::encode(&Record { epoch, stamp, step }, &mut self.value);
         key_into(set, name, &mut self.key);
         self.change.put_name(&self.key, &self.value)
@@ -413,6 +469,51 @@ impl Pen<'_, '_> {
 fn taken_back(known: Option<Record>) -> Step {
     match known.map(|record| record.step) {
         Some(Step::Applied { facts, proof, .. }) => Step::Applied { report: NEVER, facts, proof },
-        _ => Step::Offered,
+        known => Step::Offered { kin: known.as_ref().and_then(object_of) },
     }
+}
+
+/// The same, at some moment.
+pub(super) fn taken_back_at((epoch, stamp): Moment, known: Option<Record>) -> Record {
+    Record { epoch, stamp, step: taken_back(known) }
+}
+
+/// What is known once an operation was applied, by what was known before.
+fn step_after(known: Option<Record>, report: u64, facts: &Facts, hash: Option<Hash>) -> Step {
+    let before = known.and_then(|record| match record.step {
+        Step::Applied { facts: before, proof, .. } if before.is_like(facts) => {
+            Some((proof, before.ctime))
+        }
+        _ => None,
+    });
+    let stale = before.and_then(|(proof, _)| proof.hash()).map(Proof::Stale);
+    let proof = hash.map(Proof::Agreed).or(stale).unwrap_or(Proof::None);
+    // Attributes were set, on what was put there by an answer that is not entered yet, or that no
+    // side has read: its content may have changed between the two, and bear the same size and
+    // mtime.
+    let is_seen = match before {
+        None => false,
+        Some((Proof::None, ctime)) => ctime == facts.ctime,
+        Some(_) => true,
+    };
+    let is_unseen = hash.is_none() && !is_seen && facts.kind == Kind::File;
+    let facts = Facts { is_young: facts.is_young || is_unseen, ..*facts };
+    Step::Applied { report, facts, proof }
+}
+
+/// What is known once a listing showed that the sink has it, by size and time. What was recorded
+/// before the floor does not count.
+fn step_listed(known: Option<Record>, report: u64, facts: &Facts, floor: Epoch) -> Step {
+    let mut proof = Proof::None;
+    if let Some(record) = known
+        && let Step::Applied { facts: before, proof: known, .. } = record.step
+        && record.epoch >= floor
+        && before.is_like(facts)
+    {
+        proof = match known.hash() {
+            Some(hash) if before.ctime != facts.ctime => Proof::Stale(hash),
+            _ => known,
+        };
+    }
+    Step::Applied { report, facts: *facts, proof }
 }

@@ -213,7 +213,7 @@ impl Listing {
         for _ in 0..LOOK_TRIES {
             match look() {
                 Ok(seen) => {
-                    let facts = Facts::of(&seen);
+                    let facts = Facts::of(&seen, Some(self.dir.identity));
                     let listed = Listed { name: name.clone(), entry: seen.entry };
                     let standing = Standing::Unknown;
                     return Item::There(Found { listed, facts, standing, has_writer: false });

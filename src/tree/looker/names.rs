@@ -37,7 +37,7 @@ impl Looker {
             };
             sights.push((name.clone(), sight));
         }
-        Seen::Names { sights, content }
+        Seen::Names { sights, content, notes: Vec::new() }
     }
 
     fn look_at_name(

@@ -55,7 +55,7 @@ impl Tree {
     fn sights(&self, names: &[(&str, Want)]) -> (Vec<Sight>, Vec<u8>) {
         let names = names.iter().map(|(n, want)| (name(n), *want)).collect();
         match self.run(0, "", None, Task::Names(names)) {
-            Seen::Names { sights, content } => {
+            Seen::Names { sights, content, .. } => {
                 (sights.into_iter().map(|(_, sight)| sight).collect(), content)
             }
             other => panic!("{other:?}"),

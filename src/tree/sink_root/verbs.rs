@@ -54,6 +54,18 @@ impl Target for SinkRoot {
         self.take_whole(transfer, size, hash, attributes)
     }
 
+    fn stage_link(&self, from: &RelPath) -> Result<Staged, Obstacle> {
+        self.link_staged(from)
+    }
+
+    fn stage_copy(&self, from: &RelPath) -> Result<Staged, Obstacle> {
+        self.copy_of(from)
+    }
+
+    fn is_same_object(&self, first: &RelPath, second: &RelPath) -> Result<bool, Obstacle> {
+        self.are_one(first, second)
+    }
+
     fn place(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
         match self.rename_staged(staged, path)? {
             Err(Errno::XDEV) => self.place_across(staged, path),
@@ -121,6 +133,10 @@ impl Target for SinkRoot {
     }
 
     fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), Obstacle> {
+        if self.are_one(from, to)? {
+            // The kernel would leave both names.
+            return self.unlink(from);
+        }
         match self.slot(to)? {
             Some(slot) => self.rename_keeping(from, to, &slot),
             None => self.move_names(from, to, RenameFlags::empty()),
@@ -299,7 +315,7 @@ pub(super) fn placed(staged: &mut Staged, done: Result<(), Errno>) -> Result<(),
     }
 }
 
-fn cant_look(errno: Errno) -> Obstacle {
+pub(super) fn cant_look(errno: Errno) -> Obstacle {
     match errno {
         Errno::NOENT => Obstacle::Missing,
         _ => obstacle("Can't look at it", errno),

@@ -164,8 +164,9 @@ impl Disk {
                 continue;
             }
             let node = &self.nodes[id];
+            let home = Some(self.nodes[open.dir].identity);
             let (listed, facts) =
-                (Listed { name, entry: node.entry() }, Facts::of(&node.sighting()));
+                (Listed { name, entry: node.entry() }, Facts::of(&node.sighting(), home));
             let (standing, has_writer) = (Standing::Unknown, self.writers.contains(&id));
             entries.push(Found { listed, facts, standing, has_writer });
         }
@@ -183,7 +184,7 @@ impl Disk {
             let sight = self.sight(dir, path, name, *want, &mut content);
             sights.push((name.clone(), sight));
         }
-        Seen::Names { sights, content }
+        Seen::Names { sights, content, notes: Vec::new() }
     }
 
     fn sight(

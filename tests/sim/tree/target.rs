@@ -4,13 +4,15 @@ use osync::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use osync::model::path::{Name, RelPath};
 use osync::model::target::{Obstacle, Standing, Target};
 
-use super::{Inside, ModelTree};
+use super::{Inside, ModelTree, NodeId};
 
 /// A file or symlink that has no name yet.
 #[derive(Debug)]
 pub struct Staged {
     body: Option<Inside>,
     attributes: Attributes,
+    /// What it is one more name of.
+    link: Option<NodeId>,
 }
 
 impl ModelTree {
@@ -48,7 +50,7 @@ impl ModelTree {
         if self.disk().no_room {
             return Err(Obstacle::NoRoom);
         }
-        Ok(Staged { body: Some(body), attributes: attributes.clone() })
+        Ok(Staged { body: Some(body), attributes: attributes.clone(), link: None })
     }
 }
 
@@ -91,6 +93,31 @@ impl Target for ModelTree {
         self.stage(Inside::File(content), attributes)
     }
 
+    fn stage_link(&self, from: &RelPath) -> Result<Staged, Obstacle> {
+        self.called("stage_link", from);
+        let disk = self.disk();
+        let id = disk.at(from)?;
+        let node = &disk.nodes[id];
+        if node.links >= disk.bounds.links {
+            return Err(Obstacle::NoMoreNames);
+        }
+        Ok(Staged { body: Some(node.body.clone()), attributes: node.attributes(), link: Some(id) })
+    }
+
+    fn stage_copy(&self, from: &RelPath) -> Result<Staged, Obstacle> {
+        let (body, attributes) = {
+            let disk = self.disk();
+            let node = &disk.nodes[disk.at(from)?];
+            (node.body.clone(), node.attributes())
+        };
+        self.stage(body, &attributes)
+    }
+
+    fn is_same_object(&self, first: &RelPath, second: &RelPath) -> Result<bool, Obstacle> {
+        let disk = self.disk();
+        Ok(disk.at(second) == Ok(disk.at(first)?))
+    }
+
     fn place(&self, staged: &mut Staged, path: &RelPath) -> Result<(), Obstacle> {
         self.called("place", path);
         let mut disk = self.disk();
@@ -104,7 +131,7 @@ impl Target for ModelTree {
             disk.unlink(dir, &name);
             disk.bury(victim);
         }
-        let id = disk.add_node(body, 0);
+        let id = staged.link.unwrap_or_else(|| disk.add_node(body, 0));
         disk.link(dir, &name, id);
         disk.nodes[id].bear(&staged.attributes);
         Ok(())
@@ -142,6 +169,9 @@ impl Target for ModelTree {
 
     fn rename(&self, from: &RelPath, to: &RelPath) -> Result<(), Obstacle> {
         self.called("rename", from);
+        if from != to && self.is_same_object(from, to)? {
+            return self.remove_file(from);
+        }
         self.disk().move_name(from, to)
     }
 

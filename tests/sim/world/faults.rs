@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use osync::model::ledger::Entries;
+use osync::model::ledger::{Entries, Unsettled};
 use osync::model::path::RelPath;
 use osync::phases::transfer::recall::SharedLedger;
 use osync::state::ledger::Ledger;
 
-use super::{World, unlimited};
+use super::{Asked, Told, World, unlimited};
 use crate::sim::link::Link;
 use crate::sim::tree::ModelTree;
 
@@ -110,6 +110,12 @@ impl World {
         self.memories[sink] = memory;
     }
 
+    /// A person says that removals may go on.
+    pub fn resume(&mut self) {
+        self.director.unhalt(self.now);
+        self.take_actions();
+    }
+
     /// The source's process is killed and started again.
     pub fn restart_source(&mut self) {
         for sink in 0..self.sinks.len() {
@@ -137,7 +143,13 @@ impl World {
     pub(super) fn enter_next(&mut self, sink: usize) -> bool {
         let memory = &mut self.memories[sink];
         let Some(entries) = memory.entering.pop_front() else { return false };
-        memory.ledger.lock().unwrap().enter(&entries).unwrap();
+        let unsettled = memory.ledger.lock().unwrap().enter(&entries).unwrap();
+        let sink = self.sinks[sink].id;
+        if unsettled == Unsettled::default() {
+            self.director.entered(sink, &unsettled, self.now);
+        } else {
+            self.asked.push(Asked { sink, query: 0, what: Told::Entered(unsettled) });
+        }
         true
     }
 

@@ -1,0 +1,455 @@
+//! Objects, by identity: which names they have, and which of these are one at the sink (hard
+//! links).
+//!
+//! - Each name at which the sink has a certain object is noted by that object, for a second name
+//!   may come at any time, and no event tells of the first.
+//! - When the content of an object with several names is offered under one of them, a *generation*
+//!   begins: the sink puts a new object there. Names that are linked to one of a generation are of
+//!   it, and what the sink has of the object is known once for all of them.
+//! - Before names were linked the object is what the first of them is.
+//! - A name counts only as long as its record says that the sink has this object there; names of
+//!   older generations, and those not linked yet, stand *apart*.
+//! - All of this is on disk, so memory does not grow with it.
+
+use super::record::Link;
+use super::store::{Failed, Read};
+use super::{Ledger, Moment, Record, SetNo, Step, View, record};
+use crate::model::entry::Identity;
+use crate::model::ledger::{Anchor, Facts, Kin, KinQuery, Kind, Known};
+use crate::model::limits::{KIN_AT_ONCE_MAX, KIN_TRIES_MAX};
+use crate::model::offer::Kinship;
+use crate::model::path::{Name, RelPath};
+use crate::model::stamp::{Epoch, Stamp};
+
+/// Bytes of the key of an object.
+const OBJECT_BYTES: usize = 12;
+/// Bytes of a generation before the record of an object.
+const GENERATION_BYTES: usize = 16;
+/// Names that an answer tells when not all are asked for.
+const KIN_SOME: usize = 16;
+
+/// What the sink has of an object.
+#[derive(Debug, Clone)]
+pub(super) struct Object {
+    pub(super) generation: Moment,
+    pub(super) record: Record,
+    /// The name that it is, before any were linked.
+    first: Option<Vec<u8>>,
+}
+
+/// One name of an object, and what the sink has there.
+struct Member {
+    /// The set and the name.
+    place: Vec<u8>,
+    link: Link,
+    record: Record,
+}
+
+/// The key of an object: neighbours on the disk stay neighbours. What else an identity has is in
+/// the records.
+fn object_key(identity: &Identity) -> [u8; OBJECT_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&identity.device.to_le_bytes());
+    hasher.update(&identity.birth.to_le_bytes());
+    let mut key = [0; OBJECT_BYTES];
+    key[..8].copy_from_slice(&identity.inode.to_be_bytes());
+    key[8..].copy_from_slice(&hasher.finalize().as_bytes()[..4]);
+    key
+}
+
+/// The key of one name of an object.
+fn member_key(identity: &Identity, set: SetNo, name: &[u8]) -> Vec<u8> {
+    [&object_key(identity)[..], &set.to_be_bytes(), name].concat()
+}
+
+fn encode_object(generation: Moment, object: &Record) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    record::encode(object, &mut bytes);
+    let (epoch, stamp) = generation;
+    [&epoch.0.to_be_bytes()[..], &stamp.0.to_be_bytes(), &bytes].concat()
+}
+
+fn decode_object(bytes: &[u8]) -> Option<Object> {
+    let (generation, rest) = bytes.split_first_chunk::<GENERATION_BYTES>()?;
+    let generation = (
+        Epoch(u64::from_be_bytes(*generation.first_chunk()?)),
+        Stamp(u64::from_be_bytes(*generation.last_chunk()?)),
+    );
+    Some(Object { generation, record: record::decode(rest)?, first: None })
+}
+
+/// The object that a record speaks of, if that is known and no directory.
+pub(super) fn object_of(step: &Step) -> Option<Identity> {
+    match step {
+        Step::Offered { kin } => *kin,
+        Step::Applied { facts, .. } => (facts.kind != Kind::Dir).then_some(facts.identity),
+        Step::Gone { .. } => None,
+    }
+}
+
+impl Ledger {
+    /// What is known of a name at which something was just seen, and another name of that, to be
+    /// linked to.
+    #[must_use]
+    pub fn recollect(&self, dir: &RelPath, name: &Name, seen: &Facts) -> (Known, Option<Anchor>) {
+        let ask = |view: &View<'_>| {
+            let known = match self.tree.own_at(dir.as_bytes()) {
+                Some(set) => self.known(view, set, name.as_bytes(), seen)?,
+                None => Known::Nothing,
+            };
+            let anchor = match seen.home.filter(|_| seen.has_others) {
+                Some(home) => self.anchor(view, &seen.identity, (home, name.as_bytes()))?,
+                None => None,
+            };
+            Ok((known, anchor))
+        };
+        self.read(ask).unwrap_or((Known::Nothing, None))
+    }
+
+    /// Names of an object.
+    #[must_use]
+    pub fn kin(&self, query: &KinQuery) -> Kin {
+        let KinQuery { identity, after, whole } = query;
+        let key = object_key(identity);
+        let after = after.as_ref().map_or(key.to_vec(), |after| [&key[..], after].concat());
+        let most = if *whole { KIN_AT_ONCE_MAX } else { KIN_SOME };
+        let ask = |view: &View<'_>| {
+            let object = self.object(view, identity)?;
+            let (mut kin, mut met) = (Kin::default(), 0);
+            view.kin_after(&key, &after, &mut |place, value| {
+                if met == most {
+                    return Ok(false);
+                }
+                met += 1;
+                kin.next = Some(place.to_vec());
+                let Some(link) = record::decode_link(value) else { return Ok(true) };
+                let Ok(name) = Name::new(&place[4..]) else { return Ok(true) };
+                let is_joined = match &object {
+                    Some(object) => self.member(view, identity, object, place, link)?.is_some(),
+                    None => false,
+                };
+                if !is_joined {
+                    kin.apart.push((link.home, name));
+                } else if !whole {
+                    kin.joined.push((link.home, name));
+                }
+                Ok(true)
+            })?;
+            kin.next = kin.next.filter(|_| *whole && met == most);
+            Ok(kin)
+        };
+        self.read(ask).unwrap_or_default()
+    }
+
+    /// How a name of an object with several stands to the others; nothing if it is to be judged by
+    /// what is known of the name alone.
+    pub(super) fn known_of_several(
+        &self,
+        view: &View<'_>,
+        (set, name): (SetNo, &[u8]),
+        identity: &Identity,
+        home: Identity,
+    ) -> Result<Option<Known>, Failed> {
+        let Some(object) = self.object(view, identity)? else { return Ok(None) };
+        let key = member_key(identity, set, name);
+        let own = view.kin(&key)?.and_then(record::decode_link);
+        let own = match own {
+            Some(link) => self.member(view, identity, &object, &key[OBJECT_BYTES..], link)?,
+            None => None,
+        };
+        if own.is_some() {
+            return Ok(self.copy_of(&object.record));
+        }
+        let other = self.other_member(view, identity, &object, Some((home, name)))?;
+        Ok(other.map(|_| Known::Apart))
+    }
+
+    /// What the sink has of an object: by its present generation or, if it has no name of that, by
+    /// the first name that it has.
+    pub(super) fn object(
+        &self,
+        read: &impl Read,
+        identity: &Identity,
+    ) -> Result<Option<Object>, Failed> {
+        if let Some(object) = self.generation(read, identity)?
+            && self.other_member(read, identity, &object, None)?.is_some()
+        {
+            return Ok(Some(object));
+        }
+        let key = object_key(identity);
+        let (mut found, mut tries) = (None, 0);
+        read.kin_after(&key, &key, &mut |place, _| {
+            tries += 1;
+            found = self.record_there(read, identity, place)?.map(|record| Object {
+                generation: (record.epoch, record.stamp),
+                record,
+                first: Some(place.to_vec()),
+            });
+            Ok(found.is_none() && tries < KIN_TRIES_MAX)
+        })?;
+        Ok(found)
+    }
+
+    /// The generation of an object that began last, if that counts.
+    fn generation(&self, read: &impl Read, identity: &Identity) -> Result<Option<Object>, Failed> {
+        let object = read.kin(&object_key(identity))?.and_then(decode_object);
+        Ok(object.filter(|object| object.generation.0 >= self.floor))
+    }
+
+    fn anchor(
+        &self,
+        view: &View<'_>,
+        identity: &Identity,
+        own: (Identity, &[u8]),
+    ) -> Result<Option<Anchor>, Failed> {
+        let Some(object) = self.object(view, identity)? else { return Ok(None) };
+        let Some(facts) = super::facts_of(&object.record) else { return Ok(None) };
+        let member = self.other_member(view, identity, &object, Some(own))?;
+        Ok(member.and_then(|member| {
+            Some(Anchor {
+                home: member.link.home,
+                name: Name::new(&member.place[4..]).ok()?,
+                facts,
+                generation: object.generation,
+                offered: (member.record.epoch, member.record.stamp),
+            })
+        }))
+    }
+
+    /// The first name of an object that the sink has, other than one in a directory.
+    fn other_member(
+        &self,
+        read: &impl Read,
+        identity: &Identity,
+        object: &Object,
+        but: Option<(Identity, &[u8])>,
+    ) -> Result<Option<Member>, Failed> {
+        let key = object_key(identity);
+        let (mut found, mut tries) = (None, 0);
+        read.kin_after(&key, &key, &mut |place, value| {
+            tries += 1;
+            if let Some(link) = record::decode_link(value)
+                && but != Some((link.home, &place[4..]))
+            {
+                found = self.member(read, identity, object, place, link)?;
+            }
+            Ok(found.is_none() && tries < KIN_TRIES_MAX)
+        })?;
+        Ok(found)
+    }
+
+    /// A name of an object, if the sink has it there and it is of the present generation.
+    fn member(
+        &self,
+        read: &impl Read,
+        identity: &Identity,
+        object: &Object,
+        place: &[u8],
+        link: Link,
+    ) -> Result<Option<Member>, Failed> {
+        let is_first = object.first.as_deref() == Some(place);
+        if !is_first && (object.first.is_some() || link.joined != Some(object.generation)) {
+            return Ok(None);
+        }
+        let record = self.record_there(read, identity, place)?;
+        Ok(record.map(|record| Member { place: place.to_vec(), link, record }))
+    }
+
+    /// The record of a name, if the sink has that object there.
+    fn record_there(
+        &self,
+        read: &impl Read,
+        identity: &Identity,
+        place: &[u8],
+    ) -> Result<Option<Record>, Failed> {
+        let record = read.name(place)?.and_then(record::decode);
+        let is_it = |record: &Record| {
+            let facts = super::facts_of(record);
+            facts.is_some_and(|facts| facts.identity == *identity) && self.is_certain(record)
+        };
+        Ok(record.filter(is_it))
+    }
+}
+
+impl super::writing::Pen<'_, '_> {
+    /// An object is offered under one of its names. If it has others, a generation begins.
+    pub(super) fn begin_generation(
+        &mut self,
+        (set, name): (SetNo, &[u8]),
+        moment: Moment,
+        kin: &Kinship,
+    ) -> Result<(), Failed> {
+        let Kinship { identity, home, has_others } = kin;
+        let last = self.ledger.generation(self.change, identity)?;
+        if last.is_none() && !has_others {
+            return Ok(());
+        }
+        let is_newest = last.is_none_or(|object| object.generation < moment);
+        let joined = is_newest.then_some(moment);
+        if is_newest {
+            let step = Step::Offered { kin: None };
+            let record = Record { epoch: moment.0, stamp: moment.1, step };
+            self.put_object(identity, moment, &record)?;
+        }
+        self.put_member((set, name), identity, Link { joined, home: *home })
+    }
+
+    /// A name is to become one of an object.
+    pub(super) fn begin_link(
+        &mut self,
+        (set, name): (SetNo, &[u8]),
+        identity: &Identity,
+        home: Identity,
+    ) -> Result<(), Failed> {
+        self.put_member((set, name), identity, Link { joined: None, home })
+    }
+
+    /// Attributes of an object are on their way under one of its names: what the sink has of it is
+    /// not certain.
+    pub(super) fn object_offered(
+        &mut self,
+        (set, name): (SetNo, &[u8]),
+        moment: Moment,
+        identity: &Identity,
+    ) -> Result<(), Failed> {
+        let Some(object) = self.joined_to(set, name, identity)? else { return Ok(()) };
+        if (object.record.epoch, object.record.stamp) < moment {
+            let record = super::writing::taken_back_at(moment, Some(object.record));
+            self.put_object(identity, object.generation, &record)?;
+        }
+        Ok(())
+    }
+
+    /// The sink has an object under one of its names. `step_after` tells what is known then, by
+    /// what was known before.
+    pub(super) fn object_stands(
+        &mut self,
+        (set, name): (SetNo, &[u8]),
+        moment: Moment,
+        facts: &Facts,
+        step_after: impl FnOnce(Option<Record>) -> Step,
+    ) -> Result<(), Failed> {
+        let identity = &facts.identity;
+        if let Some(object) = self.joined_to(set, name, identity)? {
+            if (object.record.epoch, object.record.stamp) <= moment {
+                let step = step_after(Some(object.record));
+                let record = Record { epoch: moment.0, stamp: moment.1, step };
+                self.put_object(identity, object.generation, &record)?;
+            }
+            if object.generation == moment {
+                // Names of older generations are none of this object.
+                self.strays.push(*identity);
+            }
+        } else if facts.has_others || self.ledger.generation(self.change, identity)?.is_some() {
+            let place = [&set.to_be_bytes()[..], name].concat();
+            let object = self.ledger.object(self.change, identity)?;
+            if object.is_some_and(|object| object.first.as_ref() != Some(&place)) {
+                self.strays.push(*identity);
+            }
+        }
+        Ok(())
+    }
+
+    /// A name was linked to another; what that was one of may not be the same any more.
+    pub(super) fn linked(
+        &mut self,
+        (set, name): (SetNo, &[u8]),
+        anchor: Option<(SetNo, &[u8])>,
+        (object, generation): (Option<Object>, Moment),
+        facts: &Facts,
+    ) -> Result<(), Failed> {
+        let (identity, Some(home)) = (&facts.identity, facts.home) else { return Ok(()) };
+        let joined = object.as_ref().map(|_| generation);
+        match (object, anchor) {
+            (None, _) => self.strays.push(*identity),
+            // The first two names: from now on they are a generation.
+            (Some(Object { first: Some(_), record, .. }), Some((at, anchor))) => {
+                self.put_object(identity, generation, &record)?;
+                if let Some(link) = self.link_of(at, anchor, identity)? {
+                    self.put_member((at, anchor), identity, Link { joined, ..link })?;
+                }
+            }
+            _ => {}
+        }
+        self.put_member((set, name), identity, Link { joined, home })
+    }
+
+    /// Notes a name by its object.
+    pub(super) fn enrol(
+        &mut self,
+        (set, name): (SetNo, &[u8]),
+        identity: &Identity,
+        home: Identity,
+    ) -> Result<(), Failed> {
+        match self.link_of(set, name, identity)? {
+            Some(link) if link.home == home => Ok(()),
+            Some(link) => self.put_member((set, name), identity, Link { home, ..link }),
+            None => self.put_member((set, name), identity, Link { joined: None, home }),
+        }
+    }
+
+    /// A name is none of an object any more.
+    pub(super) fn part(
+        &mut self,
+        set: SetNo,
+        name: &[u8],
+        identity: &Identity,
+    ) -> Result<(), Failed> {
+        self.change.put_kin(&member_key(identity, set, name), None)?;
+        let key = object_key(identity);
+        let mut is_last = true;
+        self.change.kin_after(&key, &key, &mut |_, _| {
+            is_last = false;
+            Ok(false)
+        })?;
+        if is_last {
+            return self.change.put_kin(&key, None);
+        }
+        self.ledger.parted.insert(*identity);
+        Ok(())
+    }
+
+    /// The generation that a name is of at the sink, as far as answers told.
+    fn joined_to(
+        &mut self,
+        set: SetNo,
+        name: &[u8],
+        identity: &Identity,
+    ) -> Result<Option<Object>, Failed> {
+        let joined = self.link_of(set, name, identity)?.and_then(|link| link.joined);
+        if joined.is_none() {
+            return Ok(None);
+        }
+        let object = self.ledger.generation(self.change, identity)?;
+        Ok(object.filter(|object| joined == Some(object.generation)))
+    }
+
+    fn link_of(
+        &self,
+        set: SetNo,
+        name: &[u8],
+        identity: &Identity,
+    ) -> Result<Option<Link>, Failed> {
+        let link = self.change.kin(&member_key(identity, set, name))?;
+        Ok(link.and_then(record::decode_link))
+    }
+
+    fn put_object(
+        &mut self,
+        identity: &Identity,
+        generation: Moment,
+        record: &Record,
+    ) -> Result<(), Failed> {
+        self.change.put_kin(&object_key(identity), Some(&encode_object(generation, record)))
+    }
+
+    fn put_member(
+        &mut self,
+        (set, name): (SetNo, &[u8]),
+        identity: &Identity,
+        link: Link,
+    ) -> Result<(), Failed> {
+        record::encode_link(&link, &mut self.value);
+        self.change.put_kin(&member_key(identity, set, name), Some(&self.value))
+    }
+}
