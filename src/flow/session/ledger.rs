@@ -260,7 +260,10 @@ pub(super) fn offer_of(op: &Op, facts: Option<&Facts>, is_own: bool) -> Offer {
             Some(kin) => Offer::Link { path: path.clone(), kin },
             None => Offer::Name(path.clone()),
         },
-        Op::Put { path, .. } | Op::Commit { path, .. } | Op::Symlink { path, .. }
+        Op::Put { path, .. }
+        | Op::Commit { path, .. }
+        | Op::Symlink { path, .. }
+        | Op::Special { path, .. }
             if let Some(kin) = kin =>
         {
             Offer::Content { path: path.clone(), kin }

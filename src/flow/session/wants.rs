@@ -252,7 +252,7 @@ impl Session {
             self.want_marked((at.dir, at.name), counted, Hint::CONTENT, shared.now);
             return None;
         };
-        let carries = matches!(op, Op::Put { .. } | Op::Symlink { .. });
+        let carries = matches!(op, Op::Put { .. } | Op::Symlink { .. } | Op::Special { .. });
         if matches!(op, Op::Put { .. }) {
             self.look_twice(at, Hint::CONTENT, sighting, shared);
         }
