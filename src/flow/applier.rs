@@ -195,8 +195,8 @@ impl<T: Target> Applier<T> {
                 self.put(path, stamp, names::Kind::Special, stage, effects)
             }
             Op::MakeDir { path } => self.make_dir(path, stamp, effects),
-            Op::SetMeta { path, presumes, attributes } => {
-                self.set_attributes(path, stamp, presumes, attributes, effects)
+            Op::SetMeta { path, presumes, attributes, names } => {
+                self.set_attributes(path, stamp, presumes, (attributes, *names), effects)
             }
             Op::Remove { path, spared } => self.remove(path, *spared, stamp),
             Op::Rename { from, to, presumes } => self.rename((from, to), stamp, presumes, effects),

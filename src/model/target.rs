@@ -102,6 +102,19 @@ pub trait Target {
     /// `Missing`, `NoParent`, `NotDir`, `NoRoom`, `Other`.
     fn stage_copy(&self, from: &RelPath) -> Result<Self::Staged, Obstacle>;
 
+    /// How many names the object has that stands at one.
+    ///
+    /// # Errors
+    /// As `look`.
+    fn count_names(&self, path: &RelPath) -> Result<u64, Obstacle>;
+
+    /// Makes what stands at one of several names of an object an object of its own, a copy. The
+    /// times of the directory stay.
+    ///
+    /// # Errors
+    /// `Missing`, `NoParent`, `NotDir`, `NoRoom`, `Other`.
+    fn part(&self, path: &RelPath) -> Result<(), Obstacle>;
+
     /// Whether one object stands at both names.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Objects with several names: groups across directories, live, over restarts and kills.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,4 +114,33 @@ fn a_copy_without_links_is_linked_and_not_sent_again() {
     sink.end(SOON).assert_code(&[0]);
     source.end(SOON).assert_code(&[0]);
     assert_equal(&from, &to);
+}
+
+#[test]
+fn names_that_are_one_at_the_sink_alone_part_when_their_attributes_do() {
+    let mut pair = Pair::new();
+    let (from, to) = (pair.source_dir(), pair.sink_dir());
+    for (name, mode) in [("one", 0o600), ("two", 0o644), ("three", 0o640)] {
+        zoo::write_at(&from.join(name), b"the same", 1_700_000_000, 5);
+        fs::set_permissions(from.join(name), PermissionsExt::from_mode(mode)).unwrap();
+    }
+    fs::hard_link(from.join("three"), from.join("four")).unwrap();
+    // As a snapshot beside the sink has it, which is to stay as it is.
+    let kept = to.parent().unwrap().join("kept");
+    zoo::write_at(&kept, b"the same", 1_700_000_000, 5);
+    fs::set_permissions(&kept, PermissionsExt::from_mode(0o400)).unwrap();
+    for name in ["one", "two", "three", "four"] {
+        fs::hard_link(&kept, to.join(name)).unwrap();
+    }
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    pair.until_ready();
+    pair.cutover().assert_code(&[0]);
+    sink.end(SOON).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert_equal(&from, &to);
+    assert!(are_one(&to.join("three"), &to.join("four")));
+    assert!(!are_one(&to.join("one"), &to.join("two")));
+    let found = fs::metadata(&kept).unwrap();
+    assert_eq!((found.mode() & 0o7777, found.nlink()), (0o400, 1));
 }

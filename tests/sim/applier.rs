@@ -87,7 +87,7 @@ impl Sink {
 
     pub fn set_meta(&self, stamp: u64, at: &str, presumes: Version) -> Answer {
         let attributes = Attributes::plain(Meta { mode: 0o600, ..meta(stamp as i64) });
-        self.run(stamp, Op::SetMeta { path: path(at), presumes, attributes }, "").0
+        self.run(stamp, Op::SetMeta { path: path(at), presumes, attributes, names: 1 }, "").0
     }
 
     pub fn rename(&self, stamp: u64, from: &str, to: &str, presumes: Version) -> Answer {
@@ -468,7 +468,7 @@ fn the_root_and_the_staging_directory_are_not_touched() {
     assert_eq!(sink.run(3, Op::MakeDir { path: root.clone() }, "").0, Answer::Applied);
     let meta = meta(77);
     let attributes = Attributes::plain(meta);
-    let set = Op::SetMeta { path: root.clone(), presumes: Version::Dir, attributes };
+    let set = Op::SetMeta { path: root.clone(), presumes: Version::Dir, attributes, names: 0 };
     assert_eq!(sink.run(4, set, "").0, Answer::Applied);
     assert_eq!(sink.0.target().stands(&root).unwrap().entry.meta(), &meta);
     let listed = sink.list(5, "", &[(".osync-staging-0", dir()), ("f", file("", 3))]);

@@ -54,23 +54,7 @@ pub fn differences(source: &ModelTree, selection: &Selection, sink: &SinkEnd) ->
             Some(_) => {}
         }
     }
-    let (groups, their_groups) = (source.groups(), sink.tree.groups());
-    let first_of = |groups: &BTreeMap<RelPath, usize>, path: &RelPath| {
-        let group = groups.get(path)?;
-        // Names that only one of the trees has, or can have, say nothing.
-        let is_known =
-            |at: &&RelPath| ours.contains_key(*at) && theirs.contains_key(*at) && !blocked(at);
-        let of_group = groups.iter().filter(|(_, other)| *other == group).map(|(at, _)| at);
-        of_group.filter(is_known).min().cloned()
-    };
-    for path in ours.keys().filter(|path| theirs.contains_key(*path) && !blocked(path)) {
-        let own = Some(path.clone());
-        let (a, b) =
-            (first_of(&groups, path).or(own.clone()), first_of(&their_groups, path).or(own));
-        if a != b {
-            found.push(format!("{path}: one with {b:?} at the sink, with {a:?} at the source"));
-        }
-    }
+    found.extend(differing_groups(source, sink, (&ours, &theirs), &blocked));
     for (path, there) in &theirs {
         let stays = sink.policy == DeletePolicy::Never
             || foreign(path)
@@ -78,6 +62,41 @@ pub fn differences(source: &ModelTree, selection: &Selection, sink: &SinkEnd) ->
             || there.entry.is_dir() && holds_foreign(path);
         if !ours.contains_key(path) && !stays {
             found.push(format!("{path}: should be gone"));
+        }
+    }
+    found
+}
+
+/// Names that are one in one of the trees and not in the other.
+fn differing_groups(
+    source: &ModelTree,
+    sink: &SinkEnd,
+    (ours, theirs): (&Snapshot, &Snapshot),
+    blocked: &dyn Fn(&RelPath) -> bool,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let (groups, their_groups) = (source.groups(), sink.tree.groups());
+    type Told<'a> = &'a dyn Fn(&&RelPath) -> bool;
+    let first_of = |groups: &BTreeMap<RelPath, usize>, path: &RelPath, is_told: Told<'_>| {
+        let group = groups.get(path)?;
+        // Names that only one of the trees has, or can have, say nothing.
+        let is_known =
+            |at: &&RelPath| ours.contains_key(*at) && theirs.contains_key(*at) && !blocked(at);
+        let of_group = groups.iter().filter(|(_, other)| *other == group).map(|(at, _)| at);
+        of_group.filter(is_known).filter(is_told).min().cloned()
+    };
+    for path in ours.keys().filter(|path| theirs.contains_key(*path) && !blocked(path)) {
+        let own = Some(path.clone());
+        // What another's hand made one, and is equal, nothing tells.
+        let is_told = |at: &&RelPath| {
+            *at == path
+                || !sink.entangled
+                || groups.contains_key(path) && groups.get(at) == groups.get(path)
+        };
+        let a = first_of(&groups, path, &|_| true).or(own.clone());
+        let b = first_of(&their_groups, path, &is_told).or(own);
+        if a != b {
+            found.push(format!("{path}: one with {b:?} at the sink, with {a:?} at the source"));
         }
     }
     found

@@ -150,6 +150,13 @@ impl Target for Guarded {
     fn stage_copy(&self, from: &RelPath) -> Result<Staged, Obstacle> {
         self.tree.stage_copy(from)
     }
+    fn count_names(&self, path: &RelPath) -> Result<u64, Obstacle> {
+        self.tree.count_names(path)
+    }
+    fn part(&self, path: &RelPath) -> Result<(), Obstacle> {
+        self.goes("part", path, true);
+        self.tree.part(path)
+    }
     fn is_same_object(&self, first: &RelPath, second: &RelPath) -> Result<bool, Obstacle> {
         self.tree.is_same_object(first, second)
     }
@@ -244,6 +251,8 @@ pub struct SinkEnd {
     pub link: Link,
     /// Whether its next epoch begins on the same root.
     pub same_root: bool,
+    /// Whether another's hand made names one that are none at the source.
+    pub entangled: bool,
     /// The epoch.
     pub epoch: Epoch,
     /// Messages on their way.
@@ -290,6 +299,7 @@ impl SinkEnd {
             policy,
             link: Link::Cut { told: true },
             same_root: true,
+            entangled: false,
             epoch: Epoch(0),
             lanes: [VecDeque::new(), VecDeque::new()],
             hands: Vec::new(),

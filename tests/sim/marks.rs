@@ -219,7 +219,9 @@ impl Mini {
         let hash = Hash(*blake3::hash(&stands.content).as_bytes());
         let op = match stands.entry {
             Entry::Dir { .. } => Op::MakeDir { path },
-            _ if !whole => Op::SetMeta { path, presumes: self.version(&stands), attributes },
+            _ if !whole => {
+                Op::SetMeta { path, presumes: self.version(&stands), attributes, names: 1 }
+            }
             Entry::Symlink { target, .. } => Op::Symlink { path, target, attributes },
             Entry::File { size, .. } if self.dice.one_in(4) => {
                 self.transfers += 1;
@@ -398,7 +400,8 @@ impl Mini {
         for (path, stands) in self.source.snapshot() {
             if stands.entry.is_dir() {
                 let attributes = Attributes::plain(*stands.entry.meta());
-                self.send(Op::SetMeta { path, presumes: Version::Dir, attributes }, vec![], vec![]);
+                let op = Op::SetMeta { path, presumes: Version::Dir, attributes, names: 0 };
+                self.send(op, vec![], vec![]);
             }
         }
         while !self.flights.is_empty() {

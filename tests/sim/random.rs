@@ -73,15 +73,22 @@ fn world(seed: u64, family: &Family) -> (World, Dice) {
     (world, dice)
 }
 
-/// What stands at a sink before it registers: foreign names, stale and equal copies.
-fn fill(world: &mut World, dice: &mut Dice) {
-    for sink in &world.sinks {
+/// What stands at a sink before it registers: foreign names, stale and equal copies, and names that
+/// are one.
+fn fill(world: &mut World, dice: &mut Dice, entangle: bool) {
+    for sink in &mut world.sinks {
+        sink.entangled = entangle;
+        let mut last = None;
         for (at, stands) in world.source.snapshot() {
             if at.is_root() || dice.one_in(3) {
                 continue;
             }
             if stands.entry.is_dir() {
                 let _ = sink.tree.mkdir(&at);
+                continue;
+            }
+            if let Some(last) = last.replace(at.clone()).filter(|_| entangle && dice.one_in(3)) {
+                let _ = sink.tree.hard_link(&last, &at);
             } else if dice.one_in(2) {
                 let _ = sink.tree.create(&at, &stands.content);
                 if dice.one_in(2) {
@@ -137,7 +144,7 @@ pub fn run(
     }
     if family.filled {
         let mut dice = Dice::new(seed ^ 0xf111);
-        fill(&mut world, &mut dice);
+        fill(&mut world, &mut dice, family.links > 0);
     }
     let during = script.map_or_else(|| dice.below(family.during + 1), |s| s.during.len());
     let pace = [1, 4, 16, 64][world.dice.below(4)];

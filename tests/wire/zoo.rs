@@ -105,7 +105,12 @@ fn ops() -> Named<Op> {
             attributes: attributes(),
         },
         Op::MakeDir { path: raw_path() },
-        Op::SetMeta { path: RelPath::root(), presumes: Version::Dir, attributes: attributes() },
+        Op::SetMeta {
+            path: RelPath::root(),
+            presumes: Version::Dir,
+            attributes: attributes(),
+            names: 0,
+        },
         Op::Remove { path: path(), spared: Spared::Others },
         Op::Rename { from: path(), to: raw_path(), presumes: Version::Symlink { mtime: MTIME } },
         Op::Exchange { a: path(), b: raw_path() },
@@ -182,7 +187,7 @@ fn bodies() -> Named<Body> {
         bodies.push((name, Body::Operations(vec![Operation { stamp, op }])));
     }
     for (name, presumes) in versions() {
-        let op = Op::SetMeta { path: path(), presumes, attributes: attributes() };
+        let op = Op::SetMeta { path: path(), presumes, attributes: attributes(), names: 2 };
         let body = Body::Operations(vec![Operation { stamp, op }]);
         bodies.push((format!("presumes-{name}"), body));
     }

@@ -11,7 +11,7 @@ use crate::flow::applier::names::Kind;
 use crate::flow::applier::{Applier, Effects, Step, failed};
 use crate::flow::stamps::Reach;
 use crate::model::entry::Entry;
-use crate::model::op::{Answer, Version};
+use crate::model::op::{Answer, Need, Version};
 use crate::model::path::RelPath;
 use crate::model::stamp::Stamp;
 use crate::model::target::{Obstacle, Target};
@@ -89,6 +89,17 @@ impl<T: Target> Applier<T> {
                 Step::Answer(failed(Obstacle::NoMoreNames))
             }
             step => step,
+        }
+    }
+
+    /// Sees to it that no name but those of the source's object gets its attributes.
+    pub(super) fn part(&self, path: &RelPath, names: u32) -> Result<(), Answer> {
+        if names == 0 || self.target.count_names(path).map_err(failed)? <= u64::from(names) {
+            return Ok(());
+        }
+        match names {
+            1 => self.target.part(path).map_err(failed),
+            _ => Err(Answer::Needed(Need::Content)),
         }
     }
 

@@ -188,7 +188,7 @@ impl<T: Target> Applier<T> {
         path: &RelPath,
         stamp: Stamp,
         presumes: &Version,
-        attributes: &Attributes,
+        (attributes, names): (&Attributes, u32),
         effects: &mut Effects,
     ) -> Answer {
         if !self.admits(path, stamp) {
@@ -199,15 +199,18 @@ impl<T: Target> Applier<T> {
         }
         self.at_name(path, |_| {
             self.stamped(path, stamp, Reach::Name, || {
-                Step::Answer(match self.presumed(path, stamp, presumes) {
-                    Ok(()) => match self.target.set_attributes(path, attributes) {
-                        Ok(lack) => {
-                            effects.lack = lack;
-                            Answer::Applied
-                        }
-                        Err(other) => failed(other),
-                    },
-                    Err(answer) => answer,
+                if let Err(answer) = self.presumed(path, stamp, presumes) {
+                    return Step::Answer(answer);
+                }
+                if let Err(answer) = self.part(path, names) {
+                    return Step::Answer(answer);
+                }
+                Step::Answer(match self.target.set_attributes(path, attributes) {
+                    Ok(lack) => {
+                        effects.lack = lack;
+                        Answer::Applied
+                    }
+                    Err(other) => failed(other),
                 })
             })
         })

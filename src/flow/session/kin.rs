@@ -19,7 +19,7 @@ use crate::flow::session::looks::Place;
 use crate::flow::session::parked::Query;
 use crate::flow::session::wants::{Bring, Want, Wanted};
 use crate::flow::session::{Action, Session, Shared};
-use crate::model::entry::Identity;
+use crate::model::entry::{Identity, Sighting};
 use crate::model::ledger::{
     Anchor, Deed, Entered, Facts, Kin, KinQuery, Kind, Moment, Note, Standing, Unsettled,
 };
@@ -136,6 +136,17 @@ impl Session {
     /// Whether an object can have more than one name at the sink.
     pub(super) fn can_link(&self) -> bool {
         self.terms.abilities.links > 1
+    }
+
+    /// How many names an object that was seen is to have at the sink; 0 if it has several, and a
+    /// removal may be on its way.
+    pub(super) fn names_of(&self, sighting: &Sighting, is_compared: bool) -> u32 {
+        match sighting.links {
+            several if several > 1 && self.can_link() => {
+                u32::try_from(several).ok().filter(|_| is_compared).unwrap_or(0)
+            }
+            _ => 1,
+        }
     }
 
     /// What is to be done with a name of an object at which a look saw this.

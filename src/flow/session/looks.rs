@@ -334,7 +334,12 @@ impl Session {
         let op = match &seen.sighting.entry {
             Entry::File { size, meta } if !hint.content => {
                 let presumes = Version::File { size: *size, mtime: meta.mtime, hash: None };
-                Op::SetMeta { path, presumes, attributes }
+                Op::SetMeta {
+                    path,
+                    presumes,
+                    attributes,
+                    names: self.names_of(&seen.sighting, false),
+                }
             }
             Entry::File { size, .. } if self.is_still_held(at.dir, at.name, *size, shared.now) => {
                 return None;
@@ -463,7 +468,7 @@ impl Session {
         };
         let Some(path) = self.sink_path(dir, shared) else { return };
         self.stamps.hold(stamp);
-        let op = Op::SetMeta { path, presumes: Version::Dir, attributes };
+        let op = Op::SetMeta { path, presumes: Version::Dir, attributes, names: 0 };
         let draft = Draft::new(op, stamp, (dir, None), Errand::OwnMeta);
         self.gather(Draft { facts: Some(facts), ..draft }, shared);
     }

@@ -241,12 +241,21 @@ impl Session {
             }
         }
         self.idle(at.dir);
+        if links && seen.note.as_ref().is_some_and(|note| note.is_copied && note.anchor.is_none()) {
+            // The others are linked to it.
+            self.want_over(at.dir);
+            self.tally.files_done += u64::from(terms.counted);
+            self.tally.bytes_done += counted.unwrap_or_default();
+            return None;
+        }
         if links {
             self.want_marked((at.dir, at.name), counted, Hint::KIN, shared.now);
             return None;
         }
         let path = at.path.join(at.name);
-        let Some(op) = wanted_op(path, terms.bring, terms.index, sighting, seen.read) else {
+        let names = self.names_of(sighting, *terms.bring == Bring::Attributes);
+        let brought = (terms.bring, terms.index);
+        let Some(op) = wanted_op(path, brought, sighting, names, seen.read) else {
             // Its content is another, or it is no file any more.
             self.count_differences(1);
             self.want_marked((at.dir, at.name), counted, Hint::CONTENT, shared.now);
@@ -287,16 +296,16 @@ struct WantTerms<'a> {
 /// The operation that brings what is wanted of a name; nothing if it is not what it was.
 fn wanted_op(
     path: RelPath,
-    bring: &Bring,
-    index: usize,
+    (bring, index): (&Bring, usize),
     sighting: &Sighting,
+    names: u32,
     read: Option<ReadContent>,
 ) -> Option<Op> {
     let attributes = sighting.attributes();
     match (&sighting.entry, bring) {
         (Entry::File { size, meta }, Bring::Attributes) => {
             let presumes = Version::File { size: *size, mtime: meta.mtime, hash: None };
-            Some(Op::SetMeta { path, presumes, attributes })
+            Some(Op::SetMeta { path, presumes, attributes, names })
         }
         (Entry::File { size, meta }, Bring::Proof(hashes)) => {
             let had = hashes.get(index).copied().flatten();
@@ -305,7 +314,7 @@ fn wanted_op(
                 return None;
             }
             let presumes = Version::File { size: *size, mtime: meta.mtime, hash: Some(hash) };
-            Some(Op::SetMeta { path, presumes, attributes })
+            Some(Op::SetMeta { path, presumes, attributes, names })
         }
         (Entry::File { .. }, Bring::Content) => {
             let ReadContent { hash, bytes: size, .. } = read?;

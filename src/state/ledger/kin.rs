@@ -148,7 +148,6 @@ impl Ledger {
         view: &View<'_>,
         (set, name): (SetNo, &[u8]),
         identity: &Identity,
-        home: Identity,
     ) -> Result<Option<Known>, Failed> {
         let Some(object) = self.object(view, identity)? else { return Ok(None) };
         let key = member_key(identity, set, name);
@@ -160,8 +159,7 @@ impl Ledger {
         if own.is_some() {
             return Ok(self.copy_of(&object.record));
         }
-        let other = self.other_member(view, identity, &object, Some((home, name)))?;
-        Ok(other.map(|_| Known::Apart))
+        Ok(self.first_member(view, identity, &object)?.map(|_| Known::Apart))
     }
 
     /// What the sink has of an object: by its present generation or, if it has no name of that, by
@@ -172,7 +170,7 @@ impl Ledger {
         identity: &Identity,
     ) -> Result<Option<Object>, Failed> {
         if let Some(object) = self.generation(read, identity)?
-            && self.other_member(read, identity, &object, None)?.is_some()
+            && self.first_member(read, identity, &object)?.is_some()
         {
             return Ok(Some(object));
         }
@@ -196,6 +194,8 @@ impl Ledger {
         Ok(object.filter(|object| object.generation.0 >= self.floor))
     }
 
+    /// The name to which one of an object is linked: the first of those that are one at the sink,
+    /// so that no two are linked to each other at once. That one has none.
     fn anchor(
         &self,
         view: &View<'_>,
@@ -204,7 +204,8 @@ impl Ledger {
     ) -> Result<Option<Anchor>, Failed> {
         let Some(object) = self.object(view, identity)? else { return Ok(None) };
         let Some(facts) = super::facts_of(&object.record) else { return Ok(None) };
-        let member = self.other_member(view, identity, &object, Some(own))?;
+        let member = self.first_member(view, identity, &object)?;
+        let member = member.filter(|member| (member.link.home, &member.place[4..]) != own);
         Ok(member.and_then(|member| {
             Some(Anchor {
                 home: member.link.home,
@@ -216,21 +217,18 @@ impl Ledger {
         }))
     }
 
-    /// The first name of an object that the sink has, other than one in a directory.
-    fn other_member(
+    /// The first of the names of an object that are one at the sink.
+    fn first_member(
         &self,
         read: &impl Read,
         identity: &Identity,
         object: &Object,
-        but: Option<(Identity, &[u8])>,
     ) -> Result<Option<Member>, Failed> {
         let key = object_key(identity);
         let (mut found, mut tries) = (None, 0);
         read.kin_after(&key, &key, &mut |place, value| {
             tries += 1;
-            if let Some(link) = record::decode_link(value)
-                && but != Some((link.home, &place[4..]))
-            {
+            if let Some(link) = record::decode_link(value) {
                 found = self.member(read, identity, object, place, link)?;
             }
             Ok(found.is_none() && tries < KIN_TRIES_MAX)
@@ -255,13 +253,18 @@ impl Ledger {
         Ok(record.map(|record| Member { place: place.to_vec(), link, record }))
     }
 
-    /// The record of a name, if the sink has that object there.
+    /// The record of a name, if the sink has that object there. What a renamed directory brought
+    /// along may be hidden by what was offered since, and tells nothing.
     fn record_there(
         &self,
         read: &impl Read,
         identity: &Identity,
         place: &[u8],
     ) -> Result<Option<Record>, Failed> {
+        let Some((set, _)) = place.split_first_chunk() else { return Ok(None) };
+        if !self.tree.is_live(SetNo::from_be_bytes(*set)) {
+            return Ok(None);
+        }
         let record = read.name(place)?.and_then(record::decode);
         let is_it = |record: &Record| {
             let facts = super::facts_of(record);
@@ -359,6 +362,8 @@ impl super::writing::Pen<'_, '_> {
         facts: &Facts,
     ) -> Result<(), Failed> {
         let (identity, Some(home)) = (&facts.identity, facts.home) else { return Ok(()) };
+        let place = anchor.map(|(at, anchor)| [&at.to_be_bytes()[..], anchor].concat());
+        let object = object.filter(|object| object.first.is_none() || object.first == place);
         let joined = object.as_ref().map(|_| generation);
         match (object, anchor) {
             (None, _) => self.strays.push(*identity),
@@ -385,6 +390,24 @@ impl super::writing::Pen<'_, '_> {
             Some(link) if link.home == home => Ok(()),
             Some(link) => self.put_member((set, name), identity, Link { home, ..link }),
             None => self.put_member((set, name), identity, Link { joined: None, home }),
+        }
+    }
+
+    /// A name was offered where a renamed directory had brought it along: that one is no more.
+    pub(super) fn hide(
+        &mut self,
+        layer: SetNo,
+        name: &[u8],
+        (object, home): (Option<Identity>, Option<Identity>),
+    ) -> Result<(), Failed> {
+        let former = self.get(layer, name)?.and_then(|record| object_of(&record.step));
+        let Some(former) = former else { return Ok(()) };
+        match self.link_of(layer, name, &former)? {
+            Some(link) if home == Some(link.home) && object == Some(former) => {
+                self.change.put_kin(&member_key(&former, layer, name), None)
+            }
+            Some(link) if home == Some(link.home) => self.part(layer, name, &former),
+            _ => Ok(()),
         }
     }
 

@@ -230,8 +230,8 @@ impl Ledger {
         seen: &Facts,
     ) -> Result<Known, store::Failed> {
         if seen.has_others
-            && let Some(home) = seen.home
-            && let Some(known) = self.known_of_several(view, (set, name), &seen.identity, home)?
+            && seen.home.is_some()
+            && let Some(known) = self.known_of_several(view, (set, name), &seen.identity)?
         {
             return Ok(known);
         }

@@ -52,6 +52,8 @@ pub(super) struct Tree {
     places: HashMap<(SetNo, Key), Place>,
     /// At how many places each layer lies.
     held: HashMap<SetNo, u32>,
+    /// In which set each set of its own hangs.
+    above: HashMap<SetNo, SetNo>,
     /// The number that the next set gets.
     next: SetNo,
 }
@@ -59,7 +61,7 @@ pub(super) struct Tree {
 impl Tree {
     /// The tree before anything was offered.
     pub(super) fn new() -> Tree {
-        Tree { places: HashMap::new(), held: HashMap::new(), next: ROOT + 1 }
+        Tree { places: HashMap::new(), held: HashMap::new(), above: HashMap::new(), next: ROOT + 1 }
     }
 
     /// Whether a directory of that name was offered in a set.
@@ -79,7 +81,26 @@ impl Tree {
         for layer in &place.layers {
             *self.held.entry(*layer).or_default() += 1;
         }
+        if place.own != NONE {
+            self.above.insert(place.own, set);
+        }
         self.places.insert((set, key), place);
+    }
+
+    /// Whether a set takes what is offered somewhere now: what it tells is hidden by no other.
+    pub(super) fn is_live(&self, mut set: SetNo) -> bool {
+        while let Some(above) = self.above.get(&set) {
+            set = *above;
+        }
+        set == ROOT
+    }
+
+    /// The sets that stand at a path besides the one of its own.
+    pub(super) fn layers_at(&self, path: &[u8], own: SetNo) -> Vec<SetNo> {
+        if self.held.is_empty() {
+            return Vec::new();
+        }
+        self.sets_at(path).into_iter().filter(|set| *set != own).collect()
     }
 
     /// The set of its own at a path, if there is one all the way.
@@ -98,6 +119,7 @@ impl Tree {
     pub(super) fn remove(&mut self, set: SetNo, key: Key, changes: &mut Changes) -> Option<SetNo> {
         let place = self.places.remove(&(set, key))?;
         self.release(&place.layers);
+        self.above.remove(&place.own);
         changes.push((set, key));
         (place.own != NONE).then_some(place.own)
     }
@@ -122,6 +144,7 @@ impl Tree {
             && self.held.get(&only) == Some(&1)
         {
             *place = Place { own: only, layers: Vec::new() };
+            self.above.insert(only, slot.0);
             self.release(&[only]);
             changes.push(slot);
         }
@@ -186,6 +209,7 @@ impl Tree {
         let place = self.places.entry((set, key)).or_default();
         if place.own == NONE {
             place.own = self.next;
+            self.above.insert(place.own, set);
             self.next += 1;
             changes.push((set, key));
         }
@@ -232,6 +256,7 @@ impl Tree {
         let Some((set, key)) = at else { return };
         if let Some(place) = self.places.get_mut(&(set, key)) {
             let own = std::mem::replace(&mut place.own, NONE);
+            self.above.remove(&own);
             self.lay((set, key), &[own], changes);
         }
     }

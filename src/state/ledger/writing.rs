@@ -13,6 +13,13 @@ use crate::model::stamp::Epoch;
 
 type Written = Result<(), store::Failed>;
 
+/// A directory with its own set, and what renames have brought there.
+struct Lately {
+    dir: Vec<u8>,
+    set: SetNo,
+    layers: Vec<SetNo>,
+}
+
 /// One change of the ledger: the places that it touched, and room to work in.
 pub(super) struct Pen<'a, 'b> {
     pub(super) ledger: &'a mut Ledger,
@@ -24,8 +31,8 @@ pub(super) struct Pen<'a, 'b> {
     pub(super) strays: Vec<Identity>,
     /// The set whose own attributes were last noted as outstanding.
     undressed: Option<(SetNo, Moment)>,
-    /// The directory that was offered in last, with its own set.
-    lately: Option<(Vec<u8>, SetNo)>,
+    /// The directory that was written in last.
+    lately: Option<Lately>,
 }
 
 impl Ledger {
@@ -113,13 +120,15 @@ impl Pen<'_, '_> {
             Offer::Content { path, kin } => {
                 let (set, name) = self.own_slot(path);
                 self.undress(moment, set)?;
-                self.put(set, name, moment, Step::Offered { kin: Some(kin.identity) })?;
+                let step = Step::Offered { kin: Some(kin.identity) };
+                self.put_at(set, name, moment, step, Some(kin.home))?;
                 self.begin_generation((set, name), moment, kin)
             }
             Offer::Link { path, kin } => {
                 let (set, name) = self.own_slot(path);
                 self.undress(moment, set)?;
-                self.put(set, name, moment, Step::Offered { kin: Some(kin.identity) })?;
+                let step = Step::Offered { kin: Some(kin.identity) };
+                self.put_at(set, name, moment, step, Some(kin.home))?;
                 self.begin_link((set, name), &kin.identity, kin.home)
             }
             Offer::Dir(path) => self.offer_dir(moment, path),
@@ -330,7 +339,12 @@ impl Pen<'_, '_> {
         dir: &[u8],
         name: &[u8],
     ) -> Result<Option<(SetNo, Option<Record>)>, store::Failed> {
+        let lately = self.lately.as_ref().filter(|lately| lately.dir == dir);
+        if let Some(set) = lately.map(|lately| lately.set) {
+            return Ok(Some((set, self.get(set, name)?)));
+        }
         if let Some(set) = self.ledger.tree.own_at(dir) {
+            self.stay(dir, set);
             return Ok(Some((set, self.get(set, name)?)));
         }
         for set in self.ledger.tree.sets_at(dir) {
@@ -421,35 +435,68 @@ impl Pen<'_, '_> {
     /// The set that takes what is offered in a directory now.
     fn own_set(&mut self, dir: &[u8]) -> SetNo {
         match &self.lately {
-            Some((path, set)) if path == dir => return *set,
+            Some(lately) if lately.dir == dir => return lately.set,
             _ => {}
         }
         let set = self.ledger.tree.own_set(dir, &mut self.changes);
-        self.lately = Some((dir.to_vec(), set));
+        self.stay(dir, set);
         set
     }
 
-    fn get(&mut self, set: SetNo, name: &[u8]) -> Result<Option<Record>, store::Failed> {
+    fn stay(&mut self, dir: &[u8], set: SetNo) {
+        let layers = self.ledger.tree.layers_at(dir, set);
+        self.lately = Some(Lately { dir: dir.to_vec(), set, layers });
+    }
+
+    pub(super) fn get(&mut self, set: SetNo, name: &[u8]) -> Result<Option<Record>, store::Failed> {
         key_into(set, name, &mut self.key);
         Ok(self.change.name(&self.key)?.and_then(record::decode))
     }
 
     fn put(&mut self, set: SetNo, name: &[u8], moment: Moment, step: Step) -> Written {
-        let (epoch, stamp) = moment;
+        let home = match &step {
+            Step::Applied { facts, .. } => facts.home,
+            Step::Offered { .. } | Step::Gone { .. } => None,
+        };
+        self.put_at(set, name, moment, step, home)
+    }
+
+    /// The same for a name of which it is known in which directory of the source it is.
+    fn put_at(
+        &mut self,
+        set: SetNo,
+        name: &[u8],
+        (epoch, stamp): Moment,
+        step: Step,
+        home: Option<Identity>,
+    ) -> Written {
         let object = object_of(&step);
+        self.hide_below(set, name, (object, home))?;
         if let Some(former) = self.get(set, name)?.and_then(|known| object_of(&known.step))
             && object != Some(former)
         {
             self.part(set, name, &former)?;
         }
-        if let Step::Applied { facts, .. } = &step
-            && let (Some(object), Some(home)) = (object, facts.home)
-        {
+        if let (Step::Applied { .. }, Some(object), Some(home)) = (&step, object, home) {
             self.enrol((set, name), &object, home)?;
         }
         record::encode(&Record { epoch, stamp, step }, &mut self.value);
         key_into(set, name, &mut self.key);
         self.change.put_name(&self.key, &self.value)
+    }
+
+    fn hide_below(
+        &mut self,
+        set: SetNo,
+        name: &[u8],
+        seen: (Option<Identity>, Option<Identity>),
+    ) -> Written {
+        let Some(lately) = self.lately.take_if(|at| at.set == set && !at.layers.is_empty()) else {
+            return Ok(());
+        };
+        let hidden = lately.layers.iter().try_for_each(|layer| self.hide(*layer, name, seen));
+        self.lately = Some(lately);
+        hidden
     }
 
     fn put_places(&mut self) -> Written {

@@ -9,7 +9,8 @@ use rustix::io::Errno;
 
 use crate::model::attributes::Flags;
 use crate::model::path::{Name, RelPath};
-use crate::model::target::Obstacle;
+use crate::model::target::{Obstacle, Target};
+use crate::tree::sink_root::attributes::keeping_mtime;
 use crate::tree::sink_root::staging::{Home, Staged};
 use crate::tree::sink_root::{SinkRoot, obstacle};
 use crate::tree::{beneath, stat};
@@ -67,6 +68,16 @@ impl SinkRoot {
         let (above, name) = SinkRoot::split(from)?;
         let dir = self.ways.fresh(&above)?;
         self.copy_to((dir.as_fd(), &name), None, &self.staging.root_home(&self.ways)?)
+    }
+
+    /// Puts a copy in the place of one of several names. Nothing that the source would tell of
+    /// changes in the directory, so its times are given back.
+    pub(super) fn part_copy(&self, path: &RelPath) -> Result<(), Obstacle> {
+        let mut copy = self.copy_of(path)?;
+        let (above, _) = SinkRoot::split(path)?;
+        let dir = self.ways.fresh(&above)?;
+        let placed = keeping_mtime(dir.as_fd(), || Ok(self.place(&mut copy, path)));
+        placed.map_err(|errno| obstacle("Can't keep the time of its directory", errno))?
     }
 
     pub(super) fn are_one(&self, first: &RelPath, second: &RelPath) -> Result<bool, Obstacle> {

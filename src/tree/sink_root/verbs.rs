@@ -62,6 +62,16 @@ impl Target for SinkRoot {
         self.copy_of(from)
     }
 
+    fn count_names(&self, path: &RelPath) -> Result<u64, Obstacle> {
+        let count = |dir: BorrowedFd<'_>, name: &Name| stat::of_name(dir, name);
+        let stat = self.ways.at(path, count)?.map_err(cant_look)?;
+        Ok(u64::from(stat.stx_nlink))
+    }
+
+    fn part(&self, path: &RelPath) -> Result<(), Obstacle> {
+        self.part_copy(path)
+    }
+
     fn is_same_object(&self, first: &RelPath, second: &RelPath) -> Result<bool, Obstacle> {
         self.are_one(first, second)
     }

@@ -113,6 +113,25 @@ impl Target for ModelTree {
         self.stage(body, &attributes)
     }
 
+    fn count_names(&self, path: &RelPath) -> Result<u64, Obstacle> {
+        let disk = self.disk();
+        Ok(disk.nodes[disk.at(path)?].links)
+    }
+
+    fn part(&self, path: &RelPath) -> Result<(), Obstacle> {
+        let mut copy = self.stage_copy(path)?;
+        let above = |disk: &super::Disk| disk.place_below(path).map(|(dir, _)| dir);
+        let time = {
+            let disk = self.disk();
+            disk.nodes[above(&disk)?].meta.mtime
+        };
+        self.place(&mut copy, path)?;
+        let mut disk = self.disk();
+        let dir = above(&disk)?;
+        disk.nodes[dir].meta.mtime = time;
+        Ok(())
+    }
+
     fn is_same_object(&self, first: &RelPath, second: &RelPath) -> Result<bool, Obstacle> {
         let disk = self.disk();
         Ok(disk.at(second) == Ok(disk.at(first)?))
