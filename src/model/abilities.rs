@@ -126,7 +126,7 @@ impl Abilities {
         note(Loss::Symlink, true, self.symlinks);
         note(Loss::Special, true, self.specials);
         note(Loss::Device, true, self.devices);
-        note(Loss::Link, true, self.links > 1);
+        note(Loss::Link, wanted.links, self.links > 1);
         note(Loss::Name, true, self.name_bytes >= NAME_BYTES_MAX as u64 && self.any_bytes);
         note(Loss::Case, true, !self.folds_case);
         note(Loss::Size, true, self.file_bytes >= LARGE_FILE);

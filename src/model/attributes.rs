@@ -193,7 +193,7 @@ impl Attributes {
     }
 }
 
-/// Which attributes are carried: what a person wants of it, and what both sides are able to.
+/// Which attributes are carried: what a person wants of them, and what both sides are able to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Carried {
     /// Numeric owners.
@@ -206,6 +206,8 @@ pub struct Carried {
     pub atimes: bool,
     /// Inode flags.
     pub flags: bool,
+    /// That names are of one object (hard links).
+    pub links: bool,
     /// Namespaces of extended attributes, by [`Namespace::index`].
     pub namespaces: [bool; 4],
 }
@@ -220,6 +222,7 @@ impl Carried {
             modes: true,
             atimes: false,
             flags: true,
+            links: true,
             namespaces: [true; 4],
         }
     }
@@ -233,6 +236,7 @@ impl Carried {
             modes: self.modes && other.modes,
             atimes: self.atimes && other.atimes,
             flags: self.flags && other.flags,
+            links: self.links && other.links,
             namespaces: std::array::from_fn(|at| self.namespaces[at] && other.namespaces[at]),
         }
     }

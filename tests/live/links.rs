@@ -144,3 +144,24 @@ fn names_that_are_one_at_the_sink_alone_part_when_their_attributes_do() {
     let found = fs::metadata(&kept).unwrap();
     assert_eq!((found.mode() & 0o7777, found.nlink()), (0o400, 1));
 }
+
+#[test]
+fn without_hard_links_each_name_is_a_file_of_its_own() {
+    let mut pair = Pair::new();
+    let (from, to) = (pair.source_dir(), pair.sink_dir());
+    zoo::write_at(&from.join("one"), b"the same", 1_700_000_000, 5);
+    fs::hard_link(from.join("one"), from.join("two")).unwrap();
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&["--no-hard-links"]);
+    pair.until_ready();
+    fs::hard_link(from.join("two"), from.join("three")).unwrap();
+    fs::write(from.join("one"), "another").unwrap();
+    let has_all = |name: &str| fs::read(to.join(name)).is_ok_and(|read| read == b"another");
+    let names = ["one", "two", "three"];
+    until_true("all are written", SOON, || names.iter().all(|name| has_all(name)));
+    pair.until_ready();
+    pair.cutover().assert_code(&[0]);
+    sink.end(SOON).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]);
+    assert!(groups(&to).is_empty());
+}

@@ -42,13 +42,14 @@ const ATIMES: &str = "atimes";
 type Switch = (&'static str, &'static str, &'static str);
 
 /// Those over attributes: for either side.
-const ATTRIBUTES: [Switch; 6] = [
+const ATTRIBUTES: [Switch; 7] = [
     ("no-owner", "no-o", "Leave owners as they come at the sink"),
     ("no-group", "no-g", "Leave groups as they come at the sink"),
     ("no-perms", "no-p", "Leave permissions as they come at the sink"),
     ("no-xattrs", "no-X", "Leave out extended attributes"),
     ("no-acls", "no-A", "Leave out access control lists"),
     ("no-flags", "no-chattr", "Leave out inode flags (immutable, append only, no dump)"),
+    ("no-hard-links", "no-H", "Make each name of a file with several a file of its own"),
 ];
 
 /// Those over kinds: the source's.
@@ -60,8 +61,7 @@ const KINDS: [Switch; 4] = [
 ];
 
 /// Those that are not in this version.
-const NOT_YET: [Switch; 3] =
-    [("no-times", "no-t", LATER), ("no-hard-links", "no-H", LATER), ("no-sparse", "no-S", LATER)];
+const NOT_YET: [Switch; 2] = [("no-times", "no-t", LATER), ("no-sparse", "no-S", LATER)];
 
 const BY_ITSELF: &str = "osync does what is best here by itself";
 const ALWAYS_WHOLE: &str = "osync makes the two directories equal, always, and as they are";
@@ -241,9 +241,10 @@ fn carried(matches: &ArgMatches) -> Result<Carried, clap::Error> {
     if let Some((name, ..)) = NOT_YET.iter().find(|(name, ..)| given(name)) {
         return Err(refused(format!("--{name}: {LATER}")));
     }
-    let [owners, groups, modes, xattrs, acls, flags] = ATTRIBUTES.map(|(name, ..)| !given(name));
+    let [owners, groups, modes, xattrs, acls, flags, links] =
+        ATTRIBUTES.map(|(name, ..)| !given(name));
     let atimes = matches.get_count(ATIMES) > 0;
-    let mut carried = Carried { owners, groups, modes, flags, atimes, ..Carried::all() };
+    let mut carried = Carried { owners, groups, modes, flags, links, atimes, ..Carried::all() };
     carried.namespaces = [xattrs; 4];
     carried.namespaces[Namespace::Acl.index()] = acls;
     Ok(carried)
@@ -356,8 +357,9 @@ mod tests {
                 };
                 let wanted = args.habits.wanted;
                 let kept = [wanted.owners, wanted.groups, wanted.modes];
-                let kept = [kept[0], kept[1], kept[2], wanted.namespaces[0], wanted.namespaces[1]];
-                let expected: [bool; 5] = std::array::from_fn(|other| other != at);
+                let xattrs = [wanted.namespaces[0], wanted.namespaces[1]];
+                let kept = [&kept[..], &xattrs, &[wanted.flags, wanted.links]].concat();
+                let expected: [bool; 7] = std::array::from_fn(|other| other != at);
                 assert_eq!(kept, expected, "{option}");
             }
         }

@@ -135,7 +135,7 @@ impl Leads {
 impl Session {
     /// Whether an object can have more than one name at the sink.
     pub(super) fn can_link(&self) -> bool {
-        self.terms.abilities.links > 1
+        self.terms.wanted.links && self.terms.abilities.links > 1
     }
 
     /// How many names an object that was seen is to have at the sink; 0 if it has several, and a

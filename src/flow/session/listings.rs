@@ -311,7 +311,7 @@ impl Session {
             let (listed, identity) = (&found.listed, found.facts.identity);
             let at = path.join(&listed.name);
             if is_counted {
-                self.count_losses(listed);
+                self.count_losses(listed, found.facts.has_others);
             }
             if let Some(text) = self.unfit(dir, &listed.name, &listed.entry, &at) {
                 self.problem(at, text, shared);

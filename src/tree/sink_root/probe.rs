@@ -62,6 +62,8 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
     let owns = rustix::process::geteuid().is_root() && keeps_owners(file.as_fd(), &look);
     (carried.owners, carried.groups) = (owns, owns);
     let dir = staged.home.dir.as_fd();
+    let links = links(dir, &staged);
+    carried.links = links > 1;
     let vfs = rustix::fs::fstatvfs(dir).map_err(cant_look)?;
     let makes = |file_type, device| makes_node(dir, file_type, device);
     let abilities = Abilities {
@@ -71,7 +73,7 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
         symlinks: makes_symlink(dir),
         specials: makes(FileType::Fifo, 0) && makes(FileType::Socket, 0),
         devices: makes(FileType::CharacterDevice, rustix::fs::makedev(1, 3)),
-        links: links(dir, &staged),
+        links,
         sparse: keeps_holes(file.as_fd()),
         folds_case: folds_case(dir),
         any_bytes: can_be_named(dir, b"\xff"),
@@ -94,6 +96,7 @@ fn nothing() -> Carried {
         modes: false,
         atimes: false,
         flags: false,
+        links: false,
         namespaces: [false; 4],
     }
 }
