@@ -76,8 +76,8 @@ pub enum Op {
         presumes: Version,
         /// The attributes.
         attributes: Attributes,
-        /// How many names it has at the source, as far as that says anything, else 0. Should it have
-        /// more at the sink, the others are to keep their attributes.
+        /// How many names it has at the source, as far as that says anything, else 0. Should it
+        /// have more at the sink, the others are to keep their attributes.
         names: u32,
     },
     /// Removes a name: unlinks it, or removes the directory if it is empty.

@@ -111,6 +111,11 @@ pub(crate) fn make(root: &Path) {
     set_xattr(&root.join("link"), "trusted.link", b"l");
     set_time(&root.join("link"), 999_999_999, 1);
     file("fixed/inside", 10);
+    for name in ["d/sealed", "d/grown", "d/capable", "d/listed", "fifo", "null", "link", "socket"] {
+        let other = root.join("others").join(name.replace('/', "-"));
+        fs::create_dir_all(root.join("others")).expect("A directory");
+        fs::hard_link(root.join(name), other).expect("A name");
+    }
     flag(&large, IFlags::IMMUTABLE, true);
     flag(&root.join("d/sealed"), IFlags::IMMUTABLE, true);
     flag(&root.join("d/grown"), IFlags::APPEND, true);
@@ -135,9 +140,13 @@ pub(crate) fn change(root: &Path) {
     set_time(&at("d/owned"), 1_000_000_000, 999_999_999);
     flag(&at("d/sealed"), IFlags::IMMUTABLE, false);
     fs::write(at("d/sealed"), "written anew").expect("It is no longer immutable");
+    fs::hard_link(at("d/sealed"), at("others/sealed once more")).expect("A name");
     flag(&at("d/sealed"), IFlags::IMMUTABLE, true);
     flag(&at("d/grown"), IFlags::APPEND, false);
     fs::remove_file(at("d/grown")).expect("It may go");
+    fs::rename(at("others/d-capable"), at("capable too")).expect("The name may move");
+    fs::hard_link(at("others/link"), at("d/link once more")).expect("A name");
+    fs::remove_file(at("others/fifo")).expect("It may go");
     flag(&at("d/plain"), IFlags::NODUMP, false);
     flag(&at("fixed"), IFlags::IMMUTABLE, false);
     fs::write(at("fixed/more"), "more").expect("The directory takes more");
