@@ -104,8 +104,9 @@ impl Session {
             && self.walked()
             && self.metas.is_empty()
             && self.removals.is_empty()
-            && self.marks.is_empty()
-            && !self.is_sending();
+            && !self.is_sending()
+            // What failed for another reason does not tell of room.
+            && self.marks.iter().all(|(_, _, mark)| mark.failures > 0);
         self.room.pass(now, is_held, || is_idle);
     }
 
