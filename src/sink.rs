@@ -199,6 +199,7 @@ impl Sink<'_> {
             monitor: self.monitor,
             stop: self.stop,
             late: &late,
+            is_strict: self.config.strict,
             announce: &announce,
         };
         let carried = session.registered.carried.and(&self.config.wanted);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::control::name::JsonName;
-use crate::model::session::{Figures, PhaseTag};
+use crate::model::session::{Figures, PhaseTag, Shortfall};
 use crate::model::status::{Role, State};
 
 /// How an operator stands.
@@ -136,6 +136,8 @@ pub struct FigureFields {
     pub foreign: u64,
     /// Sweeps that have ended.
     pub sweeps: u64,
+    /// What is certain to find no room at the sink, while that is so.
+    pub shortfall: Option<Shortfall>,
 }
 
 /// Two points of a distribution, in milliseconds.
@@ -172,6 +174,7 @@ impl From<&Figures> for FigureFields {
             directories_left: figures.directories_left,
             foreign: figures.foreign,
             sweeps: figures.sweeps,
+            shortfall: figures.shortfall,
         }
     }
 }
@@ -244,7 +247,10 @@ impl SinkStatus {
 fn reason(role: Role, state: State, figures: &Figures) -> Option<String> {
     match (state, role) {
         (State::Halted, _) => figures.halted.clone(),
-        (State::Synching, _) => figures.stalled.clone(),
+        (State::Synching, _) => {
+            let short = || figures.shortfall.as_ref().map(Shortfall::words);
+            figures.stalled.clone().or_else(short)
+        }
         (State::Waiting, Role::Source) => Some("no sink is connected".into()),
         (State::Waiting, Role::Sink) => Some("not connected to the source".into()),
         _ => None,

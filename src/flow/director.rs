@@ -26,7 +26,7 @@ use crate::model::message::Report;
 use crate::model::path::{Name, RelPath};
 use crate::model::removal::MaxDelete;
 use crate::model::selection::Selection;
-use crate::model::session::{Ending, Figures, FinalReport};
+use crate::model::session::{Ending, Figures, FinalReport, FreeRoom};
 use crate::model::stamp::{DirKey, Sequence, SinkId};
 
 /// How long a new name waits for its writer, unless the writer closes it before.
@@ -257,11 +257,11 @@ impl Director {
         }
     }
 
-    /// A sink has told for how many bytes it has room.
-    pub fn has_room(&mut self, sink: SinkId, bytes: u64, now: Duration) {
+    /// A sink has told what room it has.
+    pub fn has_room(&mut self, sink: SinkId, free: FreeRoom, now: Duration) {
         self.shared.now = now;
         if let Some(session) = self.sessions.get_mut(&sink) {
-            session.has_room(bytes, now);
+            session.has_room(free, &mut self.shared);
         }
         self.pump();
     }

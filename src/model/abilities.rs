@@ -6,6 +6,7 @@ use crate::model::attributes::{Carried, Namespace};
 use crate::model::entry::{Entry, SpecialKind};
 use crate::model::limits::NAME_BYTES_MAX;
 use crate::model::path::Name;
+use crate::model::session::human_bytes;
 
 /// What the sink's filesystem and its user can hold, as probed at its root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +39,19 @@ pub struct Abilities {
     pub free_bytes: u64,
     /// Inodes free; `u64::MAX` where they are not counted.
     pub free_inodes: u64,
+    /// What is used of it already.
+    pub used: Usage,
     /// The name of the staging directory, left out of every comparison at the sink.
     pub staging_name: String,
+}
+
+/// What is used of a filesystem.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Bytes.
+    pub bytes: u64,
+    /// Inodes; 0 where they are not counted.
+    pub inodes: u64,
 }
 
 impl Abilities {
@@ -61,6 +73,7 @@ impl Abilities {
             file_bytes: u64::MAX,
             free_bytes: u64::MAX,
             free_inodes: u64::MAX,
+            used: Usage::default(),
             staging_name: staging_name.to_owned(),
         }
     }
@@ -104,6 +117,30 @@ impl Abilities {
             let (wanted, kept) = (wanted.namespaces[at], kept.namespaces[at]);
             note(Loss::Xattrs(namespace), wanted, kept, marks.0[at] != 0);
         }
+    }
+
+    /// Why what a source's filesystem holds hardly finds room here, even if all that is used here
+    /// is part of it. An estimate: filesystems differ in what a file takes beside its content, so
+    /// that a sixteenth more is no matter.
+    #[must_use]
+    pub fn is_too_small_for(&self, held: Usage) -> Option<String> {
+        let room = self.free_bytes.saturating_add(self.used.bytes);
+        let inodes = self.free_inodes.saturating_add(self.used.inodes);
+        let at_least = |much: u64| much - much / 16;
+        if at_least(held.bytes) > room {
+            let (held, room) = (human_bytes(held.bytes), human_bytes(room));
+            let free = human_bytes(self.free_bytes);
+            return Some(format!(
+                "room: the source's filesystem holds about {held}, the sink's takes {room} in all, \
+                 of which {free} are free"
+            ));
+        }
+        (at_least(held.inodes) > inodes).then(|| {
+            format!(
+                "room: the source's filesystem holds about {} inodes, the sink's takes {inodes}",
+                held.inodes
+            )
+        })
     }
 
     /// What a source may have that is lost here, whatever its objects bear.
@@ -247,5 +284,24 @@ impl Losses {
     pub fn iter(&self) -> impl Iterator<Item = (Loss, u64)> + '_ {
         let all = Loss::ALL.into_iter().zip(self.0);
         all.filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Abilities, Usage};
+
+    #[test]
+    fn a_sink_is_too_small_only_if_what_it_holds_already_does_not_help() {
+        let used = Usage { bytes: 6 << 30, inodes: 90 };
+        let sink =
+            Abilities { free_bytes: 3 << 30, free_inodes: 10, used, ..Abilities::full("staging") };
+        let held = |gib: u64, inodes| Usage { bytes: gib << 30, inodes };
+        assert_eq!(sink.is_too_small_for(held(9, 100)), None, "It may be here already");
+        let words = sink.is_too_small_for(held(12, 100)).unwrap();
+        assert!(words.contains("holds about 12.0 GiB, the sink's takes 9.0 GiB in all"), "{words}");
+        assert!(sink.is_too_small_for(held(1, 200)).unwrap().contains("200 inodes"));
+        let endless = Abilities { free_inodes: u64::MAX, ..sink };
+        assert_eq!(endless.is_too_small_for(held(1, u64::MAX)), None, "It does not count them");
     }
 }

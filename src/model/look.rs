@@ -196,6 +196,8 @@ pub struct Found {
     pub standing: Standing,
     /// Whether it was probed, and somebody has it open for writing.
     pub has_writer: bool,
+    /// Bytes of room that its content takes here, at most as many as it is long.
+    pub takes: u64,
 }
 
 /// What arming found.

@@ -99,6 +99,8 @@ pub struct ListingAnswer {
     pub part: u32,
     /// The entries whose content is needed.
     pub needed: Picked,
+    /// Those of them at whose name nothing stands.
+    pub absent: Picked,
     /// The entries whose content is right and whose attributes are not.
     pub retouch: Picked,
     /// The entries for which something newer was applied.
@@ -145,7 +147,7 @@ impl MessageAnswer {
         let lacking: usize = self.lacking.iter().map(|(_, text)| text.len() + 8).sum();
         let listing = self.listing.as_ref().map_or(0, |l| {
             let failed = l.failed.as_ref().map_or(0, answer);
-            let picks = [&l.needed, &l.retouch, &l.superseded, &l.made].map(picked);
+            let picks = [&l.needed, &l.absent, &l.retouch, &l.superseded, &l.made].map(picked);
             let picks: usize = picks.iter().sum();
             names(&l.extras) + failed + picks + 64
         });
@@ -194,10 +196,11 @@ impl Picked {
 }
 
 impl ListingAnswer {
-    /// Everything in this part is needed.
+    /// Everything in this part is needed, for nothing of it is there.
     #[must_use]
-    pub fn all_needed(listing: u64, part: u32) -> ListingAnswer {
-        ListingAnswer { needed: Picked::All, ..ListingAnswer::equal(listing, part) }
+    pub fn all_absent(listing: u64, part: u32) -> ListingAnswer {
+        let (needed, absent) = (Picked::All, Picked::All);
+        ListingAnswer { needed, absent, ..ListingAnswer::equal(listing, part) }
     }
 
     /// Everything in this part is there already.
@@ -207,6 +210,7 @@ impl ListingAnswer {
             listing,
             part,
             needed: Picked::None,
+            absent: Picked::None,
             retouch: Picked::None,
             superseded: Picked::None,
             made: Picked::None,

@@ -110,6 +110,67 @@ pub struct Figures {
     pub sweeps: u64,
     /// What the session waits for, if it has work and nothing moves.
     pub stalled: Option<String>,
+    /// What is certain to find no room at the sink, while that is so.
+    pub shortfall: Option<Shortfall>,
+}
+
+/// Free room at a sink, as its filesystem tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreeRoom {
+    /// Bytes free.
+    pub bytes: u64,
+    /// Inodes free; nothing where they are not counted.
+    pub inodes: Option<u64>,
+}
+
+/// More is known to be missing at the sink than it has room for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shortfall {
+    /// Bytes of content that the sink lacks, at least: what is known by now and not yet sent.
+    pub needed_bytes: u64,
+    /// Names that it lacks, at least.
+    pub needed_inodes: u64,
+    /// What it has free.
+    pub free: FreeRoom,
+}
+
+impl Shortfall {
+    /// What is wanting, if this is more than there is room for.
+    #[must_use]
+    pub fn of(needed_bytes: u64, needed_inodes: u64, free: FreeRoom) -> Option<Shortfall> {
+        let is_short = needed_bytes > free.bytes
+            || free.inodes.is_some_and(|free_inodes| needed_inodes > free_inodes);
+        is_short.then_some(Shortfall { needed_bytes, needed_inodes, free })
+    }
+
+    /// In words, for people.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Shortfall { needed_bytes, needed_inodes, free } = *self;
+        if needed_bytes > free.bytes {
+            let (needed, free) = (human_bytes(needed_bytes), human_bytes(free.bytes));
+            return format!("room: {needed} needed at least, {free} free at the sink");
+        }
+        let free = free.inodes.unwrap_or_default();
+        format!("room: {needed_inodes} inodes needed at least, {free} free at the sink")
+    }
+}
+
+/// Bytes for people, in powers of two.
+#[must_use]
+#[allow(clippy::cast_precision_loss)] // One digit behind the point is shown.
+pub fn human_bytes(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut value = bytes as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        // What would be shown as 1024.0 belongs to the next one.
+        if value < 1_023.95 {
+            break;
+        }
+        (value, unit) = (value / 1_024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
 /// What a session ended with.
@@ -166,5 +227,27 @@ mod byte_lists {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Vec<u8>>, D::Error> {
         let list = Vec::<ByteBuf>::deserialize(d)?;
         Ok(list.into_iter().map(ByteBuf::into_vec).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FreeRoom, Shortfall, human_bytes};
+
+    #[test]
+    fn room_is_short_of_bytes_or_of_inodes() {
+        let free = FreeRoom { bytes: 3 << 30, inodes: Some(5) };
+        assert_eq!(Shortfall::of(3 << 30, 5, free), None);
+        let bytes = Shortfall::of(12 << 30, 1, free).unwrap();
+        assert_eq!(bytes.words(), "room: 12.0 GiB needed at least, 3.0 GiB free at the sink");
+        let inodes = Shortfall::of(1, 6, free).unwrap();
+        assert_eq!(inodes.words(), "room: 6 inodes needed at least, 5 free at the sink");
+        assert_eq!(Shortfall::of(1, u64::MAX, FreeRoom { inodes: None, ..free }), None);
+    }
+
+    #[test]
+    fn bytes_are_shown_with_one_digit_behind_the_point() {
+        let shown = [0, 1_023, 1_024, 1_048_470, 1_048_540, u64::MAX].map(human_bytes);
+        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "1.0 MiB", "16.0 EiB"]);
     }
 }

@@ -21,6 +21,7 @@ use rustix::fs::{Mode, OFlags, Statx};
 use rustix::io::Errno;
 
 use crate::error::Error;
+use crate::model::abilities::Usage;
 use crate::model::attributes::{Carried, Marks};
 use crate::model::entry::{FileTime, Identity, Sighting};
 use crate::model::limits::{LISTINGS_KEPT, LOOK_DIR_CACHE, TRANSFERS_KEPT, XATTR_BYTES_MAX};
@@ -32,7 +33,7 @@ use crate::tree::distant::Distances;
 use crate::tree::keeping::{Recent, Shelf};
 use crate::tree::watch::{Ground, Watcher};
 use crate::tree::xattrs::Object;
-use crate::tree::{beneath, distant, hold, stat, xattrs};
+use crate::tree::{beneath, distant, hold, stat, usage, xattrs};
 
 use self::listing::{Listing, probe};
 use self::transfer::Transfer;
@@ -120,6 +121,12 @@ impl Looker {
             listings: Mutex::new(Shelf::new(LISTINGS_KEPT)),
             transfers: Mutex::new(Shelf::new(TRANSFERS_KEPT)),
         })
+    }
+
+    /// What is used of the root's filesystem, if the root is the whole of it.
+    #[must_use]
+    pub fn held(&self) -> Option<Usage> {
+        usage::of_whole(self.root.fd())
     }
 
     /// Leaves filesystems unwatched that others may change without an event: they are swept.

@@ -17,6 +17,7 @@ mod pathconf;
 pub mod roots;
 pub mod sink_root;
 mod stat;
+mod usage;
 pub mod watch;
 mod xattrs;
 

@@ -35,6 +35,7 @@ use crate::model::limits::TRANSFERS_KEPT;
 use crate::model::marker::Window;
 use crate::model::owners::OwnerMap;
 use crate::model::path::{Name, RelPath};
+use crate::model::session::FreeRoom;
 use crate::model::target::Obstacle;
 use crate::tree::keeping::Shelf;
 use crate::tree::sink_root::attic::Attic;
@@ -136,18 +137,19 @@ impl SinkRoot {
         Arc::clone(&self.keeps.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// For how many bytes of content there is room, as far as the root's filesystem tells: 0 if it
-    /// has no inode left, or is read-only. None if it does not tell.
+    /// What room there is for content, as far as the root's filesystem tells: no bytes if it has no
+    /// inode left, or is read-only. None if it does not tell.
     #[must_use]
-    pub fn room(&self) -> Option<u64> {
+    pub fn room(&self) -> Option<FreeRoom> {
         let stat = rustix::fs::fstatvfs(self.ways.root()).ok()?;
         let is_read_only = stat.f_flag.contains(StatVfsMountFlags::RDONLY);
-        let has_inodes = stat.f_files == 0 || stat.f_favail > 0;
-        if is_read_only || !has_inodes {
-            return Some(0);
+        let inodes = (stat.f_files > 0).then_some(stat.f_favail);
+        if is_read_only || inodes == Some(0) {
+            return Some(FreeRoom { bytes: 0, inodes });
         }
         // A filesystem without an end of its own does not count its blocks.
-        (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))
+        let bytes = (stat.f_blocks > 0).then(|| stat.f_bavail.saturating_mul(stat.f_frsize))?;
+        Some(FreeRoom { bytes, inodes })
     }
 
     /// The name of the staging directory.

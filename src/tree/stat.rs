@@ -40,6 +40,11 @@ pub(super) fn has_holes(stat: &Statx) -> bool {
     stat.stx_blocks.saturating_mul(512) < stat.stx_size
 }
 
+/// Bytes of room that the content of a file takes, at most as many as it is long.
+pub(super) fn takes(stat: &Statx) -> u64 {
+    stat.stx_blocks.saturating_mul(512).min(stat.stx_size)
+}
+
 /// Where the object lies.
 pub(super) fn ground(stat: &Statx) -> Ground {
     Ground { device: device(stat), mount: stat.stx_mnt_id }

@@ -13,7 +13,7 @@
 mod fanotify;
 mod held;
 mod inotify;
-mod mounts;
+pub(super) mod mounts;
 mod reader;
 mod table;
 

@@ -8,7 +8,7 @@ use crate::model::abilities::Abilities;
 use crate::model::attributes::Carried;
 use crate::model::marker::Marker;
 use crate::model::session::{
-    Credit, DeletePolicy, Ending, Figures, FinalReport, Partial, PhaseTag, Trust,
+    Credit, DeletePolicy, Ending, Figures, FinalReport, FreeRoom, Partial, PhaseTag, Trust,
 };
 use crate::model::stamp::{Epoch, Sequence};
 
@@ -115,9 +115,8 @@ pub struct Heartbeat {
     pub reports_sent: u64,
     /// Something a person should know, such as a full disk.
     pub trouble: Option<String>,
-    /// For how many bytes there is room on the root's filesystem, as far as it tells; 0 if it takes
-    /// nothing at all.
-    pub room: Option<u64>,
+    /// The room on the root's filesystem, as far as it tells; 0 if it takes nothing at all.
+    pub room: Option<FreeRoom>,
 }
 
 /// What a source replies.

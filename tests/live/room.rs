@@ -53,6 +53,66 @@ fn needs_root_a_file_that_does_not_fit_is_sent_once() {
 
 #[test]
 #[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]
+fn needs_root_what_is_there_already_or_takes_no_room_needs_none() {
+    let mut pair = Pair::new();
+    let mount = Mount::small(&pair.sink_dir(), "24m");
+    for number in 0..2 {
+        let name = number.to_string();
+        let [ours, theirs] = [pair.source_dir(), pair.sink_dir()].map(|dir| dir.join(&name));
+        fs::write(&ours, zoo::content(number, 8 * MIB)).unwrap();
+        fs::copy(&ours, &theirs).unwrap();
+        let time = fs::metadata(&ours).unwrap().modified().unwrap();
+        fs::File::open(&theirs).unwrap().set_modified(time).unwrap();
+    }
+    fs::File::create(pair.source_dir().join("hole")).unwrap().set_len(1 << 30).unwrap();
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&["--strict"]);
+    pair.until_ready();
+    assert!(pair.status(&pair.sink_dir())["shortfall"].is_null());
+    assert!(![&source, &sink].iter().any(|one| one.stderr().contains("too little room")));
+    pair.cutover().assert_code(&[0]);
+    drop((source, sink, mount));
+}
+
+/// 80 MiB that are to go to a sink of 24 MiB.
+fn too_much() -> (Pair, Mount) {
+    let pair = Pair::new();
+    let mount = Mount::small(&pair.sink_dir(), "24m");
+    for number in 0..40 {
+        let name = pair.source_dir().join(number.to_string());
+        fs::write(name, zoo::content(number, 2 * MIB)).unwrap();
+    }
+    (pair, mount)
+}
+
+#[test]
+#[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]
+fn needs_root_too_little_room_is_told() {
+    let (mut pair, mount) = too_much();
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    let short = pair.until_status("the room is short", SOON, |s| s["shortfall"].is_object());
+    let needed = short["shortfall"]["needed_bytes"].as_u64().unwrap();
+    let free = short["shortfall"]["free"]["bytes"].as_u64().unwrap();
+    assert!(needed > free && needed <= 80 * MIB as u64 && free <= 24 * MIB as u64, "{short}");
+    until_true("both say it", SOON, || {
+        [&source, &sink].iter().all(|one| one.stderr().contains("too little room"))
+    });
+    drop((source, sink, mount));
+}
+
+#[test]
+#[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]
+fn needs_root_too_little_room_is_refused_where_losses_are_errors() {
+    let (mut pair, mount) = too_much();
+    let source = pair.start_source(&[]);
+    let ended = pair.start_sink(&["--strict"]).end(SOON);
+    ended.assert_code(&[4]).assert_says(&["--strict", "too little room"]);
+    drop((source, mount));
+}
+
+#[test]
+#[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]
 fn needs_root_a_full_disk_is_waited_out() {
     let mut pair = Pair::new();
     let mount = Mount::small(&pair.sink_dir(), "24m");

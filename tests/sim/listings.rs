@@ -117,7 +117,7 @@ fn a_listing_into_an_empty_directory_needs_no_look() {
     sink.0.target().set_hook(Some(Arc::new(hook)));
     let part = (1, 0, ListingEnd::More);
     let (answer, made) = sink.list_part(part, 5, "d", &[("a", file("a", 3)), ("b", file("b", 3))]);
-    assert_eq!(answer, ListingAnswer::all_needed(1, 0));
+    assert_eq!(answer, ListingAnswer::all_absent(1, 0));
     assert_eq!(made, [path("d")]);
     assert_eq!(sink.put(6, "d/a", "a"), Answer::Applied);
     let part = (1, 1, ListingEnd::Complete);

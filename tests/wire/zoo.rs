@@ -13,8 +13,8 @@ use osync::model::op::{
 };
 use osync::model::path::{Name, RelPath};
 use osync::model::session::{
-    Credit, DeletePolicy, Ending, Figures, FinalReport, Outcome, Partial, PhaseTag, ProblemLine,
-    Trust,
+    Credit, DeletePolicy, Ending, Figures, FinalReport, FreeRoom, Outcome, Partial, PhaseTag,
+    ProblemLine, Shortfall, Trust,
 };
 use osync::model::stamp::{Epoch, Lane, Stamp};
 use osync::wire::command::{Alive, Heartbeat, Refusal, Registered, Registration, Reply, Request};
@@ -307,6 +307,7 @@ pub fn reports() -> Named<Report> {
     for (text, picked) in picks() {
         let listing = ListingAnswer {
             needed: picked.clone(),
+            absent: picked.clone(),
             retouch: picked.clone(),
             superseded: picked.clone(),
             made: picked,
@@ -318,6 +319,8 @@ pub fn reports() -> Named<Report> {
     }
     reports
 }
+
+const FREE: FreeRoom = FreeRoom { bytes: 4_096, inodes: Some(16) };
 
 fn endings() -> [Option<Ending>; 3] {
     let next = |ending: Option<Ending>| match ending {
@@ -332,7 +335,7 @@ fn endings() -> [Option<Ending>; 3] {
 pub fn requests() -> Named<Request> {
     let epoch = Epoch(3);
     let heartbeat =
-        |trouble| Heartbeat { epoch, seen: [1, 2], reports_sent: 3, trouble, room: Some(4_096) };
+        |trouble| Heartbeat { epoch, seen: [1, 2], reports_sent: 3, trouble, room: Some(FREE) };
     let mut all = named(
         vec![
             Request::Introduce { public_key: vec![7; 32] },
@@ -518,5 +521,6 @@ fn figures() -> Figures {
         foreign: 16,
         sweeps: u64::MAX,
         stalled: Some("the sink's disk".into()),
+        shortfall: Some(Shortfall { needed_bytes: 8_192, needed_inodes: 17, free: FREE }),
     }
 }

@@ -21,8 +21,16 @@ enum Verdict {
     /// A directory that had to be made.
     Made,
     Needed,
+    /// Needed, and nothing stands there.
+    Absent,
     Retouch,
     Superseded,
+}
+
+impl Verdict {
+    fn is_needed(self) -> bool {
+        matches!(self, Verdict::Needed | Verdict::Absent)
+    }
 }
 
 /// What a look without locks found, with the counts of all locks at its beginning.
@@ -59,16 +67,17 @@ impl<T: Target> Applier<T> {
         } else {
             self.judge(part, effects)?
         };
-        let picked = |verdict: Verdict| {
-            let all = (0..).zip(&verdicts).filter(|(_, v)| **v == verdict);
+        let picked = |is_meant: &dyn Fn(Verdict) -> bool| {
+            let all = (0..).zip(&verdicts).filter(|(_, verdict)| is_meant(**verdict));
             let indexes: Vec<u32> = all.map(|(index, _)| index).collect();
             Picked::from_indexes(&indexes, verdicts.len())
         };
         let mut answer = ListingAnswer {
-            needed: picked(Verdict::Needed),
-            retouch: picked(Verdict::Retouch),
-            superseded: picked(Verdict::Superseded),
-            made: picked(Verdict::Made),
+            needed: picked(&Verdict::is_needed),
+            absent: picked(&|verdict| verdict == Verdict::Absent),
+            retouch: picked(&|verdict| verdict == Verdict::Retouch),
+            superseded: picked(&|verdict| verdict == Verdict::Superseded),
+            made: picked(&|verdict| verdict == Verdict::Made),
             ..ListingAnswer::equal(part.listing, part.part)
         };
         if let Some(whole) = noted.whole {
@@ -127,7 +136,7 @@ impl<T: Target> Applier<T> {
                 if self.stamps().newest(&path) > part.stamp {
                     Verdict::Superseded
                 } else {
-                    Verdict::Needed
+                    Verdict::Absent
                 }
             }
         }
@@ -151,7 +160,7 @@ impl<T: Target> Applier<T> {
                     self.target.look(&path, false).map(|standing| standing.entry)
                 };
                 let verdict = self.verdict(&path, part.stamp, &listed.entry, found);
-                if verdict == Verdict::Needed && listed.entry.is_dir() {
+                if verdict.is_needed() && listed.entry.is_dir() {
                     dirs.push((index, path));
                 }
                 verdicts.push(verdict);
@@ -191,9 +200,13 @@ impl<T: Target> Applier<T> {
         if self.is_staging(path) {
             return Verdict::Needed;
         }
-        let mut verdict = found.map_or(Verdict::Needed, |ours| self.compare_entry(theirs, ours));
+        let mut verdict = match found {
+            Ok(ours) => self.compare_entry(theirs, ours),
+            Err(Obstacle::Missing) => Verdict::Absent,
+            Err(_) => Verdict::Needed,
+        };
         let is_file = matches!(theirs, Entry::File { .. });
-        if is_file && verdict != Verdict::Needed && self.target.is_doubtful(path) {
+        if is_file && !verdict.is_needed() && self.target.is_doubtful(path) {
             verdict = Verdict::Needed;
         }
         let mut stamps = self.stamps();

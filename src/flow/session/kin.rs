@@ -260,7 +260,7 @@ impl Session {
             return self.leads.wait(identity, Waiting::Listed { dir, name, counted, displaced });
         }
         self.wants_count += 1;
-        let wanted = Wanted { name, bytes: 0, lead: None };
+        let wanted = Wanted { name, bytes: 0, lead: None, takes: None };
         let alike = |last: &&mut Want| {
             last.bring == Bring::Link
                 && (last.dir, last.counted, last.displaced) == (dir, counted, displaced)
@@ -364,7 +364,7 @@ impl Session {
             Some(Standing::Durable) => Judged::There,
             Some(Standing::Check { hash, .. }) => {
                 let lead = self.leads.lead(facts);
-                let wanted = Wanted { name: at.name.clone(), bytes: facts.size, lead };
+                let wanted = Wanted { name: at.name.clone(), bytes: facts.size, lead, takes: None };
                 self.check(at.dir, vec![wanted], vec![hash]);
                 Judged::There
             }

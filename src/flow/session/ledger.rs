@@ -33,14 +33,16 @@ pub(super) struct Announced {
     pub(super) joins: Option<Identity>,
     /// Or if this name leads them.
     pub(super) lead: Option<Arc<Lead>>,
+    /// Bytes of room that its content takes at the source.
+    pub(super) takes: u64,
 }
 
 /// A name of an object with several that is to become a link to another: it is not compared.
 pub(super) type Other = (Name, Identity);
 
 impl Announced {
-    fn unknown(listed: Listed, facts: Facts, lead: Option<Arc<Lead>>) -> Announced {
-        Announced { listed, facts: Some(facts), is_unknown: true, joins: None, lead }
+    fn unknown(listed: Listed, facts: Facts, lead: Option<Arc<Lead>>, takes: u64) -> Announced {
+        Announced { listed, facts: Some(facts), is_unknown: true, joins: None, lead, takes }
     }
 }
 
@@ -63,7 +65,7 @@ impl Session {
         let mut announced = Vec::with_capacity(if is_partial { 0 } else { entries.len() });
         let mut checks: Vec<Wanted> = Vec::new();
         let mut hashes: Vec<Option<Hash>> = Vec::new();
-        for Found { listed, facts, standing, has_writer } in entries {
+        for Found { listed, facts, standing, has_writer, takes } in entries {
             if has_writer {
                 self.meet_writer(dir, &listed.name);
             }
@@ -79,7 +81,7 @@ impl Session {
             let is_doubted = match standing {
                 Standing::Unknown | Standing::Apart => {
                     self.trust(dir, &listed.name, None, shared);
-                    announced.push(Announced::unknown(listed, facts, lead));
+                    announced.push(Announced::unknown(listed, facts, lead, takes));
                     continue;
                 }
                 Standing::Undressed if is_patrol => {
@@ -99,7 +101,7 @@ impl Session {
                         self.doubt_name(dir, &listed.name, Hint::CONTENT, shared);
                     } else {
                         let name = listed.name.clone();
-                        checks.push(Wanted { name, bytes: facts.size, lead });
+                        checks.push(Wanted { name, bytes: facts.size, lead, takes: None });
                         hashes.push(hash);
                         if is_retouched && facts.size > LIVE_BYTES_MAX {
                             // Reading it takes its time: the attributes do not wait for that.
@@ -120,7 +122,7 @@ impl Session {
                 let joins = facts.has_others.then_some(facts.identity);
                 let facts = (!is_doubted).then_some(facts);
                 let (is_unknown, lead) = (false, None);
-                announced.push(Announced { listed, facts, is_unknown, joins, lead });
+                announced.push(Announced { listed, facts, is_unknown, joins, lead, takes });
             }
         }
         self.check(dir, checks, hashes);

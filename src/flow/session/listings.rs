@@ -136,6 +136,8 @@ pub(super) struct SentEntry {
     pub(super) joins: Option<Identity>,
     /// It leads the names of its object.
     pub(super) lead: Option<Arc<Lead>>,
+    /// Bytes of room that its content takes at the source.
+    pub(super) takes: u64,
 }
 
 impl SentEntry {
@@ -373,7 +375,7 @@ impl Session {
         self.unanswered.add(entries.len());
         let mut sent = Vec::with_capacity(entries.len());
         let mut announced = Vec::with_capacity(entries.len());
-        for Announced { listed, facts, is_unknown, joins, lead } in entries {
+        for Announced { listed, facts, is_unknown, joins, lead, takes } in entries {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
             let is_file = !is_dir;
             if is_file {
@@ -385,7 +387,17 @@ impl Session {
                 self.tally.bytes_known += bytes;
             }
             let name = listed.name.clone();
-            sent.push(SentEntry { name, bytes, is_dir, is_file, facts, is_unknown, joins, lead });
+            sent.push(SentEntry {
+                name,
+                bytes,
+                is_dir,
+                is_file,
+                facts,
+                is_unknown,
+                joins,
+                lead,
+                takes,
+            });
             announced.push(listed);
         }
         if end == ListingEnd::Complete {

@@ -351,7 +351,7 @@ impl Session {
                 None => {
                     let (dir, name) = (at.dir, at.name.clone());
                     let lead = self.leads.lead(&facts);
-                    self.start_transfer(Large { dir, name, lead }, shared);
+                    self.start_transfer(Large { dir, name, lead, takes: None }, shared);
                     return None;
                 }
             },

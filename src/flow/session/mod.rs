@@ -56,7 +56,7 @@ use crate::model::ledger::Entered;
 use crate::model::look::LookId;
 use crate::model::marker::Marker;
 use crate::model::path::{Name, RelPath};
-use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport, Trust};
+use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport, FreeRoom, Trust};
 use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
 
 pub use self::changes::Change;
@@ -213,6 +213,10 @@ pub struct Session {
     gathered: Vec<Draft>,
     /// What is known of the room at the sink.
     room: Room,
+    /// What the sink said of it last, in this epoch.
+    free: Option<FreeRoom>,
+    /// It was said in this epoch that the sink has too little of it.
+    is_forewarned: bool,
     /// When all the work there was room for was last started.
     pumped: Duration,
     problems: Problems,
@@ -279,6 +283,8 @@ impl Session {
             ready: [VecDeque::new(), VecDeque::new()],
             gathered: Vec::new(),
             room: Room::default(),
+            free: None,
+            is_forewarned: false,
             pumped: Duration::ZERO,
             problems: Problems::default(),
             foreign: Foreign::default(),
@@ -318,6 +324,7 @@ impl Session {
         self.walk = vec![DirKey::ROOT];
         self.set_queued(DirKey::ROOT, true);
         self.foreign.reset();
+        (self.free, self.is_forewarned) = (None, false);
         self.names = 0;
         self.tally = Figures { overflows: self.tally.overflows, ..Figures::default() };
         self.marks.restart(shared.now);
@@ -537,15 +544,14 @@ impl Session {
         let lag = oldest.map_or(Duration::ZERO, |since| shared.now.saturating_sub(since));
         let micros = |share| self.latencies.percentile(share).as_micros() as u64;
         let directories = shared.map.len() as u64;
-        let (files_paid, bytes_paid) = self.marks.paid();
-        let files_done = self.tally.files_done + files_paid;
-        let bytes_done = self.tally.bytes_done + bytes_paid;
+        let (files_done, bytes_done) = self.done();
+        let (backlog_files, backlog_bytes) = self.backlog();
         Figures {
             halted: shared.halts.words().or_else(|| self.room.words().map(str::to_owned)),
             files_done,
             bytes_done,
-            backlog_files: self.tally.files_known.saturating_sub(files_done),
-            backlog_bytes: self.tally.bytes_known.saturating_sub(bytes_done),
+            backlog_files,
+            backlog_bytes,
             backlog_known: self.walked() && shared.is_armed(),
             directories,
             directories_left: directories.saturating_sub(self.clear_count),
@@ -558,6 +564,19 @@ impl Session {
             stalled: self.stall.words(shared.now).or_else(|| self.ailing()),
             ..self.tally.clone()
         }
+    }
+
+    /// Files that are settled, and bytes of content in them.
+    fn done(&self) -> (u64, u64) {
+        let (files_paid, bytes_paid) = self.marks.paid();
+        (self.tally.files_done + files_paid, self.tally.bytes_done + bytes_paid)
+    }
+
+    /// Files that are known and not settled, and bytes of content in them.
+    fn backlog(&self) -> (u64, u64) {
+        let (files_done, bytes_done) = self.done();
+        let bytes_left = self.tally.bytes_known.saturating_sub(bytes_done);
+        (self.tally.files_known.saturating_sub(files_done), bytes_left)
     }
 
     /// In words, what the session waits for if nothing is left but names that failed.

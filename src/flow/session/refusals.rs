@@ -4,8 +4,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::flow::session::transfers::Transfer;
+use crate::flow::session::wants::Bring;
 use crate::flow::session::{Action, Session, Shared};
 use crate::model::path::Name;
+use crate::model::session::{FreeRoom, Shortfall};
 use crate::model::stamp::{DirKey, Lane};
 
 /// A name that was refused waits so many times what its last try took, if nobody says that there is
@@ -19,11 +22,51 @@ const TURN: Duration = Duration::from_secs(1);
 const LOOKS_HELD: u32 = 16;
 
 impl Session {
-    /// The sink says for how many bytes it has room.
-    pub fn has_room(&mut self, bytes: u64, now: Duration) {
-        self.room.heard(bytes, now);
-        let left = bytes.saturating_sub(self.bytes_under_way());
-        self.marks.make_room(left, now);
+    /// The sink says what room it has.
+    pub fn has_room(&mut self, free: FreeRoom, shared: &mut Shared) {
+        self.room.heard(free.bytes, shared.now);
+        let left = free.bytes.saturating_sub(self.bytes_under_way());
+        self.marks.make_room(left, shared.now);
+        self.free = Some(free);
+        self.foresee(shared);
+    }
+
+    /// Sees whether the sink is certain to have too little room, before it is full; that is noted
+    /// once in an epoch. What it said last is never too little: it has less since, if anything.
+    pub(super) fn foresee(&mut self, shared: &mut Shared) {
+        // No room at all may be no leave to write: what is refused tells.
+        let Some(free) = self.free.filter(|free| free.bytes > 0) else { return };
+        let (bytes, names) = self.lacking();
+        // What was refused is a mark, and is not counted here any more: what was certain once stays
+        // so until all that is known to be left would fit.
+        let left = self.backlog();
+        let before = self.tally.shortfall.map(|before| (before.needed_bytes, before.needed_inodes));
+        let still = before.map(|before| (before.0.min(left.1), before.1.min(left.0)));
+        self.tally.shortfall = Shortfall::of(bytes, names, free)
+            .or_else(|| still.and_then(|(bytes, names)| Shortfall::of(bytes, names, free)));
+        if let Some(shortfall) = &self.tally.shortfall
+            && !std::mem::replace(&mut self.is_forewarned, true)
+        {
+            let words = shortfall.words();
+            shared.actions.push_back(Action::Note(format!(
+                "The sink has too little {words}. Make room there; osync goes on meanwhile"
+            )));
+        }
+    }
+
+    /// Bytes of room and names that the sink is certain to need yet: of what it said that it has
+    /// nothing of, and of which nothing is on its way. What replaces something may need none, and
+    /// what is not listed yet is not known.
+    fn lacking(&self) -> (u64, u64) {
+        let wants = self.wants.iter().filter(|want| want.bring == Bring::Content);
+        let small = wants.flat_map(|want| &want.names).filter_map(|wanted| wanted.takes);
+        let large = self.large.iter().filter_map(|large| large.takes);
+        let (mut bytes, mut names) = (0u64, 0);
+        for takes in small.chain(large) {
+            (bytes, names) = (bytes.saturating_add(takes), names + 1);
+        }
+        let under_way = self.transfers.values().map(Transfer::takes_yet);
+        (under_way.fold(bytes, u64::saturating_add), names)
     }
 
     /// The sink has refused something for want of room, or of leave to write.
@@ -123,6 +166,6 @@ impl Session {
     /// Bytes of content that the sink may not yet have counted when it says what room it has.
     fn bytes_under_way(&self) -> u64 {
         let sent: u64 = self.credit.iter().map(crate::flow::credit::LaneCredit::bytes).sum();
-        self.transfers.values().map(super::transfers::Transfer::bytes_left).sum::<u64>() + sent
+        self.transfers.values().map(Transfer::bytes_left).sum::<u64>() + sent
     }
 }

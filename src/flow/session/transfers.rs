@@ -46,6 +46,8 @@ pub(super) struct Transfer {
     unanswered: u32,
     ended: bool,
     lead: Option<Arc<Lead>>,
+    /// As of the large file.
+    takes: Option<u64>,
 }
 
 /// A large file that is to travel.
@@ -55,6 +57,9 @@ pub(super) struct Large {
     pub(super) name: Name,
     /// It leads the names of its object.
     pub(super) lead: Option<Arc<Lead>>,
+    /// Bytes of room that its content takes at the source, if nothing stands at its name at the
+    /// sink.
+    pub(super) takes: Option<u64>,
 }
 
 impl Transfer {
@@ -62,6 +67,11 @@ impl Transfer {
     pub(super) fn bytes_left(&self) -> u64 {
         let size = self.opened.as_ref().map_or(0, |(version, _)| version.size);
         size.saturating_sub(self.offset.max(self.have))
+    }
+
+    /// Bytes of room that it is certain to take yet.
+    pub(super) fn takes_yet(&self) -> u64 {
+        self.takes.unwrap_or_default().saturating_sub(self.offset.max(self.have))
     }
 }
 
@@ -99,7 +109,7 @@ impl Session {
     }
 
     fn open_transfer(&mut self, large: Large, shared: &mut Shared) {
-        let Large { dir, name, lead } = large;
+        let Large { dir, name, lead, takes } = large;
         let Some(address) = shared.map.address(dir) else {
             // At no place now: it is looked at again, or vanishes with its directory.
             let later = shared.now + ADRIFT_DELAY;
@@ -120,6 +130,7 @@ impl Session {
             unanswered: 0,
             ended: false,
             lead,
+            takes,
         };
         self.transfers.insert(id, transfer);
         let stamp = self.stamp();

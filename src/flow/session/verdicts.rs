@@ -40,7 +40,10 @@ impl Session {
         if let Some(answer) = answer {
             self.confirm(sent.dir);
             match &answer.failed {
-                None => self.take_picks(sent, &answer, shared),
+                None => {
+                    self.take_picks(sent, &answer, shared);
+                    self.foresee(shared);
+                }
                 Some(failed) => self.listing_failed(sent, failed, shared),
             }
             for name in &answer.extras {
@@ -115,8 +118,9 @@ impl Session {
         });
         let joining = joining.collect();
         self.join_all(sent.dir, joining, (false, sent.displaced), shared);
-        self.want(sent, &needed, Bring::Content, shared);
-        self.want(sent, &retouch, Bring::Attributes, shared);
+        let absent: HashSet<usize> = answer.absent.indexes(total).into_iter().collect();
+        self.want(sent, &needed, &absent, Bring::Content, shared);
+        self.want(sent, &retouch, &HashSet::new(), Bring::Attributes, shared);
     }
 
     /// What the sink has, as far as a part was compared, goes into the ledger. What nobody has read
@@ -137,6 +141,7 @@ impl Session {
             name: entry.name.clone(),
             bytes: entry.bytes,
             lead: entry.lead.clone(),
+            takes: None,
         };
         let checks: Vec<Wanted> = unread.iter().map(wanted).collect();
         let (dir, stamp) = (sent.path.clone(), sent.stamp);

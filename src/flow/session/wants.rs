@@ -1,5 +1,6 @@
 //! What listings found wanting at the sink: batches of names that are read and sent in turn.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,9 @@ pub(super) struct Wanted {
     pub(super) bytes: u64,
     /// It leads the names of its object.
     pub(super) lead: Option<Arc<Lead>>,
+    /// Bytes of room that its content takes at the source, if nothing stands at its name at the
+    /// sink.
+    pub(super) takes: Option<u64>,
 }
 
 /// What of wanted names is wanted.
@@ -81,11 +85,12 @@ impl Want {
 }
 
 impl Session {
-    /// Names of a part that the sink lacks this of.
+    /// Names of a part that the sink lacks this of; it has nothing at those that are `absent`.
     pub(super) fn want(
         &mut self,
         sent: &SentListing,
         picked: &[usize],
+        absent: &HashSet<usize>,
         bring: Bring,
         shared: &mut Shared,
     ) {
@@ -95,6 +100,7 @@ impl Session {
         }
         for &at in picked {
             let entry = &sent.entries[at];
+            let takes = absent.contains(&at).then_some(entry.takes);
             if entry.is_dir {
                 self.mark(sent.dir, &entry.name, Hint::CONTENT, shared.now, Duration::ZERO);
             } else if self.marks.get(sent.dir, &entry.name).is_some() {
@@ -109,12 +115,12 @@ impl Session {
                 let counted = sent.counted.then_some(entry.bytes);
                 self.count_when_settled(sent.dir, &entry.name, counted);
                 let (dir, name) = (sent.dir, entry.name.clone());
-                self.large.push_back(Large { dir, name, lead: None });
+                self.large.push_back(Large { dir, name, lead: None, takes });
             } else {
                 self.busy(sent.dir);
                 self.dirs.entry(sent.dir).or_default().wanted += 1;
                 let (name, lead) = (entry.name.clone(), entry.lead.clone());
-                names.push(Wanted { name, bytes: entry.bytes, lead });
+                names.push(Wanted { name, bytes: entry.bytes, lead, takes });
             }
         }
         if !names.is_empty() {

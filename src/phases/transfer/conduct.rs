@@ -85,6 +85,8 @@ pub struct Conductor<'a> {
     pub stop: &'a Stop,
     /// Whether the time is up.
     pub late: &'a dyn Fn() -> bool,
+    /// Whether what can't be kept is an error.
+    pub is_strict: bool,
     /// Tells people who wait for it how a session ended.
     pub announce: &'a dyn Fn(ResultObject),
 }
@@ -223,6 +225,13 @@ impl Conductor<'_> {
             Ok(Reply::Alive(alive)) => {
                 memory.heard = Instant::now();
                 self.standing.heard(alive.phase, &alive.figures, self.monitor);
+                if let Some(short) = alive.figures.shortfall.filter(|_| self.is_strict) {
+                    return Err(Course::Failed(Error::Refused(format!(
+                        "With --strict nothing is gone on with that can't be kept: there is too \
+                         little {}. Make room, or do without --strict",
+                        short.words()
+                    ))));
+                }
                 if State::of(true, &alive.figures) == State::Ready {
                     self.durability.settled();
                 }

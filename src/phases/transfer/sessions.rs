@@ -284,6 +284,10 @@ impl Engine<'_, '_> {
             let lost: Vec<&str> = lost.into_iter().map(Loss::words).collect();
             warnings.push(format!("The sink can't hold: {}", lost.join(", ")));
         }
+        let held = self.parts.looker.held().filter(|_| !self.parts.selection.has_rules());
+        if let Some(short) = held.and_then(|held| wish.abilities.is_too_small_for(held)) {
+            warnings.push(format!("There may be too little {short}"));
+        }
         if let Some(halted) = self.director.halted() {
             warnings.push(halted);
         }
@@ -314,8 +318,8 @@ impl Engine<'_, '_> {
 
     fn heartbeat(&mut self, id: SinkId, beat: &Heartbeat) -> Reply {
         self.director.heard(id, beat.seen);
-        if let Some(bytes) = beat.room {
-            self.director.has_room(id, bytes, self.now());
+        if let Some(free) = beat.room {
+            self.director.has_room(id, free, self.now());
             self.act();
         }
         let (sent, _) = self.director.last_numbers(id);

@@ -18,6 +18,8 @@ struct Board {
     alone: Option<String>,
     figures: Figures,
     trouble: Option<String>,
+    /// A person was told that there is too little room.
+    is_forewarned: bool,
     cutover_wanted: bool,
     told: Option<(PhaseTag, State)>,
 }
@@ -30,6 +32,7 @@ impl Default for Standing {
             alone: None,
             figures: Figures::default(),
             trouble: None,
+            is_forewarned: false,
             cutover_wanted: false,
             told: None,
         }))
@@ -41,11 +44,14 @@ impl Standing {
     pub fn heard(&self, phase: PhaseTag, figures: &Figures, monitor: &dyn Monitor) {
         let mut board = self.board();
         (board.phase, board.connected) = (phase, true);
-        let stalled = figures.stalled.as_ref().filter(|_| board.figures.stalled.is_none());
+        let stalled = figures.stalled.clone().filter(|_| board.figures.stalled.is_none());
+        let short = figures.shortfall.filter(|_| !board.is_forewarned);
+        board.is_forewarned |= short.is_some();
         board.figures = figures.clone();
         tell(&mut board, None, monitor);
         drop(board);
-        if let Some(text) = stalled {
+        let short = short.map(|short| format!("There is too little {}", short.words()));
+        for text in stalled.iter().chain(&short) {
             monitor.note(text);
         }
         monitor.figures(figures);
@@ -135,8 +141,26 @@ fn tell(board: &mut Board, why: Option<&str>, monitor: &dyn Monitor) {
 mod tests {
     use super::Standing;
     use crate::control::{ControlReply, ControlRequest};
-    use crate::model::session::{Figures, PhaseTag};
+    use crate::model::session::{Figures, FreeRoom, PhaseTag, Shortfall};
     use crate::monitor::Recording;
+
+    #[test]
+    fn too_little_room_is_told_once_and_stands_in_the_status() {
+        let (standing, monitor) = (Standing::default(), Recording::default());
+        let free = FreeRoom { bytes: 1 << 20, inodes: None };
+        let shortfall = Shortfall::of(5 << 20, 1, free);
+        let short = Figures { shortfall, ..Figures::default() };
+        for figures in [&short, &Figures::default(), &short] {
+            standing.heard(PhaseTag::Transfer, figures, &monitor);
+        }
+        let words = "room: 5.0 MiB needed at least, 1.0 MiB free at the sink";
+        assert_eq!(monitor.heard().notes, [format!("There is too little {words}")]);
+        let ControlReply::Status(status) = standing.answer(&ControlRequest::Status) else {
+            panic!("No status");
+        };
+        assert_eq!(status.reason.as_deref(), Some(words));
+        assert_eq!(status.figures.shortfall, shortfall);
+    }
 
     #[test]
     fn states_are_told_once_and_a_cutover_is_taken_once() {

@@ -209,14 +209,23 @@ impl Listing {
 
     fn item(&self, name: &Name) -> Item {
         let dir = self.dir.fd();
-        let look = || stat::sighting_at(dir, name, &stat::of_name(dir, name)?);
+        let look = || {
+            let stat = stat::of_name(dir, name)?;
+            Ok((stat::sighting_at(dir, name, &stat)?, stat::takes(&stat)))
+        };
         for _ in 0..LOOK_TRIES {
             match look() {
-                Ok(seen) => {
+                Ok((seen, takes)) => {
                     let facts = Facts::of(&seen, Some(self.dir.identity));
                     let listed = Listed { name: name.clone(), entry: seen.entry };
                     let standing = Standing::Unknown;
-                    return Item::There(Found { listed, facts, standing, has_writer: false });
+                    return Item::There(Found {
+                        listed,
+                        facts,
+                        standing,
+                        has_writer: false,
+                        takes,
+                    });
                 }
                 // A symlink may have gone between two calls, and another thing may stand there.
                 Err(Errno::NOENT) if stat::of_name(dir, name).is_ok() => {}

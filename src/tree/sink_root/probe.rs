@@ -19,7 +19,7 @@ use crate::tree::sink_root::attributes::{self, Keeps, floor, nanos};
 use crate::tree::sink_root::obstacle;
 use crate::tree::sink_root::staging::{Staged, Staging};
 use crate::tree::sink_root::ways::Ways;
-use crate::tree::{pathconf, stat};
+use crate::tree::{pathconf, stat, usage};
 
 /// What was found, and what of attributes follows from it.
 pub(super) struct Probed {
@@ -81,6 +81,7 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
         file_bytes: file_bytes(file.as_fd()),
         free_bytes: vfs.f_bavail.saturating_mul(vfs.f_frsize),
         free_inodes: if vfs.f_files == 0 { u64::MAX } else { vfs.f_favail },
+        used: usage::of(&vfs),
         staging_name: staging.name.to_string(),
     };
     let labels =

@@ -93,6 +93,12 @@ fn read_table() -> io::Result<HashMap<u64, String>> {
     Ok(parse(&String::from_utf8_lossy(&text)))
 }
 
+/// Whether a mount shows its filesystem from the root on.
+pub(in crate::tree) fn is_of_whole(mount: u64) -> bool {
+    read_table().ok().and_then(|lines| lines.get(&mount).map(|line| line.ends_with(" /")))
+        == Some(true)
+}
+
 /// Number, parent, device, root and mount point stand before the options of each line. The parent
 /// may change, and so may the mount point, when a directory above is renamed.
 fn parse(table: &str) -> HashMap<u64, String> {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use osync::model::session::FreeRoom;
+
 use super::super::world::World;
 use super::{figures, has, play, sent, watch};
 
 /// Lets the sink say what room it has, as its heartbeats do.
 fn say(world: &mut World, bytes: u64) {
     let id = world.sinks[0].id;
-    world.director.has_room(id, bytes, world.now);
+    world.director.has_room(id, FreeRoom { bytes, inodes: None }, world.now);
 }
 
 #[test]
