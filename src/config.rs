@@ -73,6 +73,8 @@ pub struct SinkConfig {
     pub owners: OwnerMap,
     /// Whether what the sink can't hold is an error.
     pub strict: bool,
+    /// Whether holes stay holes; else they become zeros.
+    pub is_sparse: bool,
     /// What is thought of content that is here already.
     pub trust: Trust,
 }

@@ -65,6 +65,9 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     let fsync = fsync_here(config.fsync, monitor);
     let mut root = SinkRoot::open(&directory, &staging_name, fsync == Fsync::File)?;
     root.back_up(&config.backup)?;
+    if !config.is_sparse {
+        root.fill_holes();
+    }
     let root = Arc::new(root);
     let durability = Durability::open(Arc::clone(&root), fsync, root_id(&root))?;
     tell_found(durability.found(), monitor);
@@ -424,6 +427,7 @@ mod tests {
             wanted: Carried::all(),
             owners: OwnerMap::default(),
             strict: false,
+            is_sparse: true,
             trust: Trust::Times,
         };
         let stop = Stop::new();

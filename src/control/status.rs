@@ -132,6 +132,8 @@ pub struct FigureFields {
     pub directories: u64,
     /// Directories not yet listed, as far as known.
     pub directories_left: u64,
+    /// Directories to be listed, those included that are listed once more, as in a sweep.
+    pub directories_in_doubt: u64,
     /// Foreign names at the sink.
     pub foreign: u64,
     /// Sweeps that have ended.
@@ -172,6 +174,7 @@ impl From<&Figures> for FigureFields {
             bytes_known: figures.bytes_known,
             directories: figures.directories,
             directories_left: figures.directories_left,
+            directories_in_doubt: figures.directories_in_doubt,
             foreign: figures.foreign,
             sweeps: figures.sweeps,
             shortfall: figures.shortfall,

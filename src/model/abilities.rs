@@ -280,6 +280,13 @@ impl Losses {
         self.0[loss.index()] += 1;
     }
 
+    /// Those of others too.
+    pub fn add_all(&mut self, others: &Losses) {
+        for (count, other) in self.0.iter_mut().zip(others.0) {
+            *count += other;
+        }
+    }
+
     /// Those that there are.
     pub fn iter(&self) -> impl Iterator<Item = (Loss, u64)> + '_ {
         let all = Loss::ALL.into_iter().zip(self.0);

@@ -28,7 +28,7 @@ pub const REMAINS_MAX: usize = 512;
 /// How deeply files of rules may name each other.
 pub const RULE_FILES_DEPTH_MAX: usize = 16;
 /// Names that one answer gives of what the sink has beyond a listing.
-pub const EXTRAS_MAX: usize = 4096;
+pub const EXTRAS_MAX: usize = 2048;
 
 /// Credit in the live lane, in bytes.
 pub const LIVE_CREDIT_BYTES: u64 = 2 * 1024 * 1024;

@@ -220,6 +220,9 @@ pub struct ListingPart {
     pub others: Vec<Name>,
     /// Whether the listing ends here, and how.
     pub end: ListingEnd,
+    /// Of the names that the sink has beyond the listing, those are asked for that come after this
+    /// one; the same in all parts.
+    pub after: Option<Name>,
 }
 
 /// Whether more parts follow.

@@ -107,6 +107,29 @@ fn write_run(
     write_at(file, &bytes[from..from + count], begin)
 }
 
+/// Writes the holes of a file out as zeros.
+pub(super) fn fill_holes(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    let zeros = vec![0; READ_BYTES];
+    let size = stat::of_fd(file)?.stx_size;
+    let mut at = 0;
+    while at < size {
+        let hole = match rustix::fs::seek(file, SeekFrom::Hole(at)) {
+            Ok(hole) => hole,
+            // Its filesystem knows of no holes.
+            Err(Errno::INVAL) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        at = next_data(file, hole)?.min(size);
+        let mut cursor = hole;
+        while cursor < at {
+            let count = zeros.len().min((at - cursor) as usize);
+            write_at(file, &zeros[..count], cursor)?;
+            cursor += count as u64;
+        }
+    }
+    Ok(())
+}
+
 /// Copies a whole file into another that is empty, with its holes.
 pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
     let size = stat::of_fd(from)?.stx_size;

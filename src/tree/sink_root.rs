@@ -43,7 +43,7 @@ use crate::tree::sink_root::attributes::Keeps;
 use crate::tree::sink_root::staging::Staging;
 use crate::tree::sink_root::transfers::Incoming;
 use crate::tree::sink_root::ways::Ways;
-use crate::tree::{hold, stat};
+use crate::tree::{content, hold, stat};
 
 pub use self::staging::Staged;
 pub use self::trash::Thrown;
@@ -131,6 +131,12 @@ impl SinkRoot {
         let mut keeps = self.keeps.write().unwrap_or_else(PoisonError::into_inner);
         let carried = self.abilities.carried.and(carried);
         *keeps = Arc::new(Keeps { carried, owners: owners.clone(), ..Keeps::clone(&keeps) });
+    }
+
+    /// From now on holes of files are written out as zeros.
+    pub fn fill_holes(&self) {
+        let mut keeps = self.keeps.write().unwrap_or_else(PoisonError::into_inner);
+        *keeps = Arc::new(Keeps { holes: false, ..Keeps::clone(&keeps) });
     }
 
     fn keeps(&self) -> Arc<Keeps> {
@@ -255,6 +261,10 @@ impl SinkRoot {
         attributes: &Attributes,
         keeps: &Keeps,
     ) -> Result<Staged, Obstacle> {
+        if !keeps.holes {
+            content::fill_holes(file.as_fd())
+                .map_err(|errno| obstacle("Can't write out the holes of the file", errno))?;
+        }
         staged.lack = keeps.set_on_file(file.as_fd(), attributes)?;
         self.sync_file(file.as_fd())?;
         let flags = keeps.flags(&attributes.meta);

@@ -65,7 +65,7 @@ fn settle(pair: &mut Pair, source: Operator, sink: Operator, what: &str) -> u64 
         status["state"] == "READY"
             && status["backlog_known"] == true
             && status["dirty_paths"] == 0
-            && status["directories_left"] == 0
+            && status["directories_in_doubt"] == 0
     };
     let status =
         until("the pair is at rest", LONG, || Some(pair.status(&dir)).filter(|s| settled(s)));

@@ -372,7 +372,14 @@ fn a_sink_with_many_names_of_its_own_comes_to_rest() {
     pair.start_local(&["--once", "--exclude=own*/", "--max-delete=100%"])
         .end(LONG)
         .assert_code(&[0]);
-    pair.start_local(&["--once"]).end(LONG).assert_code(&[0]);
+    let path = pair.arg("report.json");
+    pair.start_local(&["--once", "--report", &path]).end(LONG).assert_code(&[0]);
+    assert_eq!(pair.report("report.json")["foreign"], MANY, "each is counted, and once");
+    assert_eq!(count(&pair), MANY + 1);
+    // What the rules protect does not hide what comes behind it.
+    fs::write(pair.sink_dir().join("z"), "").unwrap();
+    pair.start_local(&["--once", "--exclude=own*", "--delete=all"]).end(LONG).assert_code(&[0]);
+    assert!(!pair.sink_dir().join("z").exists());
     assert_eq!(count(&pair), MANY + 1);
     pair.start_local(&["--once", "--delete=all", "--max-delete=100%"]).end(LONG).assert_code(&[0]);
     assert_eq!(count(&pair), 1);

@@ -125,6 +125,12 @@ fn an_ordinary_user_keeps_what_he_may_and_counts_the_rest() {
         assert_eq!(report["lost_attributes"]["owners and groups"], 1, "{report}");
         assert_eq!(report["lost_attributes"]["devices"], 1, "{report}");
         assert_eq!(report["problems"][0]["path"], "null", "{report}");
+        // The root itself counts too.
+        std::os::unix::fs::chown(&tree, Some(0), Some(0)).unwrap();
+        let path = pair.arg("report.json");
+        pair.start_local(&["--once", "--report", &path]).end(LONG).assert_code(codes);
+        let report = pair.report("report.json");
+        assert_eq!(report["lost_attributes"]["owners and groups"], 2, "{report}");
     }
 }
 
@@ -134,6 +140,23 @@ fn sparse(path: &Path, bytes: u64, data: &[(u64, &[u8])]) {
     file.set_len(bytes).unwrap();
     for (at, bytes) in data {
         file.write_all_at(bytes, *at).unwrap();
+    }
+}
+
+#[test]
+fn holes_become_zeros_where_that_is_wanted() {
+    let mut pair = Pair::new();
+    let (tree, copy) = (pair.source_dir(), pair.sink_dir());
+    let block = [7; 5_000];
+    sparse(&tree.join("large"), 4 << 20, &[(0, &block), (3 << 20, &block)]);
+    sparse(&tree.join("small"), 200_000, &[(100_000, &block)]);
+    sparse(&tree.join("nothing"), 1 << 20, &[]);
+    pair.start_local(&["--once", "--no-sparse"]).end(LONG).assert_code(&[0]);
+    assert_equal(&tree, &copy);
+    for name in ["large", "small", "nothing"] {
+        let [there, here] = [&tree, &copy].map(|dir| fs::metadata(dir.join(name)).unwrap());
+        assert!(there.blocks() * 512 < there.len(), "\"{name}\" has no hole here");
+        assert!(here.blocks() * 512 >= here.len(), "\"{name}\": {} blocks", here.blocks());
     }
 }
 

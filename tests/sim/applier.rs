@@ -125,6 +125,7 @@ impl Sink {
             entries: entries.iter().map(listed).collect(),
             others: vec![],
             end,
+            after: None,
         })
     }
 

@@ -297,6 +297,7 @@ impl Mini {
             entries,
             others: vec![],
             end,
+            after: None,
         });
         self.flights.push(Flight { stamp: self.stamp, body, content: vec![], moved: vec![] });
         reading.part += 1;

@@ -194,7 +194,8 @@ fn bodies() -> Named<Body> {
     for (kind, end) in ends() {
         let (dir, entries) = (raw_path(), entries());
         let others = vec![name("first"), name("second")];
-        let part = ListingPart { listing: 5, dir, stamp, part: 6, entries, others, end };
+        let after = Some(name("after"));
+        let part = ListingPart { listing: 5, dir, stamp, part: 6, entries, others, end, after };
         bodies.push((format!("listing-{kind}"), Body::Listing(part)));
     }
     bodies.push(("chunk".into(), Body::Chunk { transfer: 8, offset: 1 << 40, holes: true }));
@@ -512,6 +513,7 @@ fn figures() -> Figures {
         backlog_known: true,
         directories: 8,
         directories_left: 9,
+        directories_in_doubt: 18,
         dirty_paths: 10,
         lag_ms: 11,
         latency_p50_us: 12,

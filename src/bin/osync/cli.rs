@@ -200,6 +200,9 @@ pub struct SinkOptions {
     /// Refuse to begin if something can't be kept here, and call it a problem if something is lost
     #[arg(long)]
     pub strict: bool,
+    /// Write the holes of files out as zeros, so that each takes as much room here as it is long
+    #[arg(long, alias = "no-S")]
+    pub no_sparse: bool,
     /// Read what is here already, on both sides, instead of believing size and modification time
     #[arg(long, short = 'c', conflicts_with = "changes_only")]
     pub checksum: bool,

@@ -60,8 +60,12 @@ const KINDS: [Switch; 4] = [
     ("no-D", "no-d", "The same as --no-devices --no-specials"),
 ];
 
-/// Those that are not in this version.
-const NOT_YET: [Switch; 2] = [("no-times", "no-t", LATER), ("no-sparse", "no-S", LATER)];
+/// Those that no operator takes.
+const NOT_TAKEN: [Switch; 1] = [("no-times", "no-t", TIMES)];
+
+const TIMES: &str = "modification times are how osync tells what is unchanged; without them each \
+                     comparison would have to read all content on both sides. Let them be kept, \
+                     and touch the files at the sink when the migration is over";
 
 const BY_ITSELF: &str = "osync does what is best here by itself";
 const ALWAYS_WHOLE: &str = "osync makes the two directories equal, always, and as they are";
@@ -213,7 +217,7 @@ fn switches(all: &'static [Switch], is_hidden: bool) -> impl Iterator<Item = Arg
 fn shared() -> impl Iterator<Item = Arg> {
     let defaults = DEFAULTS.iter().map(|(name, letter)| option(name, *letter, false));
     let refused = REFUSED.iter().map(|(name, letter, value, _)| option(name, *letter, *value));
-    let later = switches(&NOT_YET, true);
+    let later = switches(&NOT_TAKEN, true);
     let atimes = option(ATIMES, Some('U'), false)
         .hide(false)
         .help("Keep times of the last reading as well, as far as nobody reads at the sink");
@@ -238,8 +242,8 @@ fn carried(matches: &ArgMatches) -> Result<Carried, clap::Error> {
         };
         return Err(refused(format!("rsync's {shown} is not honoured here: {says}")));
     }
-    if let Some((name, ..)) = NOT_YET.iter().find(|(name, ..)| given(name)) {
-        return Err(refused(format!("--{name}: {LATER}")));
+    if let Some((name, _, says)) = NOT_TAKEN.iter().find(|(name, ..)| given(name)) {
+        return Err(refused(format!("--{name}: {says}")));
     }
     let [owners, groups, modes, xattrs, acls, flags, links] =
         ATTRIBUTES.map(|(name, ..)| !given(name));
@@ -305,7 +309,7 @@ impl Args for SinkHabitArgs {
 mod tests {
     use clap::Parser;
 
-    use super::{ATTRIBUTES, DEFAULTS, KINDS, NOT_YET, REFUSED};
+    use super::{ATTRIBUTES, DEFAULTS, KINDS, NOT_TAKEN, REFUSED};
     use crate::cli::{Cli, Command};
 
     /// Parses the command line of an operator with one option more.
@@ -341,9 +345,11 @@ mod tests {
                 let error = parse(operator, &option).expect_err(&option);
                 assert!(error.contains(says), "{operator:?} {option}: {error}");
             }
-            for (name, ..) in NOT_YET {
-                let error = parse(operator, &format!("--{name}")).expect_err(name);
-                assert!(error.contains("not in this version"), "{error}");
+            for (name, short, says) in NOT_TAKEN {
+                for option in [name, short] {
+                    let error = parse(operator, &format!("--{option}")).expect_err(option);
+                    assert!(error.contains(says), "{error}");
+                }
             }
         }
     }

@@ -144,6 +144,7 @@ fn sink_config(
         wanted: Carried { atimes: true, ..Carried::all() },
         owners: owners(options),
         strict: options.strict,
+        is_sparse: !options.no_sparse,
         trust: match (options.checksum, options.changes_only) {
             (true, _) => Trust::Content,
             (_, true) => Trust::Declared,

@@ -3,6 +3,8 @@
 //! A part is looked at in one go without any lock on names; each entry is then judged under the
 //! lock of its name, and looked at again if anything passed that lock meanwhile.
 
+use std::collections::BTreeSet;
+
 use crate::flow::applier::listings::Listing;
 use crate::flow::applier::{Applier, Effects, Step, failed};
 use crate::flow::stamps::Reach;
@@ -81,7 +83,7 @@ impl<T: Target> Applier<T> {
             ..ListingAnswer::equal(part.listing, part.part)
         };
         if let Some(whole) = noted.whole {
-            self.extras(&part.dir, &whole, &mut answer)?;
+            self.extras(part, &whole, &mut answer)?;
         }
         Ok(answer)
     }
@@ -262,32 +264,35 @@ impl<T: Target> Applier<T> {
         }
     }
 
-    /// Names the sink has and no part of the listing had, and that nothing newer put there.
+    /// The first names that the sink has beyond `part.after` and no part of the listing had, and
+    /// that nothing newer put there.
     ///
     /// The listing is recorded first, and what was under way is waited for: an older operation
     /// that is still to come is then refused, and can't bring back unseen what is gone.
     fn extras(
         &self,
-        dir: &RelPath,
+        part: &ListingPart,
         whole: &Listing,
         answer: &mut ListingAnswer,
     ) -> Result<(), Answer> {
+        let dir = &part.dir;
         self.stamps().record(dir, whole.first_stamp, Reach::Children);
         for shard in &self.shards {
             drop(super::locked(shard));
         }
-        let mut extras: Vec<Name> = Vec::new();
+        let mut extras: BTreeSet<Name> = BTreeSet::new();
         let mut more = false;
         let read = self.target.read_dir(dir, &mut |name| {
             let newer = || self.stamps().newest(&dir.join(&name)) > whole.first_stamp;
-            if whole.has(&name) || newer() {
-                return true;
+            let is_told = part.after.as_ref().is_some_and(|after| name <= *after);
+            if !is_told && !whole.has(&name) && !newer() {
+                extras.insert(name);
+                if extras.len() > EXTRAS_MAX {
+                    extras.pop_last();
+                    more = true;
+                }
             }
-            more = extras.len() >= EXTRAS_MAX;
-            if !more {
-                extras.push(name);
-            }
-            !more
+            true
         });
         match read {
             Ok(()) => {}
@@ -296,8 +301,7 @@ impl<T: Target> Applier<T> {
             }
             Err(other) => return Err(failed(other)),
         }
-        extras.sort_unstable();
-        (answer.extras, answer.more_extras) = (extras, more);
+        (answer.extras, answer.more_extras) = (extras.into_iter().collect(), more);
         Ok(())
     }
 

@@ -117,6 +117,7 @@ mod tests {
             entries: vec![],
             others: vec![],
             end,
+            after: None,
         }
     }
 

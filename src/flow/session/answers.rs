@@ -193,7 +193,6 @@ impl Session {
             && self.marks.get(dir, name).is_some_and(|mark| mark.hint.extra)
         {
             self.count_differences(1);
-            self.extra_gone(dir, shared.now);
         }
         if kind == SentKind::MakesDir
             && let Some(key) = shared.map.child(dir, name)

@@ -145,7 +145,9 @@ impl Session {
         self.sink_place.remove(&key);
         self.stirred.remove(&key);
         let Some(state) = self.dirs.remove(&key) else { return };
+        self.extras.remove(&key);
         self.names = self.names.saturating_sub(state.names.into());
+        self.counted_dirs = self.counted_dirs.saturating_sub(state.counted.into());
         if state.clear == self.doubt {
             self.clear_count = self.clear_count.saturating_sub(1);
         }

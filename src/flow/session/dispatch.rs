@@ -45,6 +45,7 @@ impl Session {
         self.pump_transfers(shared);
         self.pump_wants(shared);
         self.heed_overflow(shared.now);
+        self.pump_extras();
         self.pump_listings(shared);
         self.pump_patrols(shared);
         self.pump_ending(shared);

@@ -121,6 +121,7 @@ impl Session {
             && self.parked.is_empty()
             && self.queries.is_empty()
             && self.entering == 0
+            && !self.asks_for_extras()
             && self.pending.is_empty()
             && self.gathered.is_empty()
             && self.flights.iter().all(std::collections::BTreeMap::is_empty)
@@ -317,8 +318,9 @@ impl Session {
         let mut figures = self.figures(shared);
         if outcome == Outcome::Equal {
             // The last sweep has seen every file once; what came before is progress, not a count.
-            (figures.files_known, figures.bytes_known) = self.census;
-            (figures.files_done, figures.bytes_done) = self.census;
+            let (files, bytes) = (self.census.files, self.census.bytes);
+            (figures.files_known, figures.bytes_known) = (files, bytes);
+            (figures.files_done, figures.bytes_done) = (files, bytes);
             (figures.backlog_files, figures.backlog_bytes) = (0, 0);
         }
         self.outcome = Some(FinalReport {

@@ -216,9 +216,9 @@ impl Session {
             return;
         }
         let bytes = listed.entry.content_bytes();
-        self.census.0 += 1;
-        self.census.1 += bytes;
-        if self.listings.get(&id).is_some_and(|listing| listing.counted) {
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        listing.census.add_file(bytes);
+        if listing.counted {
             self.tally.files_known += 1;
             self.tally.bytes_known += bytes;
             self.tally.files_done += 1;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::flow::marks::Hint;
 use crate::flow::session::kin::Lead;
 use crate::flow::session::ledger::{Announced, Other};
+use crate::flow::session::losses::Census;
 use crate::flow::session::patrol::Beat;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{FileTime, Identity};
@@ -50,6 +51,10 @@ pub(super) struct Listing {
     changed: FileTime,
     /// The patrol that it belongs to, if any.
     pub(super) patrol: Option<Beat>,
+    /// What it has met.
+    pub(super) census: Census,
+    /// The last name beyond it that the sink has told of, if it has more.
+    pub(super) more_after: Option<Name>,
 }
 
 impl Listing {
@@ -69,12 +74,20 @@ impl Listing {
             is_begun: false,
             changed: FileTime::default(),
             patrol: None,
+            census: Census::default(),
+            more_after: None,
         }
     }
 
     /// Whether it is being read, and will make its directory clear.
     pub(super) fn is_valid(&self) -> bool {
         !self.ended && self.doubt > 0
+    }
+
+    /// Whether it was begun at this number of doubt, and its directory did not come into doubt
+    /// since.
+    pub(super) fn is_of(&self, doubt: u64) -> bool {
+        self.doubt == doubt
     }
 }
 
@@ -153,6 +166,7 @@ impl Session {
         let is_partial = self.is_spared(dir);
         let state = self.dirs.entry(dir).or_default();
         let counted = !std::mem::replace(&mut state.counted, true);
+        self.counted_dirs += u64::from(counted);
         state.spared = is_partial;
         let listing = Listing { counted, is_partial, ..Listing::new(dir, self.doubt) };
         self.add_listing(listing, shared)
@@ -313,7 +327,7 @@ impl Session {
             let (listed, identity) = (&found.listed, found.facts.identity);
             let at = path.join(&listed.name);
             if is_counted {
-                self.count_losses(listed, found.facts.has_others);
+                self.count_losses(id, listed, found.facts.has_others);
             }
             if let Some(text) = self.unfit(dir, &listed.name, &listed.entry, &at) {
                 self.problem(at, text, shared);
@@ -360,7 +374,7 @@ impl Session {
         let (dir, counted, is_partial) = (listing.dir, listing.counted, listing.is_partial);
         let part = listing.parts;
         listing.ended |= end != ListingEnd::More;
-        self.census.0 += others.len() as u64;
+        listing.census.files += others.len() as u64;
         self.tally.files_known += if counted { others.len() as u64 } else { 0 };
         if is_partial && entries.is_empty() {
             self.join_all(dir, others, (counted, self.displaced(dir)), shared);
@@ -379,8 +393,7 @@ impl Session {
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
             let is_file = !is_dir;
             if is_file {
-                self.census.0 += 1;
-                self.census.1 += bytes;
+                listing.census.add_file(bytes);
             }
             if counted && is_file {
                 self.tally.files_known += 1;
@@ -426,6 +439,7 @@ impl Session {
             entries: announced,
             others: named,
             end,
+            after: self.told_extra(dir),
         };
         self.post_listing(sent, part, shared);
     }
@@ -441,6 +455,7 @@ impl Session {
         if patrol.is_some() {
             return;
         }
+        self.take_census(id, dir, doubt);
         self.set_clear(dir, doubt);
         if doubt == 0 {
             self.recheck_at(shared.now + RELIST_DELAY);

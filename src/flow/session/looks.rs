@@ -459,7 +459,12 @@ impl Session {
 
     fn own_meta_seen(&mut self, dir: DirKey, stamp: Stamp, seen: Seen, shared: &mut Shared) {
         let (attributes, facts) = match seen {
-            Seen::Own(seen) if seen.entry.is_dir() => (seen.attributes(), Facts::of(&seen, None)),
+            Seen::Own(seen) if seen.entry.is_dir() => {
+                if dir == DirKey::ROOT {
+                    self.count_root_losses(&seen.entry);
+                }
+                (seen.attributes(), Facts::of(&seen, None))
+            }
             Seen::Unreadable(text) => {
                 let path = shared.map.path(dir).unwrap_or_default();
                 return self.problem(path, text, shared);

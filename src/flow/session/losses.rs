@@ -1,14 +1,45 @@
 //! What the sink can't hold of what the source has: counted, told, never silent (law 13).
+//!
+//! Each doubt counts anew, and each directory once: what a listing met counts when it has come to
+//! its end, and not again when the directory is listed again.
 
 use crate::flow::session::Session;
-use crate::model::abilities::Loss;
+use crate::model::abilities::{Loss, Losses};
+use crate::model::entry::Entry;
 use crate::model::op::Listed;
+use crate::model::stamp::DirKey;
+
+/// What was met in a directory, or in all of them.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Census {
+    /// Entries that are no directories.
+    pub(super) files: u64,
+    /// Bytes of content in them.
+    pub(super) bytes: u64,
+    /// What the sink can't hold of them, and of the directories.
+    losses: Losses,
+}
+
+impl Census {
+    /// One file, or something else without names.
+    pub(super) fn add_file(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes += bytes;
+    }
+
+    fn add_all(&mut self, other: &Census) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.losses.add_all(&other.losses);
+    }
+}
 
 impl Session {
-    /// Counts what is lost of an entry. Each sweep counts anew, so that each object counts once.
-    pub(super) fn count_losses(&mut self, listed: &Listed, has_others: bool) {
+    /// Counts what is lost of an entry that a listing met.
+    pub(super) fn count_losses(&mut self, id: u64, listed: &Listed, has_others: bool) {
         let is_parted = has_others && self.terms.wanted.links && !self.can_link();
-        let (abilities, losses) = (&self.terms.abilities, &mut self.losses);
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        let (abilities, losses) = (&self.terms.abilities, &mut listing.census.losses);
         if is_parted {
             losses.add(Loss::Link);
         }
@@ -18,8 +49,30 @@ impl Session {
         }
     }
 
+    /// Counts what is lost of the root itself, which no listing meets.
+    pub(super) fn count_root_losses(&mut self, root: &Entry) {
+        let mut losses = Losses::default();
+        self.terms.abilities.losses(&self.terms.wanted, root, |loss| losses.add(loss));
+        self.root_losses = losses;
+    }
+
+    /// A listing has come to its end: what it met counts, unless another one of its directory has
+    /// counted at this number of doubt.
+    pub(super) fn take_census(&mut self, id: u64, dir: DirKey, doubt: u64) {
+        let census = self.listings.get_mut(&id).map(|listing| std::mem::take(&mut listing.census));
+        let state = self.dirs.entry(dir).or_default();
+        if let Some(census) = census
+            && doubt == self.doubt
+            && std::mem::replace(&mut state.tallied, doubt) != doubt
+        {
+            self.census.add_all(&census);
+        }
+    }
+
     /// The losses counted, by kind, for people.
     pub(super) fn lost(&self) -> Vec<(String, u64)> {
-        self.losses.iter().map(|(loss, count)| (loss.words().to_owned(), count)).collect()
+        let mut all = self.census.losses;
+        all.add_all(&self.root_losses);
+        all.iter().map(|(loss, count)| (loss.words().to_owned(), count)).collect()
     }
 }

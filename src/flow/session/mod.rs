@@ -7,17 +7,19 @@
 //!
 //! Files: `dispatch` chooses what to do next, `looks` takes what looks bring, `listings` the
 //! backlog, `verdicts` what the sink says of it, `wants` what it found wanting, `ledger` what it is
-//! spared, `answers` what the sink says of operations, `refusals` what has no room there, `renames`
-//! the fences, `removals` the clearing of directories, `transfers` large files, `kin` objects with
-//! several names, `selected` what the
-//! rules hide or protect, `patience` looks that never return, `sweeps` the doubt, `patrol` what
-//! makes no events, `ending` the termination phase, `writers` who is still at work then, `losses`
-//! what the sink can't hold.
+//! spared, `extras` names that only the sink has, `answers` what the sink says of operations,
+//! `refusals` what has no room there, `renames` the fences, `removals` the clearing of directories,
+//! `transfers` large files, `kin` objects with several names, `selected` what the rules hide or
+//! protect, `patience` looks that never return, `sweeps` the doubt, `patrol` what makes no events,
+//! `ending` the termination phase, `writers` who is still at work then, `figures` how far it has
+//! come, `losses` what the sink can't hold.
 
 mod answers;
 mod changes;
 mod dispatch;
 mod ending;
+mod extras;
+mod figures;
 mod flights;
 mod kin;
 mod ledger;
@@ -64,10 +66,12 @@ pub use self::patience::GIVEN_UP;
 pub use self::shared::{Action, Adrift, Arming, Outgoing, Shared};
 
 use self::ending::Termination;
+use self::extras::Paging;
 use self::flights::{Draft, Flight, Ready};
 use self::kin::Leads;
 use self::listings::{Listing, Unanswered};
 use self::looks::Pending;
+use self::losses::Census;
 use self::parked::{Parked, Query};
 use self::patrol::Patrols;
 use self::removals::Removal;
@@ -107,8 +111,8 @@ struct DirState {
     spared: bool,
     /// In this epoch the sink had to make it, or found that another's hand was at it.
     doubted: bool,
-    /// The sink has more names beyond its last listing than it told of.
-    more_extras: bool,
+    /// The number of doubt at which its entries were counted last.
+    tallied: u64,
     /// Names in it that a listing found wanting, until each is answered or becomes a mark.
     wanted: u32,
 }
@@ -169,10 +173,14 @@ pub struct Session {
     clear_count: u64,
     sweeps: Sweeps,
     patrols: Patrols,
-    /// Files, and bytes of content in them, listed at this number of doubt.
-    census: (u64, u64),
-    /// What the sink can't hold of what was listed at this number of doubt.
-    losses: Losses,
+    /// What was listed at this number of doubt.
+    census: Census,
+    /// What the sink can't hold of the root itself.
+    root_losses: Losses,
+    /// Directories of which the sink has more names beyond a listing than it told of.
+    extras: BTreeMap<DirKey, Paging>,
+    /// Directories of which a listing that counts has begun.
+    counted_dirs: u64,
     /// Directories to list, next one last.
     walk: Vec<DirKey>,
     /// Directories to list before all others.
@@ -253,8 +261,10 @@ impl Session {
             clear_count: 0,
             sweeps: Sweeps::default(),
             patrols: Patrols::default(),
-            census: (0, 0),
-            losses: Losses::default(),
+            census: Census::default(),
+            root_losses: Losses::default(),
+            extras: BTreeMap::new(),
+            counted_dirs: 0,
             walk: Vec::new(),
             fresh: VecDeque::new(),
             recheck: None,
@@ -314,8 +324,10 @@ impl Session {
         // Everything is in doubt anyway.
         self.sweeps = Sweeps::default();
         self.patrols.restart(shared.now);
-        self.census = (0, 0);
-        self.losses = Losses::default();
+        self.census = Census::default();
+        self.root_losses = Losses::default();
+        self.extras.clear();
+        self.counted_dirs = 0;
         for state in self.dirs.values_mut() {
             let placed = state.placed && keep_places;
             *state = DirState { placed, ..DirState::default() };
@@ -535,62 +547,6 @@ impl Session {
         if self.problems.add(path.clone(), text.clone()) {
             shared.actions.push_back(Action::Problem { sink: self.id, path, text });
         }
-    }
-
-    /// The figures of the session at this moment.
-    #[must_use]
-    pub fn figures(&self, shared: &Shared) -> Figures {
-        let oldest = self.marks.iter().map(|(_, _, mark)| mark.since).min();
-        let lag = oldest.map_or(Duration::ZERO, |since| shared.now.saturating_sub(since));
-        let micros = |share| self.latencies.percentile(share).as_micros() as u64;
-        let directories = shared.map.len() as u64;
-        let (files_done, bytes_done) = self.done();
-        let (backlog_files, backlog_bytes) = self.backlog();
-        Figures {
-            halted: shared.halts.words().or_else(|| self.room.words().map(str::to_owned)),
-            files_done,
-            bytes_done,
-            backlog_files,
-            backlog_bytes,
-            backlog_known: self.walked() && shared.is_armed(),
-            directories,
-            directories_left: directories.saturating_sub(self.clear_count),
-            dirty_paths: self.marks.len() as u64,
-            lag_ms: lag.as_millis() as u64,
-            latency_p50_us: micros(50),
-            latency_p99_us: micros(99),
-            problems: self.problems.count(),
-            foreign: self.foreign.count(),
-            stalled: self.stall.words(shared.now).or_else(|| self.ailing()),
-            ..self.tally.clone()
-        }
-    }
-
-    /// Files that are settled, and bytes of content in them.
-    fn done(&self) -> (u64, u64) {
-        let (files_paid, bytes_paid) = self.marks.paid();
-        (self.tally.files_done + files_paid, self.tally.bytes_done + bytes_paid)
-    }
-
-    /// Files that are known and not settled, and bytes of content in them.
-    fn backlog(&self) -> (u64, u64) {
-        let (files_done, bytes_done) = self.done();
-        let bytes_left = self.tally.bytes_known.saturating_sub(bytes_done);
-        (self.tally.files_known.saturating_sub(files_done), bytes_left)
-    }
-
-    /// In words, what the session waits for if nothing is left but names that failed.
-    fn ailing(&self) -> Option<String> {
-        let (path, text) = self.problems.first()?;
-        let has_failed = |(_, _, mark): (_, _, &crate::flow::marks::Mark)| mark.failures > 0;
-        if self.marks.is_empty() || !self.walked() || !self.marks.iter().all(has_failed) {
-            return None;
-        }
-        let others = match self.marks.len() - 1 {
-            0 => String::new(),
-            others => format!(", and {others} more"),
-        };
-        Some(format!("What failed is tried again from time to time: \"{path}\"{others}: {text}"))
     }
 
     fn stamp(&mut self) -> Stamp {

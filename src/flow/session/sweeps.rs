@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::flow::session::Session;
-use crate::model::abilities::Losses;
+use crate::flow::session::losses::Census;
 use crate::model::stamp::DirKey;
 
 /// Shortest time between two overflows that raise doubt.
@@ -47,8 +47,8 @@ impl Session {
     pub(super) fn raise_doubt(&mut self) {
         self.doubt += 1;
         self.clear_count = 0;
-        self.census = (0, 0);
-        self.losses = Losses::default();
+        self.census = Census::default();
+        self.extras.clear();
         if self.active {
             self.push_walk(DirKey::ROOT);
         }

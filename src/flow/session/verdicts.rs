@@ -46,26 +46,10 @@ impl Session {
                 }
                 Some(failed) => self.listing_failed(sent, failed, shared),
             }
-            for name in &answer.extras {
-                if self.is_protected(sent.dir, name, shared) {
-                    continue;
-                }
-                self.mark(sent.dir, name, Hint::EXTRA, shared.now, Duration::ZERO);
-            }
-            // The others are told once some of these are gone. What stays would be told again and
-            // again, and what was offered is missed by the ledger anyway.
-            self.dirs.entry(sent.dir).or_default().more_extras |= answer.more_extras;
+            self.take_extras(sent, answer, shared);
         }
+        self.turn_page(sent.listing);
         self.drop_ended(sent.listing);
-    }
-
-    /// A name that the sink had beyond a listing is gone there: it may have more of them.
-    pub(super) fn extra_gone(&mut self, dir: DirKey, now: Duration) {
-        let state = self.dirs.entry(dir).or_default();
-        if std::mem::take(&mut state.more_extras) {
-            self.set_clear(dir, 0);
-            self.recheck_at(now + RELIST_DELAY);
-        }
     }
 
     fn take_picks(&mut self, sent: &SentListing, answer: &ListingAnswer, shared: &mut Shared) {

@@ -42,6 +42,8 @@ pub(super) struct Keeps {
     pub(super) labels: bool,
     /// Other owners than the source's.
     pub(super) owners: OwnerMap,
+    /// Whether files keep their holes.
+    pub(super) holes: bool,
 }
 
 impl Keeps {

@@ -51,7 +51,8 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
     let (file, staged) = staging.file(ways)?;
     let look = || stat::of_fd(file.as_fd()).map(|stat| stat::meta(&stat)).map_err(cant_look);
     let made = look()?;
-    let bare = Keeps { carried: nothing(), granule: 1, labels: false, owners: OwnerMap::default() };
+    let owners = OwnerMap::default();
+    let bare = Keeps { carried: nothing(), granule: 1, labels: false, owners, holes: true };
     bare.set_on_file(file.as_fd(), &probe_attributes(&made))?;
     let granule = granule_of(look()?.mtime);
     let mut carried = Carried { atimes: true, ..nothing() };
@@ -87,7 +88,7 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
     let labels =
         Path::new("/sys/fs/selinux/enforce").exists() || Path::new("/sys/fs/smackfs/load").exists();
     let owners = OwnerMap::default();
-    Ok(Probed { abilities, keeps: Keeps { carried, granule, labels, owners } })
+    Ok(Probed { abilities, keeps: Keeps { carried, granule, labels, owners, holes: true } })
 }
 
 fn nothing() -> Carried {
