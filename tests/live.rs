@@ -4,6 +4,7 @@
 //! ignored by `cargo test` and run by `scripts/check.sh` or `scripts/soak.sh`.
 
 mod backup;
+mod deep;
 mod faults;
 mod halts;
 mod kills;

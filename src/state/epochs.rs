@@ -32,10 +32,10 @@ impl EpochStore {
         EpochStore { state: state.clone(), role, directory: directory.to_owned() }
     }
 
-    /// The last one; 0 for none.
+    /// The last one; 0 for none, or if a sink's file is damaged: that is moved aside.
     ///
     /// # Errors
-    /// When the file is damaged.
+    /// When the file can't be read, or a source's is damaged.
     pub fn last(&self) -> Result<Epoch, Error> {
         let all = self.load()?;
         let own = all.iter().find(|line| line.directory.is(&self.directory));
@@ -67,7 +67,12 @@ impl EpochStore {
     }
 
     fn load(&self) -> Result<Vec<Line>, Error> {
-        lines::load(&self.state, self.file().0)
+        match self.role {
+            KeyRole::Source => lines::load(&self.state, self.file().0),
+            // The source remembers what it has granted, and its ledger the marker and barrier of the
+            // sink: a number that comes again shows as another state there (H2, H9).
+            KeyRole::Sink => lines::load_dispensable(&self.state, self.file().0),
+        }
     }
 
     fn put(&self, epoch: Epoch) -> Result<Epoch, Error> {
@@ -106,5 +111,24 @@ mod tests {
         assert_eq!(other.saw(Epoch(4)).unwrap(), Epoch(5));
         assert_eq!(other.last().unwrap(), Epoch(5));
         assert_eq!(store().last().unwrap(), Epoch(9));
+    }
+
+    #[test]
+    fn a_sink_goes_on_without_its_memory_and_a_source_does_not() {
+        let base = tempfile::tempdir().unwrap();
+        let state = StateDir::open(Some(base.path())).unwrap();
+        for role in [KeyRole::Source, KeyRole::Sink] {
+            let store = EpochStore::new(&state, role, Path::new("/data"));
+            let file = state.file(store.file().0);
+            state.write(store.file().0, "junk\n").unwrap();
+            if role == KeyRole::Source {
+                assert!(store.next(Epoch(0)).unwrap_err().to_string().contains("mend it"));
+                continue;
+            }
+            assert_eq!(store.last().unwrap(), Epoch(0));
+            assert_eq!(store.saw(Epoch(3)).unwrap(), Epoch(3));
+            let aside = std::fs::read(file.with_extension("damaged")).unwrap();
+            assert_eq!(aside, b"junk\n");
+        }
     }
 }

@@ -30,6 +30,22 @@ pub(super) fn load<T: DeserializeOwned>(state: &StateDir, name: &str) -> Result<
     Ok(records)
 }
 
+/// Reads all records of a file that can be done without: one that is damaged is moved aside, where
+/// it is told of.
+pub(super) fn load_dispensable<T: DeserializeOwned>(
+    state: &StateDir,
+    name: &str,
+) -> Result<Vec<T>, Error> {
+    // What can't be read at all stays.
+    state.read(name, Privacy::Ours)?;
+    load(state, name).or_else(|error| {
+        let (file, aside) = (state.file(name), state.file(&format!("{name}.damaged")));
+        std::fs::rename(&file, &aside).map_err(|e| Error::disk("Can't move aside", &file, e))?;
+        tracing::warn!("{error}. It is moved to \"{}\", and made anew", aside.display());
+        Ok(Vec::new())
+    })
+}
+
 /// Replaces a file by these records, under a heading for people.
 pub(super) fn store<T: Serialize>(
     state: &StateDir,

@@ -1,7 +1,9 @@
 //! The attic: where what osync removes or replaces is kept, in the trash of the staging directory
 //! or in a directory that a person has named.
 //!
-//! - Each name keeps its path. The directories in the attic are osync's own, 0700.
+//! - Each name keeps its path. A directory on the way bears what the one in the tree bore when it
+//!   was made, and one that is removed what it bore then; flags are left out and, where the user is
+//!   not root, its owner may always enter it.
 //! - What stood at a name first is kept; what is displaced there later goes, and so does what osync
 //!   itself put there lately: a name that comes and goes costs no room.
 //! - What is to be displaced moves by renames alone: it is found at its name, or in the attic. A
@@ -19,13 +21,16 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::model::attributes::Flags;
 use crate::model::backup::Backup;
-use crate::model::entry::{FileTime, Identity};
+use crate::model::entry::{Attributes, FileTime, Identity};
 use crate::model::limits::OWN_KEPT;
+use crate::model::owners::OwnerMap;
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::keeping::Recent;
+use crate::tree::sink_root::attributes::Keeps;
 use crate::tree::sink_root::staging::{Filesystem, Home, Staged};
 use crate::tree::sink_root::{SinkRoot, obstacle, trash};
+use crate::tree::xattrs::{self, Object};
 use crate::tree::{beneath, hold, stat};
 
 /// How the names begin that objects have on their way into the attic.
@@ -47,6 +52,13 @@ enum Place {
 pub(super) struct Slot {
     dir: OwnedFd,
     name: Name,
+}
+
+fn words(obstacle: Obstacle) -> String {
+    match obstacle {
+        Obstacle::Other(text) => text,
+        other => format!("{other:?}"),
+    }
 }
 
 fn cant_keep(errno: Errno) -> Obstacle {
@@ -102,7 +114,7 @@ impl SinkRoot {
             return Ok(None);
         }
         let (above, name) = SinkRoot::split(path)?;
-        let dir = match make_way(self.floor(attic, &above)?.as_fd(), &above) {
+        let dir = match self.make_way(self.floor(attic, &above)?.as_fd(), &above) {
             // What stood there first was no directory.
             Err(Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             dir => dir.map_err(cant_keep)?,
@@ -161,10 +173,45 @@ impl SinkRoot {
         if !is_dir || attic.is_own(stat::identity(&standing), None) {
             return Ok(());
         }
-        match make_way(self.floor(attic, &above)?.as_fd(), path) {
-            Ok(_) | Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+        match self.make_way(self.floor(attic, &above)?.as_fd(), path) {
+            // It is complete: what came into it has moved its times.
+            Ok(kept) => self.dress_dir(kept.as_fd(), path),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
             Err(errno) => Err(cant_keep(errno)),
         }
+    }
+
+    /// Gives a directory in the attic the attributes of the one that stands in the tree. Without
+    /// them it is still a copy: what can't be had is told in the log.
+    fn dress_dir(&self, kept: BorrowedFd<'_>, path: &RelPath) -> Result<(), Obstacle> {
+        let Ok(original) = self.ways.dir(path) else { return Ok(()) };
+        let stat = stat::of_fd(original.fd.as_fd()).map_err(cant_keep)?;
+        let mut meta = stat::meta(&stat);
+        meta.flags = Flags::none();
+        if !rustix::process::geteuid().is_root() {
+            // More may come into it, and it is emptied in the end.
+            meta.mode |= 0o700;
+        }
+        let chosen = self.keeps().carried.namespaces;
+        let xattrs = xattrs::read(Object::Held(original.fd.as_fd()), &chosen).unwrap_or_default();
+        let attributes = Attributes { meta, xattrs, atime: None, holes: false };
+        // Its owners are those of this side already.
+        let keeps = Keeps { owners: OwnerMap::default(), ..Keeps::clone(&self.keeps()) };
+        let now = stat::of_fd(kept).map_err(cant_keep)?;
+        let lack = keeps.set_on_object(kept, &now, &attributes).unwrap_or_else(|o| Some(words(o)));
+        if let Some(lack) = lack {
+            tracing::warn!(%path, "a directory is kept without some of its attributes: {lack}");
+        }
+        Ok(())
+    }
+
+    /// Opens a directory of the attic, made with all above it if it is missing, as they are in the
+    /// tree now.
+    fn make_way(&self, floor: BorrowedFd<'_>, path: &RelPath) -> Result<OwnedFd, Errno> {
+        make_way(floor, path, &mut |made, path| {
+            // It is told there; the way is what matters.
+            let _ = self.dress_dir(made, path);
+        })
     }
 
     /// The directory in the attic that stands for the root, for what lies in a directory.
@@ -299,20 +346,30 @@ fn open_or_make(path: &Path) -> Result<OwnedFd, Error> {
         .map_err(|errno| Error::disk("Can't open the backup directory", path, errno))
 }
 
-/// Opens a directory below another, made with all above it if it is missing.
-fn make_way(floor: BorrowedFd<'_>, path: &RelPath) -> Result<OwnedFd, Errno> {
+/// Opens a directory below another, made with all above it if it is missing; those made are told.
+fn make_way(
+    floor: BorrowedFd<'_>,
+    path: &RelPath,
+    made: &mut dyn FnMut(BorrowedFd<'_>, &RelPath),
+) -> Result<OwnedFd, Errno> {
     match beneath::open(floor, path, beneath::DIR_PATH) {
         Err(Errno::NOENT) => {}
         other => return other,
     }
-    let mut at: Option<OwnedFd> = None;
+    let (mut at, mut here): (Option<OwnedFd>, RelPath) = (None, RelPath::root());
     for name in path.names() {
         let above = at.as_ref().map_or(floor, AsFd::as_fd);
-        match rustix::fs::mkdirat(above, name.as_bytes(), Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
+        here = here.join(&name);
+        let is_made = match rustix::fs::mkdirat(above, name.as_bytes(), Mode::RWXU) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
             Err(errno) => return Err(errno),
+        };
+        let dir = beneath::open_name(above, &name)?;
+        if is_made {
+            made(dir.as_fd(), &here);
         }
-        at = Some(beneath::open_name(above, &name)?);
+        at = Some(dir);
     }
     at.ok_or(Errno::NOENT)
 }
@@ -320,7 +377,7 @@ fn make_way(floor: BorrowedFd<'_>, path: &RelPath) -> Result<OwnedFd, Errno> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::{Path, PathBuf};
 
     use super::*;
@@ -461,6 +518,27 @@ mod tests {
     }
 
     #[test]
+    fn directories_that_are_removed_bear_what_they_bore() {
+        for trash in [true, false] {
+            let sink = Sink::filled(&[("a/b/c", "c"), ("a/stays", "s")], trash);
+            let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+            for (name, bits) in [("a/b", 0o2751), ("a", 0o755)] {
+                fs::set_permissions(sink.at(name), fs::Permissions::from_mode(bits)).unwrap();
+            }
+            let before = fs::metadata(sink.at("a")).unwrap();
+            sink.root.unlink(&path("a/b/c")).unwrap();
+            let emptied = fs::metadata(sink.at("a/b")).unwrap();
+            assert_eq!(mode(&sink.kept("a")), 0o755, "made on the way");
+            sink.root.remove_dir(&path("a/b")).unwrap();
+            let kept = fs::metadata(sink.kept("a/b")).unwrap();
+            assert_eq!(kept.mode() & 0o7777, 0o2751);
+            let times = |stat: &fs::Metadata| (stat.mtime(), stat.mtime_nsec());
+            assert_eq!(times(&kept), times(&emptied));
+            assert_eq!((kept.uid(), kept.gid()), (before.uid(), before.gid()));
+        }
+    }
+
+    #[test]
     fn the_trash_outlasts_a_run_until_it_is_thrown_away() {
         let mut sink = Sink::filled(&[("one", "1"), ("two", "22"), ("three", "333")], true);
         sink.put("one", "new").unwrap();
@@ -468,7 +546,8 @@ mod tests {
         sink.root = open(&sink.at(""), &Backup::Trash).unwrap();
         assert_holds(&sink.kept("one"), "1");
         let deep = ["deep"; 1_000].join("/");
-        make_way(trash::open_or_make(home(&sink).as_fd()).unwrap().as_fd(), &path(&deep)).unwrap();
+        let floor = trash::open_or_make(home(&sink).as_fd()).unwrap();
+        make_way(floor.as_fd(), &path(&deep), &mut |_, _| ()).unwrap();
         sink.root.unlink(&path("two")).unwrap();
         sink.root.finish().unwrap();
         assert_holds(&sink.kept("two"), "22");
