@@ -69,8 +69,8 @@ impl EpochStore {
     fn load(&self) -> Result<Vec<Line>, Error> {
         match self.role {
             KeyRole::Source => lines::load(&self.state, self.file().0),
-            // The source remembers what it has granted, and its ledger the marker and barrier of the
-            // sink: a number that comes again shows as another state there (H2, H9).
+            // The source remembers what it has granted, and its ledger the marker and barrier of
+            // the sink: a number that comes again shows as another state there (H2, H9).
             KeyRole::Sink => lines::load_dispensable(&self.state, self.file().0),
         }
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::support::mount::Mount;
 use crate::support::operator::{LONG, Pair, SOON};
 use crate::support::oracle::assert_equal;
 use crate::support::whole::try_set_xattr;
@@ -83,8 +84,23 @@ fn the_trash_holds_all_that_was_there_until_the_cutover() {
 }
 
 #[test]
-fn a_backup_directory_gets_what_is_displaced_as_it_was() {
+#[ignore = "mounts a tmpfs, so it needs root: scripts/check.sh runs it when it can"]
+fn needs_root_a_backup_directory_on_another_filesystem_gets_copies() {
     let mut pair = Pair::new();
+    let backup = PathBuf::from(pair.arg("backup"));
+    fs::create_dir(&backup).unwrap();
+    let mount = Mount::small(&backup, "64m");
+    displace(&mut pair);
+    drop(mount);
+}
+
+#[test]
+fn a_backup_directory_gets_what_is_displaced_as_it_was() {
+    displace(&mut Pair::new());
+}
+
+/// Lets a backup directory get all that a sink held.
+fn displace(pair: &mut Pair) {
     let files = zoo::pool(&pair.source_dir(), 50, 700);
     let (source_dir, sink_dir) = (pair.source_dir(), pair.sink_dir());
     let names = fill_before(&source_dir, &sink_dir, &files);

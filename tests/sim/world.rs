@@ -91,6 +91,8 @@ enum Told {
 
 /// Everything.
 pub struct World {
+    /// The sinks say that they do not tell names apart by case.
+    pub folds_case: bool,
     /// The source's filesystem.
     pub source: ModelTree,
     /// The sinks.
@@ -154,6 +156,7 @@ impl World {
         let root = source.identity(&RelPath::root()).unwrap();
         let director = unlimited(root);
         let mut world = World {
+            folds_case: false,
             source,
             sinks: Vec::new(),
             director,
@@ -238,7 +241,7 @@ impl World {
             delete: end.policy,
             same_root: std::mem::replace(&mut end.same_root, true),
             staging_name: None,
-            abilities: Abilities::full(".staging"),
+            abilities: Abilities { folds_case: self.folds_case, ..Abilities::full(".staging") },
             wanted: Carried::all(),
             trust: Trust::Times,
             marker: end.marker,

@@ -132,7 +132,11 @@ impl Session {
                 continue;
             }
             let quiet = self.marks.is_quiet_in(dir);
+            let is_shadowed = self.is_shadowed(dir, shared);
             let Some(state) = self.dirs.get_mut(&dir) else { continue };
+            if is_shadowed {
+                state.meta_due = false;
+            }
             if !state.meta_due || state.busy > 0 || state.clear == 0 || !quiet {
                 continue;
             }
@@ -276,6 +280,12 @@ impl Session {
                 continue;
             }
             self.set_queued(dir, false);
+            if self.is_shadowed(dir, shared) {
+                let doubt = self.doubt;
+                self.set_clear(dir, doubt);
+                self.walk_below(dir, shared);
+                continue;
+            }
             let state = self.dirs.entry(dir).or_default();
             if state.clear < self.doubt {
                 found = Some(dir);

@@ -9,7 +9,9 @@ use crate::flow::session::kin::Lead;
 use crate::flow::session::ledger::{Announced, Other};
 use crate::flow::session::losses::Census;
 use crate::flow::session::patrol::Beat;
+use crate::flow::session::twins::{self, Met};
 use crate::flow::session::{Session, Shared};
+use crate::model::abilities::Loss;
 use crate::model::entry::{FileTime, Identity};
 use crate::model::ledger::Facts;
 use crate::model::look::{Found, Seen, WatchState};
@@ -55,6 +57,10 @@ pub(super) struct Listing {
     pub(super) census: Census,
     /// The last name beyond it that the sink has told of, if it has more.
     pub(super) more_after: Option<Name>,
+    /// The names that it has met, where the sink does not tell them apart by case.
+    pub(super) met: Met,
+    /// Names of the part at hand that are one with others at the sink.
+    twins: Vec<Name>,
 }
 
 impl Listing {
@@ -76,6 +82,8 @@ impl Listing {
             patrol: None,
             census: Census::default(),
             more_after: None,
+            met: Met::default(),
+            twins: Vec::new(),
         }
     }
 
@@ -326,10 +334,15 @@ impl Session {
         for found in entries {
             let (listed, identity) = (&found.listed, found.facts.identity);
             let at = path.join(&listed.name);
+            if let Some(other) = self.meet_twin(id, dir, &listed.name) {
+                self.leave_twin(id, listed.name.clone(), listed.entry.is_dir());
+                self.problem(at, twins::words(&other), shared);
+                continue;
+            }
             if is_counted {
                 self.count_losses(id, listed, found.facts.has_others);
             }
-            if let Some(text) = self.unfit(dir, &listed.name, &listed.entry, &at) {
+            if let Some(text) = self.unfit(dir, &listed.name, &listed.entry, &at, shared) {
                 self.problem(at, text, shared);
                 continue;
             }
@@ -342,6 +355,17 @@ impl Session {
             kept.push(found);
         }
         kept
+    }
+
+    /// A name is left alone that is one with another at the sink: it is neither missing nor an
+    /// extra.
+    fn leave_twin(&mut self, id: u64, name: Name, is_dir: bool) {
+        let Some(listing) = self.listings.get_mut(&id) else { return };
+        listing.census.lose(Loss::Case);
+        if is_dir {
+            listing.dirs.insert(name.clone());
+        }
+        listing.twins.push(name);
     }
 
     fn meet_dir(&mut self, dir: DirKey, name: &Name, identity: Identity, shared: &mut Shared) {
@@ -373,6 +397,7 @@ impl Session {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let (dir, counted, is_partial) = (listing.dir, listing.counted, listing.is_partial);
         let part = listing.parts;
+        let twins = std::mem::take(&mut listing.twins);
         listing.ended |= end != ListingEnd::More;
         listing.census.files += others.len() as u64;
         self.tally.files_known += if counted { others.len() as u64 } else { 0 };
@@ -418,8 +443,8 @@ impl Session {
         }
         self.stamps.hold(stamp);
         let displaced = self.displaced(dir);
-        let named = if is_partial { &[][..] } else { &others[..] };
-        let named = named.iter().map(|(name, _)| name.clone()).collect();
+        let named = others.iter().map(|(name, _)| name.clone()).chain(twins);
+        let named = if is_partial { Vec::new() } else { named.collect() };
         let sent = SentListing {
             dir,
             path: path.clone(),
@@ -499,7 +524,7 @@ impl Session {
 
     /// The directories known in one come next: those too that it did not tell of itself, for it
     /// could not be listed.
-    fn walk_below(&mut self, dir: DirKey, shared: &Shared) {
+    pub(super) fn walk_below(&mut self, dir: DirKey, shared: &Shared) {
         let below: Vec<DirKey> = shared.map.children(dir).map(|(_, key)| key).collect();
         for key in below.into_iter().rev() {
             if self.dirs.get(&key).is_none_or(|state| state.clear < self.doubt) {

@@ -8,6 +8,7 @@ use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::kin::{Judged, Way};
 use crate::flow::session::parked::{Parked, ParkedWhat};
 use crate::flow::session::transfers::Large;
+use crate::flow::session::twins;
 use crate::flow::session::wants::Want;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, Sighting};
@@ -275,7 +276,7 @@ impl Session {
             self.conflict(at, None, shared);
             return None;
         }
-        if let Some(text) = self.unfit(at.dir, at.name, &sighting.entry, &path) {
+        if let Some(text) = self.unfit(at.dir, at.name, &sighting.entry, &path, shared) {
             self.problem(path, text, shared);
             self.marks.settle(at.dir, at.name, shared.now);
             return None;
@@ -380,7 +381,14 @@ impl Session {
         name: &Name,
         entry: &Entry,
         path: &RelPath,
+        shared: &Shared,
     ) -> Option<String> {
+        if let Some(other) = self.twin(dir, name) {
+            return Some(twins::words(other));
+        }
+        if self.is_shadowed(dir, shared) {
+            return Some("A directory above it is one with another at the sink".to_owned());
+        }
         if dir == DirKey::ROOT && self.terms.staging_name.as_ref() == Some(name) {
             return Some("It bears the name of the sink's staging directory: rename it".to_owned());
         }
@@ -417,7 +425,7 @@ impl Session {
                 return None;
             }
         } else {
-            if let Some(text) = self.unfit(at.dir, at.name, &sighting.entry, &path) {
+            if let Some(text) = self.unfit(at.dir, at.name, &sighting.entry, &path, shared) {
                 self.problem(path, text, shared);
                 self.marks.settle(at.dir, at.name, shared.now);
                 return None;

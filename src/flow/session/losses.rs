@@ -27,6 +27,11 @@ impl Census {
         self.bytes += bytes;
     }
 
+    /// Something is lost of an entry.
+    pub(super) fn lose(&mut self, loss: Loss) {
+        self.losses.add(loss);
+    }
+
     fn add_all(&mut self, other: &Census) {
         self.files += other.files;
         self.bytes += other.bytes;

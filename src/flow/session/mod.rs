@@ -9,10 +9,10 @@
 //! backlog, `verdicts` what the sink says of it, `wants` what it found wanting, `ledger` what it is
 //! spared, `extras` names that only the sink has, `answers` what the sink says of operations,
 //! `refusals` what has no room there, `renames` the fences, `removals` the clearing of directories,
-//! `transfers` large files, `kin` objects with several names, `selected` what the rules hide or
-//! protect, `patience` looks that never return, `sweeps` the doubt, `patrol` what makes no events,
-//! `ending` the termination phase, `writers` who is still at work then, `figures` how far it has
-//! come, `losses` what the sink can't hold.
+//! `transfers` large files, `kin` objects with several names, `twins` names that are one there,
+//! `selected` what the rules hide or protect, `patience` looks that never return, `sweeps` the
+//! doubt, `patrol` what makes no events, `ending` the termination phase, `writers` who is still at
+//! work then, `figures` how far it has come, `losses` what the sink can't hold.
 
 mod answers;
 mod changes;
@@ -36,6 +36,7 @@ mod selected;
 mod shared;
 mod sweeps;
 mod transfers;
+mod twins;
 mod verdicts;
 mod wants;
 mod writers;
@@ -179,6 +180,8 @@ pub struct Session {
     root_losses: Losses,
     /// Directories of which the sink has more names beyond a listing than it told of.
     extras: BTreeMap<DirKey, Paging>,
+    /// Names that are one with another at the sink, and that one.
+    twins: BTreeMap<(DirKey, Name), Name>,
     /// Directories of which a listing that counts has begun.
     counted_dirs: u64,
     /// Directories to list, next one last.
@@ -264,6 +267,7 @@ impl Session {
             census: Census::default(),
             root_losses: Losses::default(),
             extras: BTreeMap::new(),
+            twins: BTreeMap::new(),
             counted_dirs: 0,
             walk: Vec::new(),
             fresh: VecDeque::new(),
@@ -327,6 +331,7 @@ impl Session {
         self.census = Census::default();
         self.root_losses = Losses::default();
         self.extras.clear();
+        self.twins.clear();
         self.counted_dirs = 0;
         for state in self.dirs.values_mut() {
             let placed = state.placed && keep_places;

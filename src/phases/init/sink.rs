@@ -203,7 +203,8 @@ impl Registrar {
     ) -> Result<Session, Setback> {
         let mut client = self.connect(server, &self.keys)?;
         let request = Request::Register(registration.clone());
-        match client.call_unless(&request, patience, stop)? {
+        let reply = client.call_unless(&request, patience, stop);
+        match reply.map_err(|error| self.setback(error))? {
             Reply::Registered(registered) => {
                 let peer = DataPeer {
                     context: self.context.clone(),
@@ -214,6 +215,19 @@ impl Registrar {
                 Ok(Session { client, registered, peer })
             }
             other => Err(other.into()),
+        }
+    }
+
+    /// What an error means here: the key that was expected may be that of an invite.
+    fn setback(&self, error: CallError) -> Setback {
+        match error {
+            CallError::WrongServerKey(place) if self.invite.is_some() => {
+                Setback::Final(Error::Refused(format!(
+                    "{place} is not the source that this invite belongs to: give the address of \
+                     the one that printed it, or the invite that this one prints"
+                )))
+            }
+            other => other.into(),
         }
     }
 
@@ -444,6 +458,17 @@ mod tests {
             Err(other) => panic!("{other}"),
             Ok(_) => panic!("let in"),
         }
+    }
+
+    #[test]
+    fn an_invite_of_another_source_is_said_to_be_that() {
+        let base = tempfile::tempdir().unwrap();
+        let source = Source::start(&base);
+        let server = KeyPair::generate().unwrap().public;
+        let invite = Some(Invite { server, ..source.invite.clone() });
+        let sink = registrar(&base, "sink", source.port, invite);
+        let text = refused(&sink);
+        assert!(text.contains("is not the source that this invite belongs to"), "{text}");
     }
 
     #[test]
