@@ -14,6 +14,7 @@ use crate::support::until_true;
 /// Levels of directories, with names of so many bytes.
 const LEVELS: usize = 60;
 const NAME_BYTES: usize = 200;
+const _: () = assert!(LEVELS * NAME_BYTES > 2 * 4_096);
 
 fn level(number: usize) -> String {
     format!("{number:x>NAME_BYTES$}")
@@ -72,7 +73,6 @@ fn paths_beyond_the_systems_bound_are_carried_changed_and_removed() {
     let mut pair = Pair::new();
     let (tree, copy) = (pair.source_dir(), pair.sink_dir());
     let lowest = dig(&tree);
-    assert!(LEVELS * NAME_BYTES > 2 * 4_096);
     let source = pair.start_source(&["--max-delete=100%"]);
     let sink = pair.start_sink(&[]);
     pair.until_ready();

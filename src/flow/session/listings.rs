@@ -368,6 +368,14 @@ impl Session {
         listing.twins.push(name);
     }
 
+    /// The names of the part at hand that are not compared; a partial listing tells of none.
+    fn uncompared(&mut self, id: u64, others: &[Other]) -> Vec<Name> {
+        let Some(listing) = self.listings.get_mut(&id) else { return Vec::new() };
+        let twins = std::mem::take(&mut listing.twins);
+        let all = others.iter().map(|(name, _)| name.clone()).chain(twins);
+        if listing.is_partial { Vec::new() } else { all.collect() }
+    }
+
     fn meet_dir(&mut self, dir: DirKey, name: &Name, identity: Identity, shared: &mut Shared) {
         let there = shared.map.child(dir, name);
         let known = shared.map.by_identity(identity);
@@ -397,7 +405,6 @@ impl Session {
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let (dir, counted, is_partial) = (listing.dir, listing.counted, listing.is_partial);
         let part = listing.parts;
-        let twins = std::mem::take(&mut listing.twins);
         listing.ended |= end != ListingEnd::More;
         listing.census.files += others.len() as u64;
         self.tally.files_known += if counted { others.len() as u64 } else { 0 };
@@ -419,10 +426,8 @@ impl Session {
             let is_file = !is_dir;
             if is_file {
                 listing.census.add_file(bytes);
-            }
-            if counted && is_file {
-                self.tally.files_known += 1;
-                self.tally.bytes_known += bytes;
+                self.tally.files_known += u64::from(counted);
+                self.tally.bytes_known += if counted { bytes } else { 0 };
             }
             let name = listed.name.clone();
             sent.push(SentEntry {
@@ -443,8 +448,7 @@ impl Session {
         }
         self.stamps.hold(stamp);
         let displaced = self.displaced(dir);
-        let named = others.iter().map(|(name, _)| name.clone()).chain(twins);
-        let named = if is_partial { Vec::new() } else { named.collect() };
+        let named = self.uncompared(id, &others);
         let sent = SentListing {
             dir,
             path: path.clone(),
