@@ -153,8 +153,7 @@ impl World {
         let mut dice = Dice::new(seed);
         let is_blind = bounds.watches < 1_000;
         let source = ModelTree::bounded(dice.draw(), bounds);
-        let root = source.identity(&RelPath::root()).unwrap();
-        let director = unlimited(root);
+        let director = unlimited(source.identity(&RelPath::root()).unwrap());
         let mut world = World {
             folds_case: false,
             source,
@@ -575,9 +574,8 @@ impl World {
                 None => return Err("the cutover never ends".into()),
             }
             let after = self.director.figures(id).unwrap_or_default();
-            let sweeps = after.sweeps - before.sweeps;
-            if problems == 0 && sweeps > 1 {
-                return Err(format!("the closing sweep found something: {sweeps} sweeps"));
+            if problems == 0 && after.sweeps - before.sweeps > 1 {
+                return Err(format!("the closing sweep found something: {after:?}"));
             }
         }
         Ok(())
