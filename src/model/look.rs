@@ -194,6 +194,9 @@ pub struct Found {
     pub facts: Facts,
     /// How the ledger stands to it; unknown where it was not asked.
     pub standing: Standing,
+    /// Another name of the same object that should be one with it at the sink: its directory and
+    /// what it is called there.
+    pub beside: Option<(Identity, Name)>,
     /// Whether it was probed, and somebody has it open for writing.
     pub has_writer: bool,
     /// Bytes of room that its content takes here, at most as many as it is long.

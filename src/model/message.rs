@@ -107,6 +107,8 @@ pub struct ListingAnswer {
     pub superseded: Picked,
     /// The directories that had to be made.
     pub made: Picked,
+    /// The entries that are not one with the name that they were told to be linked to.
+    pub apart: Picked,
     /// The directory itself could not be listed or made.
     pub failed: Option<Answer>,
     /// With the last part: names that the sink has and no part had; at most `EXTRAS_MAX`.
@@ -147,7 +149,8 @@ impl MessageAnswer {
         let lacking: usize = self.lacking.iter().map(|(_, text)| text.len() + 8).sum();
         let listing = self.listing.as_ref().map_or(0, |l| {
             let failed = l.failed.as_ref().map_or(0, answer);
-            let picks = [&l.needed, &l.absent, &l.retouch, &l.superseded, &l.made].map(picked);
+            let picks = [&l.needed, &l.absent, &l.retouch, &l.superseded, &l.made, &l.apart];
+            let picks = picks.map(picked);
             let picks: usize = picks.iter().sum();
             names(&l.extras) + failed + picks + 64
         });
@@ -212,6 +215,7 @@ impl ListingAnswer {
             needed: Picked::None,
             absent: Picked::None,
             retouch: Picked::None,
+            apart: Picked::None,
             superseded: Picked::None,
             made: Picked::None,
             failed: None,

@@ -218,6 +218,8 @@ pub struct ListingPart {
     /// Names that stand there too and are not compared: they are linked to another name of theirs
     /// by operations of their own.
     pub others: Vec<Name>,
+    /// Entries, by index, that should be one object with what stands at another path.
+    pub linked: Vec<(u32, RelPath)>,
     /// Whether the listing ends here, and how.
     pub end: ListingEnd,
     /// Of the names that the sink has beyond the listing, those are asked for that come after this

@@ -90,6 +90,10 @@ pub trait Target {
     /// What of its attributes could not be given to what is staged, in words, if anything.
     fn lack(&self, staged: &Self::Staged) -> Option<String>;
 
+    /// Gives one more name to what stands at a name and is no directory, if that is as simple as
+    /// it may be. Else false: staging the name will tell why.
+    fn link(&self, from: &RelPath, path: &RelPath) -> bool;
+
     /// Stages one more name of what stands at a name and is no directory.
     ///
     /// # Errors

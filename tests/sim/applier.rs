@@ -124,6 +124,7 @@ impl Sink {
             part,
             entries: entries.iter().map(listed).collect(),
             others: vec![],
+            linked: vec![],
             end,
             after: None,
         })

@@ -150,6 +150,10 @@ impl Target for Guarded {
     fn stage_copy(&self, from: &RelPath) -> Result<Staged, Obstacle> {
         self.tree.stage_copy(from)
     }
+    fn link(&self, from: &RelPath, path: &RelPath) -> bool {
+        self.goes("link", path, true);
+        self.tree.link(from, path)
+    }
     fn count_names(&self, path: &RelPath) -> Result<u64, Obstacle> {
         self.tree.count_names(path)
     }

@@ -296,6 +296,7 @@ impl Mini {
             part: reading.part,
             entries,
             others: vec![],
+            linked: vec![],
             end,
             after: None,
         });

@@ -194,8 +194,9 @@ fn bodies() -> Named<Body> {
     for (kind, end) in ends() {
         let (dir, entries) = (raw_path(), entries());
         let others = vec![name("first"), name("second")];
-        let after = Some(name("after"));
-        let part = ListingPart { listing: 5, dir, stamp, part: 6, entries, others, end, after };
+        let (linked, after) = (vec![(0, path())], Some(name("after")));
+        let part =
+            ListingPart { listing: 5, dir, stamp, part: 6, entries, others, linked, end, after };
         bodies.push((format!("listing-{kind}"), Body::Listing(part)));
     }
     bodies.push(("chunk".into(), Body::Chunk { transfer: 8, offset: 1 << 40, holes: true }));
@@ -310,6 +311,7 @@ pub fn reports() -> Named<Report> {
             needed: picked.clone(),
             absent: picked.clone(),
             retouch: picked.clone(),
+            apart: picked.clone(),
             superseded: picked.clone(),
             made: picked,
             extras: vec![name("extra")],

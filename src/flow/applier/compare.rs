@@ -74,7 +74,9 @@ impl<T: Target> Applier<T> {
             let indexes: Vec<u32> = all.map(|(index, _)| index).collect();
             Picked::from_indexes(&indexes, verdicts.len())
         };
+        let apart = self.apart(part, &verdicts);
         let mut answer = ListingAnswer {
+            apart: Picked::from_indexes(&apart, verdicts.len()),
             needed: picked(&Verdict::is_needed),
             absent: picked(&|verdict| verdict == Verdict::Absent),
             retouch: picked(&|verdict| verdict == Verdict::Retouch),
@@ -86,6 +88,20 @@ impl<T: Target> Applier<T> {
             self.extras(part, &whole, &mut answer)?;
         }
         Ok(answer)
+    }
+
+    /// Which entries are not one with the name that they should be linked to; those whose content
+    /// is needed come anew.
+    fn apart(&self, part: &ListingPart, verdicts: &[Verdict]) -> Vec<u32> {
+        let is_apart = |(index, other): &&(u32, RelPath)| {
+            let at = *index as usize;
+            let (Some(listed), Some(verdict)) = (part.entries.get(at), verdicts.get(at)) else {
+                return false;
+            };
+            let path = part.dir.join(&listed.name);
+            *verdict != Verdict::Needed && self.target.is_same_object(&path, other) != Ok(true)
+        };
+        part.linked.iter().filter(is_apart).map(|(index, _)| *index).collect()
     }
 
     /// Sees to it that the listed directory stands; tells whether it holds nothing.

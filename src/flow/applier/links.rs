@@ -44,6 +44,9 @@ impl<T: Target> Applier<T> {
                 if let Err(answer) = self.presumed(from, stamp, presumes) {
                     return Step::Answer(answer);
                 }
+                if self.target.link(from, path) {
+                    return Step::Answer(Answer::Applied);
+                }
                 match self.target.is_same_object(from, path) {
                     Ok(true) => Step::Answer(Answer::Applied),
                     Ok(false) => self.link_name((path, from), stamp, alone, effects),

@@ -116,6 +116,7 @@ mod tests {
             part,
             entries: vec![],
             others: vec![],
+            linked: vec![],
             end,
             after: None,
         }

@@ -29,12 +29,21 @@ pub(super) struct Announced {
     pub(super) facts: Option<Facts>,
     /// Whether the ledger knows nothing of it.
     pub(super) is_unknown: bool,
-    /// The object, if it has other names, and this one is to be linked to them.
-    pub(super) joins: Option<Identity>,
+    /// Another name of its object, if the two should be one at the sink.
+    pub(super) beside: Option<Beside>,
     /// Or if this name leads them.
     pub(super) lead: Option<Arc<Lead>>,
     /// Bytes of room that its content takes at the source.
     pub(super) takes: u64,
+}
+
+/// Another name of an object.
+#[derive(Debug)]
+pub(super) struct Beside {
+    pub(super) identity: Identity,
+    /// The directory at the source that the name is in.
+    pub(super) home: Identity,
+    pub(super) name: Name,
 }
 
 /// A name of an object with several that is to become a link to another: it is not compared.
@@ -42,7 +51,7 @@ pub(super) type Other = (Name, Identity);
 
 impl Announced {
     fn unknown(listed: Listed, facts: Facts, lead: Option<Arc<Lead>>, takes: u64) -> Announced {
-        Announced { listed, facts: Some(facts), is_unknown: true, joins: None, lead, takes }
+        Announced { listed, facts: Some(facts), is_unknown: true, beside: None, lead, takes }
     }
 }
 
@@ -65,7 +74,7 @@ impl Session {
         let mut announced = Vec::with_capacity(if is_partial { 0 } else { entries.len() });
         let mut checks: Vec<Wanted> = Vec::new();
         let mut hashes: Vec<Option<Hash>> = Vec::new();
-        for Found { listed, facts, standing, has_writer, takes } in entries {
+        for Found { listed, facts, standing, beside, has_writer, takes } in entries {
             if has_writer {
                 self.meet_writer(dir, &listed.name);
             }
@@ -119,10 +128,12 @@ impl Session {
                 self.count_spared(id, &listed);
             } else {
                 // That it is one with its other names at the sink is seen to as well.
-                let joins = facts.has_others.then_some(facts.identity);
+                let identity = facts.identity;
+                let beside = beside.filter(|_| facts.has_others);
+                let beside = beside.map(|(home, name)| Beside { identity, home, name });
                 let facts = (!is_doubted).then_some(facts);
                 let (is_unknown, lead) = (false, None);
-                announced.push(Announced { listed, facts, is_unknown, joins, lead, takes });
+                announced.push(Announced { listed, facts, is_unknown, beside, lead, takes });
             }
         }
         self.check(dir, checks, hashes);

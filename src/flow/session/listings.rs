@@ -1,19 +1,17 @@
 //! The backlog as a comparison: directories are listed in parts, the sink answers what it needs.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
-use crate::flow::session::kin::Lead;
 use crate::flow::session::ledger::{Announced, Other};
 use crate::flow::session::losses::Census;
+use crate::flow::session::parts::{Linked, SentEntry};
 use crate::flow::session::patrol::Beat;
 use crate::flow::session::twins::{self, Met};
 use crate::flow::session::{Session, Shared};
 use crate::model::abilities::Loss;
 use crate::model::entry::{FileTime, Identity};
-use crate::model::ledger::Facts;
 use crate::model::look::{Found, Seen, WatchState};
 use crate::model::op::{ListingEnd, ListingPart};
 use crate::model::path::{Name, RelPath};
@@ -139,32 +137,6 @@ impl SentListing {
     pub(super) fn has(&self, name: &Name) -> bool {
         self.entries.iter().any(|entry| entry.name == *name)
             || self.others.iter().any(|(other, _)| other == name)
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct SentEntry {
-    pub(super) name: Name,
-    pub(super) bytes: u64,
-    pub(super) is_dir: bool,
-    /// Whether it counts as a file, for progress.
-    pub(super) is_file: bool,
-    /// What the ledger enters if the sink has it.
-    pub(super) facts: Option<Facts>,
-    /// Whether the ledger knows nothing of it.
-    pub(super) is_unknown: bool,
-    /// The object, if it is to be linked to its other names.
-    pub(super) joins: Option<Identity>,
-    /// It leads the names of its object.
-    pub(super) lead: Option<Arc<Lead>>,
-    /// Bytes of room that its content takes at the source.
-    pub(super) takes: u64,
-}
-
-impl SentEntry {
-    /// Whether its object has more names.
-    pub(super) fn has_others(&self) -> bool {
-        self.joins.is_some() || self.lead.is_some()
     }
 }
 
@@ -419,30 +391,8 @@ impl Session {
         listing.parts += 1;
         listing.unanswered += 1;
         self.unanswered.add(entries.len());
-        let mut sent = Vec::with_capacity(entries.len());
-        let mut announced = Vec::with_capacity(entries.len());
-        for Announced { listed, facts, is_unknown, joins, lead, takes } in entries {
-            let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
-            let is_file = !is_dir;
-            if is_file {
-                listing.census.add_file(bytes);
-                self.tally.files_known += u64::from(counted);
-                self.tally.bytes_known += if counted { bytes } else { 0 };
-            }
-            let name = listed.name.clone();
-            sent.push(SentEntry {
-                name,
-                bytes,
-                is_dir,
-                is_file,
-                facts,
-                is_unknown,
-                joins,
-                lead,
-                takes,
-            });
-            announced.push(listed);
-        }
+        let mut linked = Linked::default();
+        let (sent, announced) = self.tell_entries(id, entries, &mut linked, shared);
         if end == ListingEnd::Complete {
             self.listed(id, dir, shared);
         }
@@ -467,6 +417,7 @@ impl Session {
             part,
             entries: announced,
             others: named,
+            linked: linked.paths,
             end,
             after: self.told_extra(dir),
         };

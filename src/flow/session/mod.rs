@@ -27,6 +27,7 @@ mod listings;
 mod looks;
 mod losses;
 mod parked;
+mod parts;
 mod patience;
 mod patrol;
 mod refusals;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::flow::marks::Hint;
 use crate::flow::session::ledger::Other;
-use crate::flow::session::listings::{RELIST_DELAY, SentEntry, SentListing};
+use crate::flow::session::listings::{RELIST_DELAY, SentListing};
+use crate::flow::session::parts::{Joins, SentEntry};
 use crate::flow::session::wants::{Bring, Wanted};
 use crate::flow::session::{Session, Shared};
 use crate::model::ledger::{Deed, Entered, Facts, Kind};
@@ -57,6 +58,7 @@ impl Session {
         let needed = answer.needed.indexes(total);
         let retouch = answer.retouch.indexes(total);
         let superseded = answer.superseded.indexes(total);
+        let apart: HashSet<usize> = answer.apart.indexes(total).into_iter().collect();
         let mut open = vec![false; total];
         for &at in needed.iter().chain(&retouch).chain(&superseded) {
             open[at] = true;
@@ -98,7 +100,12 @@ impl Session {
         let is_needed: HashSet<usize> = needed.iter().copied().collect();
         let joining = (0..total).filter(|at| !is_needed.contains(at)).filter_map(|at| {
             let entry = &sent.entries[at];
-            Some((entry.name.clone(), entry.joins?))
+            let object = match entry.joins {
+                Joins::No => None,
+                Joins::IfApart(object) => apart.contains(&at).then_some(object),
+                Joins::Yes(object) => Some(object),
+            };
+            Some((entry.name.clone(), object?))
         });
         let joining = joining.collect();
         self.join_all(sent.dir, joining, (false, sent.displaced), shared);

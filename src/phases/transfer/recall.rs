@@ -110,8 +110,9 @@ impl Ledgers {
     ) -> Option<Vec<Name>> {
         let seen = entries.iter().map(|found| (&found.listed.name, &found.facts));
         let known = ledger.recall(dir, seen)?;
-        for (found, known) in entries.iter_mut().zip(known) {
+        for (found, (known, anchor)) in entries.iter_mut().zip(known) {
             found.standing = judge(&known, &found.facts);
+            found.beside = anchor.map(|anchor| (anchor.home, anchor.name));
         }
         let has = |seen: &HashSet<u64>, name: &[u8]| seen.contains(&self.hasher.hash_one(name));
         Some(whole.map(|seen| ledger.missing(dir, |name| has(seen, name))).unwrap_or_default())

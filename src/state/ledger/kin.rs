@@ -97,13 +97,22 @@ impl Ledger {
                 Some(set) => self.known(view, set, name.as_bytes(), seen)?,
                 None => Known::Nothing,
             };
-            let anchor = match seen.home.filter(|_| seen.has_others) {
-                Some(home) => self.anchor(view, &seen.identity, (home, name.as_bytes()))?,
-                None => None,
-            };
-            Ok((known, anchor))
+            Ok((known, self.anchor_of(view, name.as_bytes(), seen)?))
         };
         self.read(ask).unwrap_or((Known::Nothing, None))
+    }
+
+    /// Another name of what was seen at one, to be linked to.
+    pub(super) fn anchor_of(
+        &self,
+        view: &View<'_>,
+        name: &[u8],
+        seen: &Facts,
+    ) -> Result<Option<Anchor>, Failed> {
+        match seen.home.filter(|_| seen.has_others) {
+            Some(home) => self.anchor(view, &seen.identity, (home, name)),
+            None => Ok(None),
+        }
     }
 
     /// Names of an object.

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::model::entry::Identity;
 use crate::model::ledger::{
-    Deed, Entered, Entries, Facts, Kind, Known, Moment, Proof, Record, Step,
+    Anchor, Deed, Entered, Entries, Facts, Kind, Known, Moment, Proof, Record, Step,
 };
 use crate::model::limits::{LEDGER_EPOCHS_MAX, LEDGER_MOVES_MAX, LEDGER_TOMBS_MAX};
 use crate::model::marker::{Marker, MarkerId};
@@ -178,16 +178,21 @@ impl Ledger {
         self.read(ask).unwrap_or_else(|| vec![false; names.len()])
     }
 
-    /// What is known of names that were just seen in a directory, in their order.
+    /// What is known of names that were just seen in a directory, in their order, each with another
+    /// name of its object that it should be one with at the sink.
     #[must_use]
     pub fn recall<'a>(
         &self,
         dir: &RelPath,
         names: impl Iterator<Item = (&'a Name, &'a Facts)>,
-    ) -> Option<Vec<Known>> {
+    ) -> Option<Vec<(Known, Option<Anchor>)>> {
         let set = self.tree.own_at(dir.as_bytes())?;
         self.read(|view| {
-            names.map(|(name, seen)| self.known(view, set, name.as_bytes(), seen)).collect()
+            let recall = |(name, seen): (&Name, &Facts)| {
+                let known = self.known(view, set, name.as_bytes(), seen)?;
+                Ok((known, self.anchor_of(view, name.as_bytes(), seen)?))
+            };
+            names.map(recall).collect()
         })
     }
 

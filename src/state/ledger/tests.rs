@@ -97,7 +97,7 @@ impl Book {
     fn known(&mut self, text: &str) -> Option<Known> {
         self.ledger().current = Epoch(2);
         let (dir, name) = path(text).split_last().unwrap();
-        self.ledger().recall(&dir, [(&name, &facts(1))].into_iter()).map(|known| known[0])
+        self.ledger().recall(&dir, [(&name, &facts(1))].into_iter()).map(|known| known[0].0)
     }
 
     fn missing(&mut self, text: &str, seen: &[&str]) -> Vec<String> {

@@ -219,10 +219,12 @@ impl Listing {
                     let facts = Facts::of(&seen, Some(self.dir.identity));
                     let listed = Listed { name: name.clone(), entry: seen.entry };
                     let standing = Standing::Unknown;
+                    let beside = None;
                     return Item::There(Found {
                         listed,
                         facts,
                         standing,
+                        beside,
                         has_writer: false,
                         takes,
                     });

@@ -16,6 +16,20 @@ use crate::tree::sink_root::{SinkRoot, obstacle};
 use crate::tree::{beneath, stat};
 
 impl SinkRoot {
+    /// Gives a name that is not taken to what stands at another.
+    pub(super) fn link_at(
+        &self,
+        from: &RelPath,
+        path: &RelPath,
+    ) -> Result<Result<(), Errno>, Obstacle> {
+        let (above, name) = SinkRoot::split(path)?;
+        let dir = self.ways.dir(&above)?;
+        self.ways.at(from, |at, old| {
+            let (old, new) = (old.as_bytes(), name.as_bytes());
+            rustix::fs::linkat(at, old, dir.fd.as_fd(), new, AtFlags::empty())
+        })
+    }
+
     /// Stages one more name, on the filesystem of the others. What refuses any change gets its
     /// flags back with that name.
     pub(super) fn link_staged(&self, from: &RelPath) -> Result<Staged, Obstacle> {

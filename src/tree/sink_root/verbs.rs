@@ -54,6 +54,10 @@ impl Target for SinkRoot {
         self.take_whole(transfer, size, hash, attributes)
     }
 
+    fn link(&self, from: &RelPath, path: &RelPath) -> bool {
+        self.link_at(from, path).is_ok_and(|linked| linked.is_ok())
+    }
+
     fn stage_link(&self, from: &RelPath) -> Result<Staged, Obstacle> {
         self.link_staged(from)
     }

@@ -169,7 +169,7 @@ impl Disk {
                 (Listed { name, entry: node.entry() }, Facts::of(&node.sighting(), home));
             let (standing, has_writer) = (Standing::Unknown, self.writers.contains(&id));
             let takes = listed.entry.content_bytes();
-            entries.push(Found { listed, facts, standing, has_writer, takes });
+            entries.push(Found { listed, facts, standing, beside: None, has_writer, takes });
         }
         let end = if open.rest.is_empty() { ListingEnd::Complete } else { ListingEnd::More };
         let (identity, changed) = (self.nodes[open.dir].identity, open.changed);

@@ -93,6 +93,17 @@ impl Target for ModelTree {
         self.stage(Inside::File(content), attributes)
     }
 
+    fn link(&self, from: &RelPath, path: &RelPath) -> bool {
+        self.called("link", from);
+        let mut disk = self.disk();
+        let (Ok(id), Ok((dir, name))) = (disk.at(from), disk.vacant(path)) else { return false };
+        if disk.nodes[id].links >= disk.bounds.links {
+            return false;
+        }
+        disk.link(dir, &name, id);
+        true
+    }
+
     fn stage_link(&self, from: &RelPath) -> Result<Staged, Obstacle> {
         self.called("stage_link", from);
         let disk = self.disk();
