@@ -42,6 +42,8 @@ pub struct SourceConfig {
     pub carried: Carried,
     /// What of the pool is offered.
     pub selection: Selection,
+    /// Every sink is only to tell what would be done.
+    pub dry: bool,
 }
 
 /// What a sink is to do.
@@ -77,6 +79,8 @@ pub struct SinkConfig {
     pub is_sparse: bool,
     /// What is thought of content that is here already.
     pub trust: Trust,
+    /// Nothing is to be changed: what would be done is told.
+    pub dry: bool,
 }
 
 /// What both operators in one process are to do, over loopback.

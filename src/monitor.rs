@@ -5,6 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use crate::model::item::Item;
 use crate::model::session::{Figures, PhaseTag};
 use crate::model::status::{Role, State};
 
@@ -38,6 +39,9 @@ pub trait Monitor: Send + Sync {
 
     /// One thing a person should know that is no problem of a path: a sentence.
     fn note(&self, text: &str);
+
+    /// In a dry run: what would be done at one name.
+    fn item(&self, _item: &Item) {}
 
     /// The source's command service is bound to this port.
     fn service(&self, port: u16);

@@ -14,7 +14,7 @@ use crate::config::{Fsync, SinkConfig};
 use crate::control::{ControlServer, ResultObject, find_operator};
 use crate::ended::Ended;
 use crate::error::Error;
-use crate::flow::applier::Rules;
+use crate::flow::applier::{Dry, Rules};
 use crate::model::abilities::Loss;
 use crate::model::attributes::Carried;
 use crate::model::limits::{
@@ -41,7 +41,7 @@ use crate::state::marker::Found;
 use crate::stop::{Stop, StopLevel};
 use crate::tree::lock::{DirLock, lock_directory};
 use crate::tree::nesting::refuse_nested;
-use crate::tree::roots::sink_directory;
+use crate::tree::roots::{future_directory, sink_directory};
 use crate::tree::sink_root::SinkRoot;
 use crate::wire::command::{PROGRAM, Registration};
 
@@ -58,27 +58,28 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// When it can't start, the first connection fails, or the source refuses it.
 #[allow(clippy::needless_pass_by_value)] // Each operator owns its configuration.
 pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<Ended, Error> {
-    let (directory, _lock) = take_directory(&config.directory)?;
-    let state = StateDir::open(Some(&config.state))?;
+    let dry = config.dry || is_source_dry(&config, stop);
+    let config = SinkConfig { dry, ..config };
+    let (directory, _lock) = take_directory(&config.directory, config.dry)?;
+    let state = match config.dry {
+        true => StateDir::peek(&config.state),
+        false => StateDir::open(Some(&config.state))?,
+    };
     let keys = own_keys(&state, KeyRole::Sink)?;
     let staging_name = staging_name(keys.public.as_bytes());
-    let fsync = fsync_here(config.fsync, monitor);
-    let mut root = SinkRoot::open(&directory, &staging_name, fsync == Fsync::File)?;
-    root.back_up(&config.backup)?;
-    if !config.is_sparse {
-        root.fill_holes();
-    }
-    let root = Arc::new(root);
-    let durability = Durability::open(Arc::clone(&root), fsync, root_id(&root))?;
-    tell_found(durability.found(), monitor);
-    let standing = Arc::new(Standing::default());
+    let (root, durability) = open_root(&config, &directory, &staging_name, monitor)?;
+    let standing = Arc::new(Standing::new(config.dry));
     let answering = Arc::clone(&standing);
-    let control =
-        ControlServer::start(&directory, Role::Sink, move |request| answering.answer(request))?;
+    // A directory that is only thought of can't be asked.
+    let serve =
+        || ControlServer::start(&directory, Role::Sink, move |request| answering.answer(request));
+    let control = directory.exists().then(serve).transpose()?;
     let invite = invite(&config, &state, &directory, monitor)?;
     if stop.is_asked() {
         // At the prompt: nothing has begun that could be brought to an end.
-        leave_unfinished(&root, &durability, false, monitor);
+        if !config.dry {
+            leave_unfinished(&root, &durability, false, monitor);
+        }
         return Ok(Ended::Interrupted);
     }
     let registrar = Registrar {
@@ -90,6 +91,7 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
         directory,
         invite,
         connect_timeout: config.connect_timeout,
+        dry: config.dry,
     };
     let began = Instant::now();
     let met = AtomicBool::new(false);
@@ -102,8 +104,55 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
         end
     });
     sink.leave(&end);
-    sink.control.announce(ResultObject::of(&end));
+    sink.announce(ResultObject::of(&end));
     end
+}
+
+/// Whether the source is on a dry run, as far as it can be asked now and without a person: a sink
+/// touches nothing then. One that is not asked in time is refused later.
+fn is_source_dry(config: &SinkConfig, stop: &Stop) -> bool {
+    let greet = || -> Result<bool, Error> {
+        let state = StateDir::peek(&config.state);
+        let invite = config.invite.as_ref().map(|text| text.trim().parse()).transpose()?;
+        let registrar = Registrar {
+            context: Context::new()?,
+            keys: own_keys(&state, KeyRole::Sink)?,
+            state,
+            host: config.source.host.clone(),
+            port: config.source.port,
+            directory: future_directory(&config.directory)?,
+            invite,
+            connect_timeout: config.connect_timeout,
+            dry: true,
+        };
+        registrar.greet(&|| stop.is_asked())
+    };
+    // Whatever is wrong is said when it is tried in earnest.
+    greet().unwrap_or_default()
+}
+
+/// Opens the tree, and takes up its marker; in a dry run neither is touched.
+fn open_root(
+    config: &SinkConfig,
+    directory: &Path,
+    staging_name: &str,
+    monitor: &dyn Monitor,
+) -> Result<(Arc<SinkRoot>, Durability), Error> {
+    if config.dry {
+        let root = Arc::new(SinkRoot::peek(directory, staging_name)?);
+        let durability = Durability::of_dry_run(Arc::clone(&root), root_id(&root))?;
+        return Ok((root, durability));
+    }
+    let fsync = fsync_here(config.fsync, monitor);
+    let mut root = SinkRoot::open(directory, staging_name, fsync == Fsync::File)?;
+    root.back_up(&config.backup)?;
+    if !config.is_sparse {
+        root.fill_holes();
+    }
+    let root = Arc::new(root);
+    let durability = Durability::open(Arc::clone(&root), fsync, root_id(&root))?;
+    tell_found(durability.found(), monitor);
+    Ok((root, durability))
 }
 
 /// Leaves a tree that is not finished: a session that goes on another day keeps its marker, one
@@ -129,7 +178,7 @@ struct Sink<'a> {
     root: Arc<SinkRoot>,
     durability: Durability,
     standing: Arc<Standing>,
-    control: ControlServer,
+    control: Option<ControlServer>,
     began: Instant,
     /// Whether a transfer phase was reached in this run.
     met: AtomicBool,
@@ -139,11 +188,13 @@ impl Sink<'_> {
     /// Epoch after epoch, until one is the last.
     fn run(&self, registrar: &Registrar) -> Result<Ended, Error> {
         let once = Wish { ending: Ending::Once, of_process: true };
-        let mut wish = self.config.once.then_some(once);
+        let mut wish = (self.config.once || self.config.dry).then_some(once);
         let mut pause = PAUSE_MIN;
         let mut warned = Vec::new();
         loop {
-            check_place(&self.root, &registrar.directory)?;
+            if !self.config.dry {
+                check_place(&self.root, &registrar.directory)?;
+            }
             let met = self.met.load(Ordering::Acquire);
             let halt = || self.stop.is_now() || self.is_late() || (!met && self.stop.is_asked());
             let alone = |why: &str| self.standing.alone(why, self.monitor);
@@ -167,6 +218,10 @@ impl Sink<'_> {
                 Course::Failed(error) => return Err(error),
                 Course::Lost(why) => why,
             };
+            if self.config.dry && self.met.load(Ordering::Acquire) {
+                // What was told would be told again.
+                return Err(Error::Network(format!("The dry run was cut short: {why}")));
+            }
             tracing::warn!(epoch = session.registered.epoch.0, why, "the epoch is over");
             self.standing.alone(&why, self.monitor);
             if !self.met.load(Ordering::Acquire)
@@ -192,12 +247,13 @@ impl Sink<'_> {
         let pulse = Pulse::new(session.registered.epoch);
         let late = || self.is_late();
         let halt = || self.stop.is_now() || self.is_late();
-        let announce = |result| self.control.announce(result);
+        let announce = |result| self.announce(result);
         let conductor = Conductor {
             root: &self.root,
             directory: &registrar.directory,
             durability: &self.durability,
             pulse: &pulse,
+            is_dry: self.config.dry,
             standing: &self.standing,
             monitor: self.monitor,
             stop: self.stop,
@@ -211,9 +267,11 @@ impl Sink<'_> {
             delete: self.config.delete,
             staging: Some(self.root.staging_name().clone()),
             is_declared: self.config.trust == Trust::Declared,
+            dry: self.config.dry.then(|| Dry { makes_root: !registrar.directory.exists() }),
         };
         let durability = (&self.durability, shown);
-        epoch::run(&self.root, durability, rules, session, &pulse, &halt, |session| {
+        let heard = (&pulse, self.monitor);
+        epoch::run(&self.root, durability, rules, session, heard, &halt, |session| {
             self.met.store(true, Ordering::Release);
             conductor.run(&mut session.client, wish)
         })
@@ -229,7 +287,10 @@ impl Sink<'_> {
             directory: registrar.directory.as_os_str().as_encoded_bytes().to_vec(),
             root_id: root_id(&self.root),
             marker: self.durability.marker(),
-            partials: self.root.partials().unwrap_or_default(),
+            partials: match self.config.dry {
+                true => Vec::new(),
+                false => self.root.partials().unwrap_or_default(),
+            },
             credit: [
                 Credit { bytes: LIVE_CREDIT_BYTES, messages: LIVE_CREDIT_MESSAGES },
                 Credit { bytes: BACKLOG_CREDIT_BYTES, messages: BACKLOG_CREDIT_MESSAGES },
@@ -239,6 +300,7 @@ impl Sink<'_> {
             wanted: self.config.wanted,
             trust: self.config.trust,
             ending: wish.map(|wish| wish.ending),
+            dry: self.config.dry,
         }
     }
 
@@ -277,9 +339,16 @@ impl Sink<'_> {
 
     /// Leaves the tree as the end of the run wants it.
     fn leave(&self, end: &Result<Ended, Error>) {
-        if !matches!(end, Ok(Ended::Finished(_))) {
+        if !self.config.dry && !matches!(end, Ok(Ended::Finished(_))) {
             let met = self.met.load(Ordering::Acquire);
             leave_unfinished(&self.root, &self.durability, met, self.monitor);
+        }
+    }
+
+    /// Tells those who wait for it how a session ended.
+    fn announce(&self, result: ResultObject) {
+        if let Some(control) = &self.control {
+            control.announce(result);
         }
     }
 
@@ -335,10 +404,11 @@ fn refuse_a_nest(source: &[u8], sink: &Path) -> Result<(), Error> {
     }
 }
 
-/// Finds or makes the directory, and locks it before anything in it is touched.
-fn take_directory(directory: &Path) -> Result<(PathBuf, DirLock), Error> {
-    let resolved = sink_directory(directory)?;
-    let lock = lock_directory(&resolved)?;
+/// Finds or makes the directory, and locks it before anything in it is touched. In a dry run it is
+/// not made; what is missing needs no lock.
+fn take_directory(directory: &Path, dry: bool) -> Result<(PathBuf, Option<DirLock>), Error> {
+    let resolved = if dry { future_directory(directory)? } else { sink_directory(directory)? };
+    let lock = (!dry || resolved.exists()).then(|| lock_directory(&resolved)).transpose()?;
     Ok((resolved, lock))
 }
 
@@ -429,6 +499,7 @@ mod tests {
             strict: false,
             is_sparse: true,
             trust: Trust::Times,
+            dry: false,
         };
         let stop = Stop::new();
         let end = run(config, &Leaving(stop.clone()), &stop);
@@ -461,9 +532,9 @@ mod tests {
     fn a_directory_is_made_and_locked_once() {
         let base = tempfile::tempdir().unwrap();
         let new = base.path().join("new");
-        let (directory, lock) = take_directory(&new).unwrap();
+        let (directory, lock) = take_directory(&new, false).unwrap();
         assert!(directory.is_dir());
-        assert!(matches!(take_directory(&new), Err(Error::Refused(_))));
+        assert!(matches!(take_directory(&new, false), Err(Error::Refused(_))));
         drop(lock);
     }
 }

@@ -39,6 +39,8 @@ use crate::phases::transfer::recall::Ledgers;
 use crate::phases::transfer::source::{Engine, Parts};
 use crate::phases::transfer::workers::Workers;
 use crate::state::dir::StateDir;
+use crate::state::epochs::EpochStore;
+use crate::state::keys::KeyRole;
 use crate::stop::{Stop, StopLevel};
 use crate::tree::distant;
 use crate::tree::lock::lock_directory;
@@ -87,7 +89,10 @@ pub fn run_with(
 ) -> Result<Ended, Error> {
     let directory = source_directory(&config.directory)?;
     let _lock = lock_directory(&directory)?;
-    let state = StateDir::open(Some(&config.state))?;
+    let state = match config.dry {
+        true => StateDir::peek(&config.state),
+        false => StateDir::open(Some(&config.state))?,
+    };
     let watching = watch(config.watch, &directory, monitor)?;
     let address = listen_address(config.bind);
     let mut prepared = PreparedService::prepare(&state, &directory, &address, config.port)?;
@@ -162,6 +167,7 @@ fn serve<'scope, 'env>(
     });
     let (server, control) = control(&directory)?;
     let ledger_dir = state.path().join("ledgers");
+    let epochs = |state: &StateDir| EpochStore::new(state, KeyRole::Source, &directory);
     let parts = Parts {
         scope,
         ledger_dir,
@@ -170,11 +176,9 @@ fn serve<'scope, 'env>(
         notices,
         workers,
         host,
-        epochs: crate::state::epochs::EpochStore::new(
-            state,
-            crate::state::keys::KeyRole::Source,
-            &directory,
-        ),
+        epochs: epochs(state),
+        passing_epochs: epochs(&StateDir::peek(state.path())),
+        is_dry: config.dry,
         calls,
         replies,
         control,

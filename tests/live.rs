@@ -5,6 +5,7 @@
 
 mod backup;
 mod deep;
+mod dry;
 mod faults;
 mod halts;
 mod kills;

@@ -15,11 +15,13 @@ mod links;
 mod listings;
 mod moves;
 mod names;
+mod preview;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::flow::applier::listings::OpenListings;
+use crate::flow::applier::preview::Preview;
 use crate::flow::stamps::{Reach, StampTable};
 use crate::model::entry::{Entry, FileTime, Meta};
 use crate::model::limits::{ANSWER_BYTES_MAX, APPLIER_SHARDS, REMAINS_MAX};
@@ -29,6 +31,10 @@ use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
 use crate::model::stamp::{Lane, Sequence, Stamp};
 use crate::model::target::{Obstacle, Standing, Target};
+
+/// What is said of a source's name that is taken at the sink.
+const STAGING_NAME: &str =
+    "the name is that of the staging directory at the sink: rename it at the source";
 
 /// Executes the messages of one epoch.
 pub struct Applier<T> {
@@ -41,6 +47,8 @@ pub struct Applier<T> {
     shard_of: RandomState,
     stamps: Mutex<StampTable>,
     listings: Mutex<OpenListings>,
+    /// What was told, if this is a dry run.
+    preview: Option<Preview>,
 }
 
 /// What the person at the sink has laid down.
@@ -52,6 +60,15 @@ pub struct Rules {
     pub staging: Option<Name>,
     /// Whether all that is listed is declared to be here already.
     pub is_declared: bool,
+    /// Nothing is to be changed: what would be done is told.
+    pub dry: Option<Dry>,
+}
+
+/// What a dry run has to know of its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dry {
+    /// The root does not exist: an empty directory stands for it.
+    pub makes_root: bool,
 }
 
 /// What became of a message's operations. What is not named was applied.
@@ -87,6 +104,7 @@ impl<T: Target> Applier<T> {
     pub fn new(target: Arc<T>, rules: Rules) -> Applier<T> {
         Applier {
             target,
+            preview: rules.dry.map(|_| Preview::default()),
             rules,
             gate: RwLock::new(0),
             shards: (0..APPLIER_SHARDS).map(|_| Mutex::new(0)).collect(),
@@ -99,6 +117,11 @@ impl<T: Target> Applier<T> {
     /// The tree.
     pub fn target(&self) -> &T {
         &self.target
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_dry(&self) -> bool {
+        self.preview.is_some()
     }
 
     /// How many names have a stamp that is remembered.
@@ -173,6 +196,9 @@ impl<T: Target> Applier<T> {
         if let Some(answer) = self.refused(&operation.op) {
             return answer;
         }
+        if let Some(preview) = &self.preview {
+            return self.preview_operation(&operation.op, preview);
+        }
         match &operation.op {
             Op::Put { path, size, attributes, hash } => {
                 if bytes.len() as u64 != *size || blake3::hash(bytes).as_bytes() != &hash.0 {
@@ -220,10 +246,7 @@ impl<T: Target> Applier<T> {
             return Some(forbidden("the root itself can't be replaced or removed".into()));
         }
         if paths.iter().any(|path| self.is_staging(path)) {
-            return Some(forbidden(
-                "the name is that of the staging directory at the sink: rename it at the source"
-                    .into(),
-            ));
+            return Some(forbidden(STAGING_NAME.into()));
         }
         None
     }

@@ -314,9 +314,14 @@ impl Director {
         }
     }
 
+    /// The sessions that live changes are told to.
+    fn following(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.sessions.values_mut().filter(|session| session.is_following())
+    }
+
     fn mark(&mut self, dir: DirKey, name: &Name, hint: Hint, delay: Duration) {
         let now = self.shared.now;
-        for session in self.sessions.values_mut() {
+        for session in self.following() {
             session.mark(dir, name, hint, now, delay);
         }
     }
@@ -324,14 +329,14 @@ impl Director {
     /// Marks a name that came or went: the directory's own times moved with it.
     fn mark_moved(&mut self, (dir, name): (DirKey, &Name), delay: Duration) {
         self.mark(dir, name, Hint::CONTENT, delay);
-        for session in self.sessions.values_mut() {
+        for session in self.following() {
             session.owe_meta(dir);
         }
     }
 
     /// Counts a name that came or went; directories are counted by the map.
     fn count(&mut self, dir: DirKey, is_dir: bool, came: bool) {
-        for session in self.sessions.values_mut().filter(|_| !is_dir) {
+        for session in self.following().filter(|_| !is_dir) {
             session.count_name(dir, came);
         }
     }
@@ -413,7 +418,7 @@ impl Director {
     }
 
     fn owe_meta(&mut self, dir: DirKey) {
-        for session in self.sessions.values_mut() {
+        for session in self.following() {
             session.owe_meta(dir);
         }
     }
@@ -423,8 +428,9 @@ impl Director {
         for half in self.shared.halves.clear() {
             self.mark_moved((half.dir, &half.name), Duration::ZERO);
         }
-        for session in self.sessions.values_mut() {
-            session.overflowed(self.shared.now);
+        let now = self.shared.now;
+        for session in self.following() {
+            session.overflowed(now);
         }
     }
 

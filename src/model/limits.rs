@@ -150,6 +150,8 @@ pub const RETRY_MS_MIN: u64 = 100;
 pub const RETRY_MS_MAX: u64 = 5_000;
 /// A command is asked again when no reply has come for this long.
 pub const CALL_MS: u64 = 5_000;
+/// A sink asks this long at the most, before it touches anything, whether this is a dry run.
+pub const GREETING_MS: u64 = 1_000;
 /// An invite is good for this long: a day.
 pub const INVITE_SECONDS: u64 = 24 * 60 * 60;
 /// Invites remembered in one state directory; beyond it the oldest are forgotten.

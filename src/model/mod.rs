@@ -9,6 +9,7 @@ pub mod backup;
 pub mod content;
 pub mod entry;
 pub mod event;
+pub mod item;
 pub mod key;
 pub mod ledger;
 pub mod limits;

@@ -5,6 +5,7 @@
 //! never removes recursively (H7).
 
 use crate::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
+use crate::model::item::Differences;
 use crate::model::path::{Name, RelPath};
 
 /// Why a verb did not do what it was asked.
@@ -194,8 +195,13 @@ pub trait Target {
         attributes: &Attributes,
     ) -> Result<Option<String>, Obstacle>;
 
+    /// In what attributes differ on this sink: what it cannot hold is left out.
+    fn differences(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> Differences;
+
     /// Whether attributes on this sink agree: what the sink cannot hold is left out.
-    fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool;
+    fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
+        !self.differences(theirs, ours, is_symlink).is_any()
+    }
 
     /// What stands in a directory, without the staging directory, in bounded steps: calls `each`
     /// until it returns false.

@@ -70,7 +70,7 @@ impl Rig {
 
 /// Some request.
 pub(super) fn introduce() -> Request {
-    Request::Introduce { public_key: vec![1; 32] }
+    Request::Introduce { public_key: vec![1; 32], dry: false }
 }
 
 /// A thread that answers every request with `Introduced`, until it is dropped.

@@ -1,10 +1,12 @@
 //! The state directory: where it is, who may read it, how its files are replaced.
 
+use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -23,6 +25,16 @@ const LOCK_FILE: &str = "lock";
 #[derive(Debug, Clone)]
 pub struct StateDir {
     path: PathBuf,
+    /// In a dry run: files written, which stay in memory.
+    aside: Option<Arc<Mutex<Aside>>>,
+}
+
+/// What a dry run has written, by the names of files.
+#[derive(Debug, Default)]
+struct Aside {
+    files: HashMap<String, String>,
+    /// Counts what was written.
+    writes: u64,
 }
 
 /// How private a file has to be.
@@ -36,7 +48,7 @@ pub(super) enum Privacy {
 
 /// Tells whether a file is still the one that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileMark(Option<(u64, u64, i64, i64)>);
+pub struct FileMark(Option<(u64, u64, i64, i64)>, u64);
 
 impl StateDir {
     /// Opens the state directory and makes it if need be, for its owner alone.
@@ -65,7 +77,19 @@ impl StateDir {
                 path.display()
             )));
         }
-        Ok(StateDir { path })
+        Ok(StateDir { path, aside: None })
+    }
+
+    /// The state directory at a path for a dry run: it is read, if it is there, and whatever is
+    /// written stays in memory, for as long as this value and its clones live.
+    #[must_use]
+    pub fn peek(path: &Path) -> StateDir {
+        StateDir { path: path.to_owned(), aside: Some(Arc::default()) }
+    }
+
+    fn aside(&self) -> Option<MutexGuard<'_, Aside>> {
+        let aside = self.aside.as_ref()?;
+        Some(aside.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Where it is.
@@ -81,6 +105,9 @@ impl StateDir {
 
     /// Does something while no other process changes a file.
     pub(super) fn locked<T>(&self, change: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        if self.aside.is_some() {
+            return change();
+        }
         let path = self.file(LOCK_FILE);
         let file = OpenOptions::new()
             .create(true)
@@ -96,6 +123,9 @@ impl StateDir {
 
     /// Reads a whole file, if it is there and private enough.
     pub(super) fn read(&self, name: &str, privacy: Privacy) -> Result<Option<String>, Error> {
+        if let Some(text) = self.aside().and_then(|aside| aside.files.get(name).cloned()) {
+            return Ok(Some(text));
+        }
         let path = self.file(name);
         let mut file = match File::open(&path) {
             Ok(file) => file,
@@ -122,13 +152,19 @@ impl StateDir {
 
     /// Replaces a file in one step; it is on disk when this returns.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), Error> {
+        if let Some(mut aside) = self.aside() {
+            aside.files.insert(name.to_owned(), text.to_owned());
+            aside.writes += 1;
+            return Ok(());
+        }
         write_private(&self.file(name), text.as_bytes())
     }
 
     /// What to compare to know whether a file has been replaced.
     pub(super) fn mark(&self, name: &str) -> FileMark {
         let metadata = std::fs::metadata(self.file(name)).ok();
-        FileMark(metadata.map(|m| (m.ino(), m.size(), m.mtime(), m.mtime_nsec())))
+        let writes = self.aside().map_or(0, |aside| aside.writes);
+        FileMark(metadata.map(|m| (m.ino(), m.size(), m.mtime(), m.mtime_nsec())), writes)
     }
 }
 

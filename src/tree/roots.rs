@@ -42,6 +42,22 @@ pub fn sink_directory(path: &Path) -> Result<PathBuf, Error> {
     Err(no_directory(path, "name the directory that is to receive the files"))
 }
 
+/// The directory that a sink would fill, its links resolved; it may be missing, as the last name of
+/// the path alone.
+///
+/// # Errors
+/// As `sink_directory`.
+pub fn future_directory(path: &Path) -> Result<PathBuf, Error> {
+    if path.symlink_metadata().is_ok() {
+        return sink_directory(path);
+    }
+    let place = path.parent().zip(path.file_name());
+    match place.and_then(|(above, name)| Some((above.canonicalize().ok()?, name))) {
+        Some((above, name)) if above.is_dir() => Ok(above.join(name)),
+        _ => Err(nothing_above(path)),
+    }
+}
+
 fn is_missing(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

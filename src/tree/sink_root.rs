@@ -30,7 +30,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::model::abilities::Abilities;
 use crate::model::attributes::Carried;
-use crate::model::entry::{Attributes, Entry, Identity, Meta};
+use crate::model::entry::{Attributes, Entry, Identity};
 use crate::model::limits::TRANSFERS_KEPT;
 use crate::model::marker::Window;
 use crate::model::owners::OwnerMap;
@@ -40,6 +40,7 @@ use crate::model::target::Obstacle;
 use crate::tree::keeping::Shelf;
 use crate::tree::sink_root::attic::Attic;
 use crate::tree::sink_root::attributes::Keeps;
+use crate::tree::sink_root::probe::Probed;
 use crate::tree::sink_root::staging::Staging;
 use crate::tree::sink_root::transfers::Incoming;
 use crate::tree::sink_root::ways::Ways;
@@ -80,10 +81,7 @@ impl SinkRoot {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(Error::disk("Can't make the directory", root, errno)),
         }
-        let failed = |errno| Error::disk("Can't open", root, errno);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(root, flags, Mode::empty()).map_err(failed)?;
-        let identity = stat::identity(&stat::of_fd(fd.as_fd()).map_err(failed)?);
+        let (identity, fd) = open_root(root)?;
         let ways = Ways::new(Arc::new(fd), identity.device);
         let staging = Staging::new(name);
         let probed = probe::probe(&staging, &ways).map_err(|obstacle| {
@@ -96,21 +94,45 @@ impl SinkRoot {
             };
             Error::Refused(format!("Can't prepare files below \"{root}\": {why}"))
         })?;
-        let transfers = Mutex::new(Shelf::new(TRANSFERS_KEPT));
-        let doubt = Mutex::default();
-        let (abilities, keeps) = (probed.abilities, RwLock::new(Arc::new(probed.keeps)));
-        let attic = None;
-        Ok(SinkRoot {
+        Ok(SinkRoot::with(identity, ways, staging, probed, sync_files))
+    }
+
+    /// Opens the root for a dry run, in which nothing is changed and nothing staged. What its
+    /// filesystem keeps is tried on a file without a name, as far as that tells; if the root is
+    /// missing an empty directory stands for it, and the one above tells.
+    ///
+    /// # Errors
+    /// As `open`, but for `Refused`.
+    pub fn peek(root: &Path, staging_name: &str) -> Result<SinkRoot, Error> {
+        let name = Name::new(staging_name.as_bytes())
+            .map_err(|error| Error::Usage(format!("The staging name can't be used: {error}")))?;
+        let is_missing = matches!(root.try_exists(), Ok(false));
+        let tried = if is_missing { root.parent().unwrap_or(root) } else { root };
+        let (_, tried) = open_root(tried)?;
+        let (identity, fd) = if is_missing { open_nowhere()? } else { open_root(root)? };
+        let probed = probe::guess(tried.as_fd(), &name);
+        let ways = Ways::never_opening(Arc::new(fd), identity.device);
+        Ok(SinkRoot::with(identity, ways, Staging::new(name), probed, false))
+    }
+
+    fn with(
+        identity: Identity,
+        ways: Ways,
+        staging: Staging,
+        probed: Probed,
+        sync_files: bool,
+    ) -> SinkRoot {
+        SinkRoot {
             identity,
             ways,
             staging,
-            abilities,
-            keeps,
-            transfers,
-            doubt,
+            abilities: probed.abilities,
+            keeps: RwLock::new(Arc::new(probed.keeps)),
+            transfers: Mutex::new(Shelf::new(TRANSFERS_KEPT)),
+            doubt: Mutex::default(),
             sync_files,
-            attic,
-        })
+            attic: None,
+        }
     }
 
     /// What the root is.
@@ -242,10 +264,6 @@ impl SinkRoot {
         rustix::fs::fsync(file).map_err(|errno| obstacle("Can't make the file durable", errno))
     }
 
-    fn same(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
-        self.keeps().same(theirs, ours, is_symlink)
-    }
-
     /// What stands at a name, with the marks of its extended attributes.
     fn entry_at(&self, dir: BorrowedFd<'_>, name: &Name) -> Result<Entry, Errno> {
         let mut entry = stat::sighting_at(dir, name, &stat::of_name(dir, name)?)?.entry;
@@ -276,6 +294,28 @@ impl SinkRoot {
     fn split(path: &RelPath) -> Result<(RelPath, Name), Obstacle> {
         path.split_last().ok_or_else(|| Obstacle::Other("It is the root itself".into()))
     }
+}
+
+fn open_root(root: &Path) -> Result<(Identity, OwnedFd), Error> {
+    let failed = |errno| Error::disk("Can't open", root, errno);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(root, flags, Mode::empty()).map_err(failed)?;
+    let identity = stat::identity(&stat::of_fd(fd.as_fd()).map_err(failed)?);
+    Ok((identity, fd))
+}
+
+/// An empty directory at no place, and in which nothing can be made.
+fn open_nowhere() -> Result<(Identity, OwnedFd), Error> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| Error::Refused(format!("Can't draw a random number: {error}")))?;
+    let passing = format!("osync-nowhere-{:016x}", u64::from_ne_bytes(random));
+    let passing = std::env::temp_dir().join(passing);
+    let failed = |errno| Error::disk("Can't make", &passing, errno);
+    rustix::fs::mkdir(&passing, Mode::RWXU).map_err(failed)?;
+    let opened = open_root(&passing);
+    rustix::fs::rmdir(&passing).map_err(failed)?;
+    opened
 }
 
 /// What an error of the system means for a verb, where it has no meaning of its own.

@@ -41,11 +41,16 @@ impl<T> Envelope<T> {
 /// What a sink may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
+    /// Before anything is touched, with the sink's own key or an invite's: is this a dry run?
+    /// Reply: `Greeted`.
+    Greet,
     /// With an invite's one-time key: here is my own key. Reply: `Introduced`.
     Introduce {
         /// The sink's long-term public CURVE key.
         #[serde(with = "serde_bytes")]
         public_key: Vec<u8>,
+        /// For a dry run alone: the invite is not spent, the key not remembered.
+        dry: bool,
     },
     /// With the sink's own key: begin an epoch. Reply: `Registered`.
     Register(Registration),
@@ -102,6 +107,9 @@ pub struct Registration {
     pub trust: Trust,
     /// How the session is to end by itself, if at all (`--once`).
     pub ending: Option<Ending>,
+    /// Nothing is to be changed: the sink tells what would be done, and the source remembers
+    /// nothing of it.
+    pub dry: bool,
 }
 
 /// A sign of life, with what shows a lost tail (H17e).
@@ -122,6 +130,11 @@ pub struct Heartbeat {
 /// What a source replies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
+    /// What a sink has to know before it touches anything.
+    Greeted {
+        /// Nothing is to be changed at any sink: `Registration::dry` has to be set.
+        dry: bool,
+    },
     /// The key is remembered; come back with it.
     Introduced,
     /// An epoch has begun.

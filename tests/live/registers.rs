@@ -48,6 +48,7 @@ impl Caller {
             directory: pair.sink_dir(),
             invite: Some(invite.clone()),
             connect_timeout: SOON,
+            dry: false,
         };
         registrar.register(registration(0, Epoch(0)), true, &|| false, &|_| ()).unwrap().unwrap();
         Caller { context: registrar.context, keys, invite, port: pair.port() }
@@ -87,6 +88,7 @@ fn registration(nonce: u64, last_epoch: Epoch) -> Registration {
         wanted: Carried::all(),
         trust: Trust::Times,
         ending: None,
+        dry: false,
     }
 }
 

@@ -60,7 +60,12 @@ impl Sink {
     }
 
     pub fn with(delete: DeletePolicy) -> Sink {
-        let rules = Rules { delete, staging: Some(name(".osync-staging-0")), is_declared: false };
+        let rules = Rules {
+            delete,
+            staging: Some(name(".osync-staging-0")),
+            is_declared: false,
+            dry: None,
+        };
         Sink(Arc::new(Applier::new(Arc::new(ModelTree::new(1)), rules)))
     }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use osync::flow::applier::{Applier, Rules};
 use osync::flow::session::Outgoing;
 use osync::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
+use osync::model::item::Differences;
 use osync::model::marker::{Marker, MarkerId};
 use osync::model::message::{Body, MessageAnswer, Report};
 use osync::model::offer::{Offer, Offering};
@@ -207,8 +208,8 @@ impl Target for Guarded {
     ) -> Result<Option<String>, Obstacle> {
         self.tree.set_attributes(path, attributes)
     }
-    fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
-        self.tree.same_meta(theirs, ours, is_symlink)
+    fn differences(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> Differences {
+        self.tree.differences(theirs, ours, is_symlink)
     }
     fn read_dir(&self, path: &RelPath, each: &mut dyn FnMut(Name) -> bool) -> Result<(), Obstacle> {
         self.tree.read_dir(path, each)
@@ -521,6 +522,6 @@ fn fresh_applier(
     let (tree, journal) = (Arc::clone(tree), Arc::clone(journal));
     Applier::new(
         std::sync::Arc::new(Guarded { tree, journal, policy }),
-        Rules { delete: policy, staging: None, is_declared: false },
+        Rules { delete: policy, staging: None, is_declared: false, dry: None },
     )
 }

@@ -65,7 +65,7 @@ impl Mini {
             source: ModelTree::new(seed),
             sink: Applier::new(
                 Arc::new(ModelTree::new(seed + 1)),
-                Rules { delete: DeletePolicy::Live, staging: None, is_declared: false },
+                Rules { delete: DeletePolicy::Live, staging: None, is_declared: false, dry: None },
             ),
             stamp: 0,
             listings: 0,

@@ -245,6 +245,7 @@ impl World {
             trust: Trust::Times,
             marker: end.marker,
             partials: BTreeMap::new(),
+            dry: false,
         }
     }
 

@@ -341,7 +341,8 @@ pub fn requests() -> Named<Request> {
         |trouble| Heartbeat { epoch, seen: [1, 2], reports_sent: 3, trouble, room: Some(FREE) };
     let mut all = named(
         vec![
-            Request::Introduce { public_key: vec![7; 32] },
+            Request::Greet,
+            Request::Introduce { public_key: vec![7; 32], dry: true },
             Request::Register(registration(DeletePolicy::Live, None)),
             Request::EnsureReadiness { epoch },
             Request::Heartbeat(heartbeat(Some("No room".into()))),
@@ -350,6 +351,7 @@ pub fn requests() -> Named<Request> {
         ],
         |request| {
             let name = match request {
+                Request::Greet => "greet",
                 Request::Introduce { .. } => "introduce",
                 Request::Register(_) => "register",
                 Request::EnsureReadiness { .. } => "ensure-readiness",
@@ -357,8 +359,15 @@ pub fn requests() -> Named<Request> {
                 Request::Unregister { .. } => "unregister",
                 Request::Leave { .. } => "leave",
             };
-            let names =
-                &["introduce", "register", "ensure-readiness", "heartbeat", "unregister", "leave"];
+            let names = &[
+                "greet",
+                "introduce",
+                "register",
+                "ensure-readiness",
+                "heartbeat",
+                "unregister",
+                "leave",
+            ];
             (name, names)
         },
     );
@@ -394,6 +403,7 @@ fn registration(delete: DeletePolicy, ending: Option<Ending>) -> Registration {
         wanted: Carried { owners: false, ..Carried::all() },
         trust: Trust::Content,
         ending,
+        dry: false,
     }
 }
 
@@ -401,6 +411,7 @@ fn registration(delete: DeletePolicy, ending: Option<Ending>) -> Registration {
 pub fn replies() -> Named<Reply> {
     let mut all = named(
         vec![
+            Reply::Greeted { dry: true },
             Reply::Introduced,
             Reply::Registered(registered()),
             Reply::Ready,
@@ -411,6 +422,7 @@ pub fn replies() -> Named<Reply> {
         ],
         |reply| {
             let name = match reply {
+                Reply::Greeted { .. } => "greeted",
                 Reply::Introduced => "introduced",
                 Reply::Registered(_) => "registered",
                 Reply::Ready => "ready",
@@ -419,8 +431,16 @@ pub fn replies() -> Named<Reply> {
                 Reply::Farewell => "farewell",
                 Reply::Refused { .. } => "refused",
             };
-            let names =
-                &["introduced", "registered", "ready", "not-yet", "alive", "farewell", "refused"];
+            let names = &[
+                "greeted",
+                "introduced",
+                "registered",
+                "ready",
+                "not-yet",
+                "alive",
+                "farewell",
+                "refused",
+            ];
             (name, names)
         },
     );

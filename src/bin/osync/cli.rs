@@ -94,6 +94,10 @@ pub struct CommonArgs {
     /// Print one JSON object a line on standard output: state changes, progress each second
     #[arg(long)]
     pub json: bool,
+    /// Change nothing: list what would be done, one name a line, as rsync -n -i does; ends by
+    /// itself. Of a source: every sink that connects only lists
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 /// `osync source`.

@@ -80,7 +80,7 @@ const REPORT: &str = "use --report FILE, --json or `osync status`";
 /// An option that is refused: its name, its letter, whether it has a value, what to do instead.
 type Refused = (&'static str, Option<char>, bool, &'static str);
 
-const REFUSED: [Refused; 84] = [
+const REFUSED: [Refused; 83] = [
     ("8-bit-output", Some('8'), false, REPORT),
     ("address", None, true, "use --bind ADDR"),
     ("append", None, false, BY_ITSELF),
@@ -123,7 +123,6 @@ const REFUSED: [Refused; 84] = [
     ),
     ("delete-missing-args", None, false, DELETE),
     ("dirs", Some('d'), false, ALWAYS_WHOLE),
-    ("dry-run", Some('n'), false, LATER),
     ("executability", Some('E'), false, ALWAYS_WHOLE),
     ("existing", None, false, ONE_WAY),
     ("fake-super", None, false, "run the sink as root; what it cannot hold is told"),
@@ -234,7 +233,10 @@ fn is_given(matches: &ArgMatches, name: &str) -> bool {
 
 /// The attributes that are to be kept; an error for an option that every operator refuses.
 fn carried(matches: &ArgMatches) -> Result<Carried, clap::Error> {
-    let given = |name: &str| is_given(matches, name);
+    // What a dry run tells is itemised.
+    let is_itemised = is_given(matches, "dry_run");
+    let is_meant = |name: &str| !(is_itemised && name == "itemize-changes");
+    let given = |name: &str| is_given(matches, name) && is_meant(name);
     if let Some((name, letter, _, says)) = REFUSED.iter().find(|(name, ..)| given(name)) {
         let shown = match letter {
             Some(letter) => format!("-{letter}"),

@@ -14,6 +14,7 @@ mod output;
 mod owners;
 mod pages;
 mod parse;
+mod plan;
 mod progress;
 mod prompt;
 mod report;

@@ -17,6 +17,7 @@ use osync::stop::Stop;
 use crate::cli::{CommonArgs, LocalArgs, LogArgs, SinkArgs, SourceArgs};
 use crate::exit::Exit;
 use crate::interrupt::{self, FirstPress};
+use crate::plan::Plan;
 use crate::report::Report;
 use crate::resolve;
 use crate::screen::{Command, Screen, problem_line};
@@ -50,12 +51,13 @@ struct Operation {
     first: FirstPress,
     report: Option<PathBuf>,
     json: bool,
+    dry: bool,
 }
 
 impl Operation {
     fn new(command: Command, first: FirstPress, common: &CommonArgs) -> Result<Operation, Error> {
         let report = resolve::report(common)?;
-        Ok(Operation { command, first, report, json: common.json })
+        Ok(Operation { command, first, report, json: common.json, dry: common.dry_run })
     }
 
     fn run(
@@ -76,6 +78,10 @@ impl Operation {
         }
         if let Ok(Ended::Finished(report)) = &end {
             tell_details(&screen, report, &seen.problems[..seen.told], self.report.as_deref());
+        }
+        let lists = self.dry && self.command != Command::Source;
+        if (lists && matches!(end, Ok(Ended::Finished(_)))) || seen.plan != Plan::default() {
+            screen.say(&seen.plan.words());
         }
         screen.say(&text);
         screen.ended(EndKind::of(&end).word(), exit.code(), &text);

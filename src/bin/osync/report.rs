@@ -115,6 +115,7 @@ mod tests {
     use osync::model::session::{Figures, FinalReport, Outcome, ProblemLine};
 
     use super::Report;
+    use crate::plan::Plan;
     use crate::screen::Seen;
 
     #[test]
@@ -127,6 +128,7 @@ mod tests {
             told: 0,
             lasted: Duration::from_secs(3),
             terminated_in: Some(Duration::from_secs(1)),
+            plan: Plan::default(),
         };
         let end = Ok(Ended::Finished(FinalReport {
             outcome: Outcome::Problems,

@@ -22,7 +22,9 @@ pub fn source(args: &SourceArgs, log: &LogArgs) -> Result<SourceConfig, Error> {
     let directory = absolute(&args.directory)?;
     let state = state(args.common.state.as_deref())?;
     check_outside(&directory, &state, log)?;
-    source_config(directory, state, &args.options, PORT_DEFAULT, Ipv4Addr::UNSPECIFIED)
+    let config =
+        source_config(directory, state, &args.options, PORT_DEFAULT, Ipv4Addr::UNSPECIFIED)?;
+    Ok(SourceConfig { dry: args.common.dry_run, ..config })
 }
 
 /// What the command line and the surroundings say of a sink.
@@ -37,7 +39,7 @@ pub fn sink(args: &SinkArgs, log: &LogArgs) -> Result<SinkConfig, Error> {
     };
     let invite = invite.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let config = sink_config(args.source.clone(), directory, state, invite, &args.options)?;
-    Ok(SinkConfig { wanted: args.habits.wanted, ..config })
+    Ok(SinkConfig { wanted: args.habits.wanted, dry: args.common.dry_run, ..config })
 }
 
 /// What the command line and the surroundings say of both operators in one process.
@@ -53,7 +55,8 @@ pub fn local(args: &LocalArgs, log: &LogArgs) -> Result<LocalConfig, Error> {
     if let Backup::Dir(backup) = &sink.backup {
         check_apart(&source.directory, backup)?;
     }
-    Ok(LocalConfig { source, sink })
+    let dry = args.common.dry_run;
+    Ok(LocalConfig { source: SourceConfig { dry, ..source }, sink: SinkConfig { dry, ..sink } })
 }
 
 /// Where the report goes, absolute; the directory that is to hold it has to exist.
@@ -112,6 +115,7 @@ fn source_config(
         max_delete: options.max_delete.unwrap_or_default(),
         carried: options.habits.carried,
         selection: options.filters.selection(options.habits.kinds)?,
+        dry: false,
     })
 }
 
@@ -150,6 +154,7 @@ fn sink_config(
             (_, true) => Trust::Declared,
             _ => Trust::Times,
         },
+        dry: false,
     })
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use osync::control::{Phase, StatusObject, escaped};
+use osync::model::item::Item;
 use osync::model::limits::{PROBLEMS_MAX, PROBLEMS_TOLD_MAX};
 use osync::model::session::{Figures, PhaseTag, ProblemLine};
 use osync::model::status::{Role, State};
@@ -17,6 +18,7 @@ use osync::stop::Stop;
 use serde::Serialize;
 
 use crate::output::{self, tell};
+use crate::plan::{self, Plan};
 use crate::progress::{Progress, View};
 
 /// Ticks from one plain line of progress to the next.
@@ -81,6 +83,7 @@ struct Inner {
     port: Option<u16>,
     ticks: u64,
     last_line: String,
+    plan: Plan,
 }
 
 /// What was seen of an operator until it ended.
@@ -95,6 +98,8 @@ pub struct Seen {
     pub lasted: Duration,
     /// From the start of the termination phase to the end, if there was one.
     pub terminated_in: Option<Duration>,
+    /// The sums of a dry run.
+    pub plan: Plan,
 }
 
 #[derive(Serialize)]
@@ -179,6 +184,7 @@ impl Screen {
             problems: std::mem::take(&mut inner.problems),
             lasted: self.started.elapsed(),
             terminated_in: inner.terminating_since.map(|since| since.elapsed()),
+            plan: inner.plan,
         }
     }
 
@@ -291,6 +297,16 @@ impl Monitor for Screen {
 
     fn note(&self, text: &str) {
         self.say(text);
+    }
+
+    fn item(&self, item: &Item) {
+        self.inner().plan.add(item);
+        if self.json {
+            return self.hand_out(&plan::event(item));
+        }
+        if let Err(error) = output::bars().suspend(|| output::print(&plan::line(item))) {
+            tracing::debug!("nobody reads standard output: {error}");
+        }
     }
 
     fn service(&self, port: u16) {

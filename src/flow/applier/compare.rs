@@ -46,7 +46,11 @@ impl<T: Target> Applier<T> {
     /// Compares one part of a listing with the directory here, making the directory if need be.
     pub fn compare(&self, part: &ListingPart) -> (ListingAnswer, Vec<RelPath>) {
         let mut effects = Effects::default();
-        let answer = self.compared(part, &mut effects).unwrap_or_else(|failure| ListingAnswer {
+        let compared = match &self.preview {
+            Some(preview) => self.preview_part(part, preview),
+            None => self.compared(part, &mut effects),
+        };
+        let answer = compared.unwrap_or_else(|failure| ListingAnswer {
             failed: Some(failure),
             ..ListingAnswer::equal(part.listing, part.part)
         });
@@ -107,10 +111,7 @@ impl<T: Target> Applier<T> {
     /// Sees to it that the listed directory stands; tells whether it holds nothing.
     fn stand(&self, dir: &RelPath, stamp: Stamp, effects: &mut Effects) -> Result<bool, Answer> {
         if self.is_staging(dir) {
-            return Err(super::forbidden(
-                "the name is that of the staging directory at the sink: rename it at the source"
-                    .into(),
-            ));
+            return Err(super::forbidden(super::STAGING_NAME.into()));
         }
         if stamp <= self.stamps().watermark() {
             return Err(Answer::Superseded);
@@ -321,7 +322,7 @@ impl<T: Target> Applier<T> {
         Ok(())
     }
 
-    fn listings(&self) -> std::sync::MutexGuard<'_, super::OpenListings> {
+    pub(super) fn listings(&self) -> std::sync::MutexGuard<'_, super::OpenListings> {
         super::locked(&self.listings)
     }
 }

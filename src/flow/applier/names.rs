@@ -12,6 +12,10 @@ use crate::model::target::{Obstacle, Target};
 /// Tries at one name alone; each clears one thing out of the way.
 const TRIES: usize = 4;
 
+/// What is said of a removal that is not wanted.
+pub(super) const NOTHING_REMOVED: &str =
+    "nothing is removed here: the sink runs with --delete never";
+
 /// What is put at a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -219,7 +223,7 @@ impl<T: Target> Applier<T> {
     /// Unlinks a name, or removes the directory there if it is empty (H7).
     pub(super) fn remove(&self, path: &RelPath, spared: Spared, stamp: Stamp) -> Answer {
         if self.rules.delete == DeletePolicy::Never {
-            return forbidden("nothing is removed here: the sink runs with --delete never".into());
+            return forbidden(NOTHING_REMOVED.into());
         }
         self.at_name(path, |alone| {
             self.stamped(path, stamp, Reach::Below, || {
@@ -245,7 +249,7 @@ impl<T: Target> Applier<T> {
     }
 
     /// Whether what stands at a name is what a removal leaves alone.
-    fn is_spared(&self, path: &RelPath, spared: Spared) -> bool {
+    pub(super) fn is_spared(&self, path: &RelPath, spared: Spared) -> bool {
         spared != Spared::Nothing
             && self
                 .target

@@ -82,6 +82,12 @@ impl Session {
                     self.push_walk(*key);
                 }
             }
+            // As of the listing: what comes or moves meanwhile is listed where it is found.
+            Change::Files { .. } | Change::Found { .. } if self.terms.dry => {}
+            Change::Renamed { key, .. } if self.terms.dry => self.walk_on(*key),
+            Change::Exchanged { key, other, .. } if self.terms.dry => {
+                [Some(*key), *other].into_iter().flatten().for_each(|key| self.walk_on(key));
+            }
             Change::Files { dir, names } => {
                 for name in names {
                     self.mark(*dir, name, Hint::CONTENT, shared.now, Duration::ZERO);

@@ -174,7 +174,9 @@ impl Session {
                         self.settled(began) || (!calm && self.settled_up_to(emptied, began))
                     }
                 };
-                if drained {
+                if drained && self.terms.dry {
+                    self.conclude(self.settled(began), shared);
+                } else if drained {
                     self.next_sweep();
                 } else if late && ending == Ending::Cutover {
                     self.finish(Outcome::Unfinished, shared);
@@ -290,10 +292,14 @@ impl Session {
             .collect();
         let written = self.writers().map(|writers| writers.found().to_vec()).unwrap_or_default();
         let text = match outcome {
+            Outcome::Equal if self.terms.dry => "Dry run: nothing was changed".to_owned(),
             Outcome::Equal if self.foreign.count() > 0 => {
                 "Both trees are equal, but for foreign names at the sink".to_owned()
             }
             Outcome::Equal => "Both trees are equal".to_owned(),
+            Outcome::Problems if self.terms.dry => {
+                "Dry run, with problems: nothing was changed".to_owned()
+            }
             Outcome::Problems if self.problems.count() == 0 && hot.is_empty() => {
                 "Finished; some files are still open for writing: the report lists them".to_owned()
             }

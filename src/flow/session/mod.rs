@@ -142,6 +142,8 @@ pub struct Terms {
     pub marker: Marker,
     /// Bytes that the sink has of transfers which an earlier epoch has begun, by their names.
     pub partials: BTreeMap<u64, u64>,
+    /// The sink only tells what would be done: one comparison, live changes are not followed.
+    pub dry: bool,
 }
 
 /// One sink's session.
@@ -399,6 +401,12 @@ impl Session {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// Whether live changes are followed: not in a dry run, which is one comparison.
+    #[must_use]
+    pub fn is_following(&self) -> bool {
+        !self.terms.dry
     }
 
     /// Whether an epoch is under way.

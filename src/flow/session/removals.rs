@@ -375,7 +375,7 @@ impl Session {
             self.held_back = true;
             return false;
         }
-        if paths.is_empty() {
+        if paths.is_empty() || self.terms.dry {
             return true;
         }
         let paths: Vec<&RelPath> = paths.iter().collect();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::model::key::PublicKey;
-use crate::model::limits::{CALL_MS, RETRY_MS_MAX, RETRY_MS_MIN};
+use crate::model::limits::{CALL_MS, GREETING_MS, RETRY_MS_MAX, RETRY_MS_MIN};
 use crate::model::stamp::Epoch;
 use crate::net::Context;
 use crate::net::client::{CallError, CommandClient};
@@ -20,6 +20,8 @@ use crate::wire::command::{Refusal, Registered, Registration, Reply, Request};
 
 /// How often a wait looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
+/// How long a greeting may take.
+const GREETING: Duration = Duration::from_millis(GREETING_MS);
 /// How long one command may take.
 const CALL: Duration = Duration::from_millis(CALL_MS);
 
@@ -41,6 +43,8 @@ pub struct Registrar {
     pub invite: Option<Invite>,
     /// After this long the first registration is given up.
     pub connect_timeout: Duration,
+    /// For a dry run: the source is to remember nothing of it.
+    pub dry: bool,
 }
 
 /// A registration that was granted.
@@ -143,6 +147,28 @@ impl Registrar {
         Ok(None)
     }
 
+    /// Asks the source, once and before anything is touched, whether it is on a dry run.
+    ///
+    /// # Errors
+    /// When the source can't be asked: it is not there, or does not know this sink.
+    pub fn greet(&self, stop: &dyn Fn() -> bool) -> Result<bool, Error> {
+        let server = self.server_key()?;
+        let ask = |keys: &KeyPair| {
+            let mut client = self.connect(server, keys)?;
+            client.call_unless(&Request::Greet, GREETING, stop)
+        };
+        let reply = match (ask(&self.keys), &self.invite) {
+            (Err(CallError::NotAuthorised(_)), Some(invite)) => {
+                ask(&KeyPair::from_secret(invite.one_time.clone())?)
+            }
+            (reply, _) => reply,
+        };
+        match reply.map_err(Error::from)? {
+            Reply::Greeted { dry } => Ok(dry),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// The key that the source must have: the invite's, or the one it is known by.
     fn server_key(&self) -> Result<PublicKey, Error> {
         if let Some(invite) = &self.invite {
@@ -241,7 +267,7 @@ impl Registrar {
         let one_time = KeyPair::from_secret(invite.one_time.clone()).map_err(Setback::Final)?;
         let mut client = self.connect(invite.server, &one_time)?;
         let public_key = self.keys.public.as_bytes().to_vec();
-        let request = Request::Introduce { public_key };
+        let request = Request::Introduce { public_key, dry: self.dry };
         match client.call_unless(&request, patience, stop) {
             Ok(Reply::Introduced) => Ok(()),
             Ok(other) => Err(other.into()),
@@ -402,8 +428,8 @@ mod tests {
             })
         };
         match &call.request {
-            Ok(Request::Introduce { public_key }) => {
-                source.doorkeeper.introduce(call.peer, &call.address, public_key)
+            Ok(Request::Introduce { public_key, dry }) => {
+                source.doorkeeper.introduce(call.peer, &call.address, public_key, *dry)
             }
             Ok(Request::Register(registration)) => {
                 source.doorkeeper.register(call.peer, registration, grant)
@@ -425,6 +451,7 @@ mod tests {
             directory: "/backup".into(),
             invite,
             connect_timeout: Duration::from_secs(10),
+            dry: false,
         }
     }
 
@@ -445,6 +472,7 @@ mod tests {
             wanted: Carried::all(),
             trust: Trust::Times,
             ending: None,
+            dry: false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The source's half of the init phase: the service, who may use it, and the grants.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -98,6 +98,8 @@ pub struct Doorkeeper {
     directory: PathBuf,
     access: Access,
     sinks: HashSet<PublicKey>,
+    /// Keys introduced for a dry run: they may register for one, in this run.
+    guests: VecDeque<PublicKey>,
     read: (FileMark, FileMark, Instant),
     grants: HashMap<PublicKey, Grant>,
 }
@@ -113,6 +115,7 @@ impl Doorkeeper {
             directory: directory.to_owned(),
             access,
             sinks: HashSet::new(),
+            guests: VecDeque::new(),
             read: (state.sinks_mark(), state.invites_mark(), Instant::now()),
             grants: HashMap::new(),
         };
@@ -158,7 +161,14 @@ impl Doorkeeper {
     }
 
     /// Answers `Introduce`: spends the invite that the peer has shown on the key that it names.
-    pub fn introduce(&mut self, peer: PublicKey, address: &str, public_key: &[u8]) -> Reply {
+    /// For a dry run it is not spent, and the key a guest's.
+    pub fn introduce(
+        &mut self,
+        peer: PublicKey,
+        address: &str,
+        public_key: &[u8],
+        dry: bool,
+    ) -> Reply {
         let Ok(sink) = PublicKey::from_slice(public_key) else {
             return refuse(Refusal::Malformed, "The sink's own key is malformed");
         };
@@ -167,6 +177,9 @@ impl Doorkeeper {
         }
         if self.knows(&peer) {
             return refuse(Refusal::Malformed, "This sink is known already: just register");
+        }
+        if dry {
+            return self.receive_guest(sink);
         }
         match self.spend(peer, address, sink) {
             Ok(Spending::Accepted) => Reply::Introduced,
@@ -185,6 +198,21 @@ impl Doorkeeper {
             Err(error) => {
                 tracing::error!("Could not introduce the sink {sink}: {error}");
                 refuse(Refusal::Busy, "The source can't write its state; see its messages")
+            }
+        }
+    }
+
+    /// Who came in with an unspent invite may see what would be done.
+    fn receive_guest(&mut self, sink: PublicKey) -> Reply {
+        if self.guests.len() >= GRANTS_MAX {
+            self.guests.pop_front();
+        }
+        self.guests.push_back(sink);
+        match self.reload() {
+            Ok(()) => Reply::Introduced,
+            Err(error) => {
+                tracing::error!("Could not receive the guest {sink}: {error}");
+                refuse(Refusal::Busy, "The source can't read its state; see its messages")
             }
         }
     }
@@ -213,7 +241,8 @@ impl Doorkeeper {
         registration: &Registration,
         grant: impl FnOnce(&Registration, PublicKey) -> Result<Registered, Declined>,
     ) -> Reply {
-        if !self.knows(&peer) {
+        let is_guest = registration.dry && self.guests.contains(&peer);
+        if !self.knows(&peer) && !is_guest {
             return refuse(
                 Refusal::Key,
                 "This sink is not authorised: start it with the invite that \"osync source\" \
@@ -231,7 +260,9 @@ impl Doorkeeper {
                 }
                 let last = Grant { nonce: registration.nonce, registered: registered.clone() };
                 self.grants.insert(peer, last);
-                self.note_host(peer, &registration.host);
+                if !registration.dry {
+                    self.note_host(peer, &registration.host);
+                }
                 Reply::Registered(registered)
             }
             Err(declined) => declined.into(),
@@ -262,7 +293,8 @@ impl Doorkeeper {
             .filter(|sink| sink.directory == self.directory)
             .map(|sink| sink.key)
             .collect();
-        self.access.set_admitted(self.sinks.iter().copied().chain(invites));
+        let known = self.sinks.iter().chain(&self.guests).copied();
+        self.access.set_admitted(known.chain(invites));
         self.read = read;
         Ok(())
     }
@@ -298,6 +330,7 @@ mod tests {
             wanted: Carried::all(),
             trust: Trust::Times,
             ending: None,
+            dry: false,
         }
     }
 
@@ -357,13 +390,13 @@ mod tests {
         let (sink, thief) = (PublicKey([1; 32]), PublicKey([2; 32]));
         assert!(access.admits(&one_time) && !access.admits(&sink));
         let refused = |reply| matches!(reply, Reply::Refused { .. });
-        assert!(refused(keeper.introduce(one_time, "", b"short")));
-        assert!(refused(keeper.introduce(one_time, "", one_time.as_bytes())));
-        assert!(refused(keeper.introduce(thief, "", sink.as_bytes())));
-        assert_eq!(keeper.introduce(one_time, "", sink.as_bytes()), Reply::Introduced);
-        assert_eq!(keeper.introduce(one_time, "", sink.as_bytes()), Reply::Introduced);
-        assert!(refused(keeper.introduce(one_time, "", thief.as_bytes())));
-        assert!(refused(keeper.introduce(sink, "", thief.as_bytes())));
+        assert!(refused(keeper.introduce(one_time, "", b"short", false)));
+        assert!(refused(keeper.introduce(one_time, "", one_time.as_bytes(), false)));
+        assert!(refused(keeper.introduce(thief, "", sink.as_bytes(), false)));
+        assert_eq!(keeper.introduce(one_time, "", sink.as_bytes(), false), Reply::Introduced);
+        assert_eq!(keeper.introduce(one_time, "", sink.as_bytes(), false), Reply::Introduced);
+        assert!(refused(keeper.introduce(one_time, "", thief.as_bytes(), false)));
+        assert!(refused(keeper.introduce(sink, "", thief.as_bytes(), false)));
         assert!(access.admits(&sink) && !access.admits(&thief));
         // The key of an invite opens nothing else.
         let reply = keeper.register(one_time, &registration(1), |_, _| Ok(registered(1)));

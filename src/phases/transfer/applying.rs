@@ -14,6 +14,7 @@ use crate::model::message::{Body, MessageAnswer};
 use crate::model::op::{Answer, Failure};
 use crate::model::stamp::{Lane, Sequence};
 use crate::model::target::Obstacle;
+use crate::monitor::Monitor;
 use crate::net::Frame;
 use crate::net::stream::connected::LaneReceiver;
 use crate::phases::transfer::pulse::{Guarded, Pulse, Unsaved};
@@ -151,7 +152,7 @@ pub fn apply(
     queues: &Queues,
     applier: &Applier<SinkRoot>,
     answers: &Sender<Answered>,
-    pulse: &Pulse,
+    (pulse, monitor): (&Pulse, &dyn Monitor),
 ) {
     let _guarded = Guarded(pulse);
     while let Some(Arrived { header, content }) = queues.next(duty) {
@@ -162,6 +163,7 @@ pub fn apply(
         let place = (header.lane, header.sequence);
         let answer = applier.execute(place, header.watermark, &header.body, content);
         let Some(answer) = answer else { continue };
+        applier.take_items().iter().for_each(|item| monitor.item(item));
         for (index, exception) in &answer.exceptions {
             tracing::debug!(message = ?place, index, ?exception, "not applied");
         }
@@ -176,7 +178,7 @@ pub fn apply(
 /// Writes the chunks of transfers in their order, until no more come.
 pub fn take_chunks(
     chunks: &Receiver<Arrived>,
-    root: &SinkRoot,
+    applier: &Applier<SinkRoot>,
     answers: &Sender<Answered>,
     pulse: &Pulse,
 ) {
@@ -187,7 +189,10 @@ pub fn take_chunks(
         }
         let content = content.as_deref().unwrap_or_default();
         let mut exceptions = Vec::new();
+        let root = applier.target();
         match header.body {
+            // In a dry run content is taken and dropped.
+            Body::Chunk { .. } | Body::Drop { .. } if applier.is_dry() => {}
             Body::Chunk { transfer, offset, holes } => {
                 if let Err(obstacle) = root.write_chunk(transfer, offset, content, holes) {
                     exceptions.push((0, Answer::Failed(failure(obstacle))));

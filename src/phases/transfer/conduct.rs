@@ -77,6 +77,8 @@ pub struct Conductor<'a> {
     pub durability: &'a Durability,
     /// What the other threads of the epoch share.
     pub pulse: &'a Pulse,
+    /// Nothing is changed, and nothing has to be settled.
+    pub is_dry: bool,
     /// How it stands, for people.
     pub standing: &'a Standing,
     /// What people see.
@@ -105,7 +107,9 @@ impl Conductor<'_> {
         let mut memory =
             Memory { heard: Instant::now(), unregistered: wish.is_some(), unseen: [None; 3] };
         loop {
-            if let Err(error) = check_place(self.root, self.directory) {
+            if !self.is_dry
+                && let Err(error) = check_place(self.root, self.directory)
+            {
                 return Course::Failed(error);
             }
             let step = self.beat(client, wish, &mut memory);
@@ -290,7 +294,7 @@ impl Conductor<'_> {
             memory.unregistered = false;
             return None;
         }
-        let report = self.settle(client, memory, report);
+        let report = if self.is_dry { report } else { self.settle(client, memory, report) };
         for _ in 0..FAREWELLS {
             match client.call(&Request::Leave { epoch: self.pulse.epoch }, CALL) {
                 Err(CallError::TimedOut(_)) if !self.stop.is_now() => {}

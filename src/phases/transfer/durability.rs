@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Fsync;
 use crate::error::Error;
+use crate::model::entry::FileTime;
 use crate::model::limits::{ANSWER_BYTES_MAX, DISTURBED_MAX, DISTURBED_PER_REPORT_MAX};
 use crate::model::marker::{Marker, MarkerId};
 use crate::model::path::RelPath;
@@ -77,6 +78,19 @@ impl Durability {
             keeping: Mutex::new(Keeping { memory, retired: false, tidied: false }),
             inspection: Mutex::new(inspection),
         })
+    }
+
+    /// The durability of a dry run: no barrier is passed, and no marker shown that anybody knows,
+    /// so that the source compares everything.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn of_dry_run(root: Arc<SinkRoot>, root_id: String) -> Result<Durability, Error> {
+        let here = Surroundings { root: root_id, life: String::new(), now: FileTime::default() };
+        let (memory, found) = Memory::resume(None, &here, draw_id()?);
+        let keeping = Mutex::new(Keeping { memory, retired: true, tidied: true });
+        let inspection = Mutex::new(Inspection { done: true, ..Inspection::default() });
+        Ok(Durability { root, fsync: Fsync::None, found, here, keeping, inspection })
     }
 
     /// What the start has found.

@@ -34,6 +34,10 @@ use crate::wire::command::{
 const ELSEWHERE: &str = "A sink with the same key is connected and fills another directory: end \
                          that one, or start this one with a --state of its own and an invite";
 
+/// What a sink is told that could not ask before it was ready to change things.
+const ONLY_DRY: &str = "This source is on a dry run, which changes nothing: start the sink with \
+                        -n, or once more, now that the source is there";
+
 /// Silence after which a sink is taken for gone.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long a last number may stay unseen before the epoch is over (H17).
@@ -45,6 +49,8 @@ struct Known {
     address: String,
     host: String,
     root_id: String,
+    /// Nothing is changed at the sink, nothing remembered here.
+    is_dry: bool,
     terms: Option<Terms>,
     ending: Option<Ending>,
     /// The data sockets are connected and the director knows.
@@ -81,8 +87,15 @@ impl Sessions {
         Some(known.key)
     }
 
-    fn of(&self, key: &PublicKey) -> Option<SinkId> {
-        self.known.iter().find(|(_, known)| known.key == *key).map(|(id, _)| *id)
+    /// The session of a sink, or its dry run: these know nothing of each other.
+    fn of(&self, key: &PublicKey, is_dry: bool) -> Option<SinkId> {
+        let is_meant = |known: &Known| known.key == *key && known.is_dry == is_dry;
+        self.known.iter().find(|(_, known)| is_meant(known)).map(|(id, _)| *id)
+    }
+
+    /// All that is known of a key.
+    fn all_of<'a>(&'a self, key: &'a PublicKey) -> impl Iterator<Item = SinkId> + 'a {
+        self.known.iter().filter(|(_, known)| known.key == *key).map(|(id, _)| *id)
     }
 }
 
@@ -99,8 +112,9 @@ impl Engine<'_, '_> {
 
     fn answer(&mut self, peer: PublicKey, address: &str, request: Request) -> Reply {
         match request {
-            Request::Introduce { public_key } => match &mut self.doorkeeper {
-                Some(doorkeeper) => doorkeeper.introduce(peer, address, &public_key),
+            Request::Greet => Reply::Greeted { dry: self.parts.is_dry },
+            Request::Introduce { public_key, dry } => match &mut self.doorkeeper {
+                Some(doorkeeper) => doorkeeper.introduce(peer, address, &public_key, dry),
                 None => stale(),
             },
             Request::Register(registration) => self.register(peer, address, &registration),
@@ -121,17 +135,17 @@ impl Engine<'_, '_> {
         epoch: Epoch,
         answer: impl FnOnce(&mut Self, SinkId) -> Reply,
     ) -> Reply {
-        let id = self.sessions.of(&peer);
-        let current = id.and_then(|id| self.links.get(&id)).map(|(epoch, _)| *epoch);
+        let is_current = |id: &SinkId| self.links.get(id).is_some_and(|(now, _)| *now == epoch);
+        let id = self.sessions.all_of(&peer).find(is_current);
         match id {
-            Some(id) if current == Some(epoch) => {
+            Some(id) => {
                 if let Some(known) = self.sessions.known.get_mut(&id) {
                     known.last_seen = Instant::now();
                     known.last_seen_unix = unix_now();
                 }
                 answer(self, id)
             }
-            _ => Reply::Refused {
+            None => Reply::Refused {
                 code: Refusal::Stale,
                 text: format!("Epoch {} is over: register again", epoch.0),
             },
@@ -142,6 +156,9 @@ impl Engine<'_, '_> {
     fn register(&mut self, key: PublicKey, address: &str, wish: &Registration) -> Reply {
         let Some(mut doorkeeper) = self.doorkeeper.take() else { return stale() };
         let reply = doorkeeper.register(key, wish, |wish, key| {
+            if self.parts.is_dry && !wish.dry {
+                return Err(Declined { code: Refusal::Key, text: ONLY_DRY.to_owned() });
+            }
             if self.is_elsewhere(&key, wish) {
                 return Err(Declined { code: Refusal::Busy, text: ELSEWHERE.to_owned() });
             }
@@ -157,7 +174,7 @@ impl Engine<'_, '_> {
 
     /// Whether a sink with that key is connected and fills another directory.
     fn is_elsewhere(&self, key: &PublicKey, wish: &Registration) -> bool {
-        let id = self.sessions.of(key).filter(|id| self.links.contains_key(id));
+        let id = self.sessions.of(key, wish.dry).filter(|id| self.links.contains_key(id));
         let known = id.and_then(|id| self.sessions.known.get(&id));
         known.is_some_and(|known| known.root_id != wish.root_id)
     }
@@ -171,7 +188,7 @@ impl Engine<'_, '_> {
         let staging_name = Name::new(wish.abilities.staging_name.as_bytes()).map_err(|e| {
             Error::Protocol(format!("The sink names a staging directory that can't be: {e}"))
         })?;
-        let before = self.sessions.of(&key);
+        let before = self.sessions.of(&key, wish.dry);
         if let Some(id) = before {
             self.lose(id, "The sink registered again");
         }
@@ -184,9 +201,9 @@ impl Engine<'_, '_> {
             .is_some_and(|known| known.root_id == wish.root_id);
         let ledger = match self.sessions.ledger(id).filter(|_| same_root) {
             Some(ledger) => ledger,
-            None => Arc::new(Mutex::new(self.open_ledger(&key, &wish.root_id)?)),
+            None => Arc::new(Mutex::new(self.open_ledger(&key, wish)?)),
         };
-        let epoch = self.parts.epochs.next(wish.last_epoch)?;
+        let epoch = self.parts.epochs(wish.dry).next(wish.last_epoch)?;
         self.meet(id, &ledger, wish, epoch)?;
         let meter = before.and_then(|id| self.sessions.known.get(&id)).map(|k| k.meter.clone());
         let meter = meter.unwrap_or_default();
@@ -213,6 +230,7 @@ impl Engine<'_, '_> {
             trust: wish.trust,
             marker: wish.marker,
             partials: wish.partials.iter().map(|one| (one.transfer, one.bytes)).collect(),
+            dry: wish.dry,
         };
         let last_synchronised =
             self.sessions.known.get(&id).and_then(|known| known.last_synchronised);
@@ -221,6 +239,7 @@ impl Engine<'_, '_> {
             address: address.to_owned(),
             host: wish.host.clone(),
             root_id: wish.root_id.clone(),
+            is_dry: wish.dry,
             terms: Some(terms),
             ending: wish.ending,
             begun: false,
@@ -247,6 +266,12 @@ impl Engine<'_, '_> {
         epoch: Epoch,
     ) -> Result<(), Error> {
         let mut known = hold(ledger);
+        if wish.dry {
+            // All of it is compared, whatever the ledger says: it tells only what was offered.
+            known.meet(&wish.marker, epoch)?;
+            self.parts.ledgers.put(id, ledger);
+            return Ok(());
+        }
         if known.damage().is_none() && !known.has_met() && wish.marker.barrier > 0 {
             self.parts.monitor.note(
                 "There is no ledger of this sink, which was filled before: all of it is compared, \
@@ -263,14 +288,21 @@ impl Engine<'_, '_> {
         Ok(())
     }
 
-    fn open_ledger(&self, key: &PublicKey, root_id: &str) -> Result<Ledger, Error> {
+    fn open_ledger(&self, key: &PublicKey, wish: &Registration) -> Result<Ledger, Error> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.parts.directory.as_os_str().as_encoded_bytes());
         hasher.update(&[0]);
         hasher.update(key.as_bytes());
-        hasher.update(root_id.as_bytes());
+        hasher.update(wish.root_id.as_bytes());
         let name = hasher.finalize().to_hex();
-        let ledger = Ledger::open(&self.parts.ledger_dir.join(&name[..32]))?;
+        let dir = self.parts.ledger_dir.join(&name[..32]);
+        if wish.dry {
+            let open = self.sessions.of(key, false).and_then(|id| self.sessions.ledger(id));
+            // Nobody writes to it meanwhile.
+            let _held = open.as_ref().map(|ledger| hold(ledger));
+            return Ledger::open_copy(&dir);
+        }
+        let ledger = Ledger::open(&dir)?;
         if let Some(damage) = ledger.damage() {
             self.parts.monitor.note(damage);
         }
@@ -395,14 +427,16 @@ impl Engine<'_, '_> {
 
     /// The sink goes. After a finished session the service ends with its last sink.
     fn leave(&mut self, id: SinkId) -> Reply {
-        let finished = self.sessions.known.get_mut(&id).and_then(|known| known.finished.take());
+        let known = self.sessions.known.get_mut(&id);
+        let is_dry = known.as_ref().is_some_and(|known| known.is_dry);
+        let finished = known.and_then(|known| known.finished.take());
         self.lose(id, "The sink has left");
         match finished {
             Some(report) if report.outcome != Outcome::Unfinished => {
                 self.director.remove(id, self.now());
                 self.sessions.known.remove(&id);
                 self.parts.ledgers.remove(id);
-                if self.sessions.known.is_empty() {
+                if self.sessions.known.is_empty() && (self.parts.is_dry || !is_dry) {
                     self.ended = Some(Ended::Finished(report));
                 }
             }
@@ -415,8 +449,8 @@ impl Engine<'_, '_> {
     pub(super) fn mind_sessions(&mut self) {
         match self.doorkeeper.as_mut().map(Doorkeeper::tend) {
             Some(Ok(revoked)) => {
-                for id in revoked.iter().filter_map(|key| self.sessions.of(key)).collect::<Vec<_>>()
-                {
+                let ids = revoked.iter().flat_map(|key| self.sessions.all_of(key));
+                for id in ids.collect::<Vec<_>>() {
                     self.lose(id, "A person revoked the sink's key");
                 }
             }
@@ -482,6 +516,9 @@ impl Engine<'_, '_> {
     pub(super) fn control(&mut self, request: &ControlRequest) -> ControlReply {
         match request {
             ControlRequest::Status => ControlReply::Status(Box::new(self.status())),
+            ControlRequest::Cutover { .. } if self.parts.is_dry => {
+                ControlReply::refused("This is a dry run: it ends by itself, and changes nothing")
+            }
             ControlRequest::Cutover { sink } => self.cutover(sink.as_deref()),
             ControlRequest::Set { name, .. } if name == "resume" => {
                 if self.director.halted().is_none() {
@@ -538,7 +575,8 @@ impl Engine<'_, '_> {
             .known
             .iter()
             .filter(|(id, known)| {
-                self.links.contains_key(id) && sink.is_none_or(|key| known.key.to_string() == key)
+                let is_meant = sink.is_none_or(|key| known.key.to_string() == key);
+                self.links.contains_key(id) && !known.is_dry && is_meant
             })
             .map(|(id, _)| *id)
             .collect();

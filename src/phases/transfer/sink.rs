@@ -22,6 +22,7 @@ use crate::flow::applier::{Applier, Rules};
 use crate::model::limits::{ANSWER_QUEUE, APPLY_QUEUE};
 use crate::model::marker::MarkerId;
 use crate::model::stamp::Lane;
+use crate::monitor::Monitor;
 use crate::phases::init::sink::Session;
 use crate::phases::transfer::applying::{Duty, Inlet, Queues, apply, receive, take_chunks};
 use crate::phases::transfer::conduct::Course;
@@ -43,7 +44,7 @@ pub fn run(
     (durability, shown): (&Durability, MarkerId),
     rules: Rules,
     session: &mut Session,
-    pulse: &Pulse,
+    (pulse, monitor): (&Pulse, &dyn Monitor),
     stop: &dyn Fn() -> bool,
     conduct: impl FnOnce(&mut Session) -> Course,
 ) -> Result<Course, Error> {
@@ -67,11 +68,11 @@ pub fn run(
         let queues = Queues { live: live_queue, backlog: backlog_queue };
         for duty in duties() {
             let (queues, answer, applier) = (queues.clone(), answer.clone(), &applier);
-            scope.spawn(move || apply(duty, &queues, applier, &answer, pulse));
+            scope.spawn(move || apply(duty, &queues, applier, &answer, (pulse, monitor)));
         }
         drop(queues);
-        let root: &SinkRoot = root;
-        scope.spawn(move || take_chunks(&chunks, root, &answer, pulse));
+        let applier = &applier;
+        scope.spawn(move || take_chunks(&chunks, applier, &answer, pulse));
         scope.spawn(move || report(reports, &answers, durability, pulse));
         scope.spawn(move || keep_durable(durability, shown, pulse));
         let course = match session.ensure_readiness(READINESS, &|| stop() || pulse.is_over()) {

@@ -68,6 +68,10 @@ pub struct Parts<'scope, 'env> {
     pub host: DataHost,
     /// Draws epochs.
     pub epochs: EpochStore,
+    /// Draws those of dry runs, which nobody remembers.
+    pub passing_epochs: EpochStore,
+    /// Every sink is only to tell what would be done.
+    pub is_dry: bool,
     /// Requests of sinks.
     pub calls: Receiver<Call>,
     /// Replies to them.
@@ -88,6 +92,13 @@ pub struct Parts<'scope, 'env> {
     pub monitor: &'env dyn Monitor,
     /// What people want.
     pub stop: Stop,
+}
+
+impl Parts<'_, '_> {
+    /// What draws the epochs of dry runs, or of all others.
+    pub(super) fn epochs(&self, is_dry: bool) -> &EpochStore {
+        if is_dry { &self.passing_epochs } else { &self.epochs }
+    }
 }
 
 /// Something for a sink's ledger, in the order in which the director says it.

@@ -9,7 +9,11 @@ use crate::model::status::{Role, State};
 use crate::monitor::{Monitor, StateChange};
 
 /// How the sink stands.
-pub struct Standing(Mutex<Board>);
+pub struct Standing {
+    board: Mutex<Board>,
+    /// Nothing is changed: there is nothing that a person could ask for.
+    is_dry: bool,
+}
 
 struct Board {
     phase: PhaseTag,
@@ -24,9 +28,11 @@ struct Board {
     told: Option<(PhaseTag, State)>,
 }
 
-impl Default for Standing {
-    fn default() -> Standing {
-        Standing(Mutex::new(Board {
+impl Standing {
+    /// How a sink stands that is just beginning.
+    #[must_use]
+    pub fn new(is_dry: bool) -> Standing {
+        let board = Mutex::new(Board {
             phase: PhaseTag::Init,
             connected: false,
             alone: None,
@@ -35,11 +41,10 @@ impl Default for Standing {
             is_forewarned: false,
             cutover_wanted: false,
             told: None,
-        }))
+        });
+        Standing { board, is_dry }
     }
-}
 
-impl Standing {
     /// The source has said how the session stands.
     pub fn heard(&self, phase: PhaseTag, figures: &Figures, monitor: &dyn Monitor) {
         let mut board = self.board();
@@ -100,6 +105,9 @@ impl Standing {
                 }
                 ControlReply::Status(Box::new(status))
             }
+            ControlRequest::Cutover { .. } if self.is_dry => {
+                ControlReply::refused("This is a dry run: it ends by itself, and changes nothing")
+            }
             ControlRequest::Cutover { .. } => {
                 let mut board = self.board();
                 board.cutover_wanted = true;
@@ -123,7 +131,7 @@ impl Standing {
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -146,7 +154,7 @@ mod tests {
 
     #[test]
     fn too_little_room_is_told_once_and_stands_in_the_status() {
-        let (standing, monitor) = (Standing::default(), Recording::default());
+        let (standing, monitor) = (Standing::new(false), Recording::default());
         let free = FreeRoom { bytes: 1 << 20, inodes: None };
         let shortfall = Shortfall::of(5 << 20, 1, free);
         let short = Figures { shortfall, ..Figures::default() };
@@ -164,7 +172,7 @@ mod tests {
 
     #[test]
     fn states_are_told_once_and_a_cutover_is_taken_once() {
-        let (standing, monitor) = (Standing::default(), Recording::default());
+        let (standing, monitor) = (Standing::new(false), Recording::default());
         let cutover = ControlRequest::Cutover { sink: None };
         for _ in 0..3 {
             standing.heard(PhaseTag::Transfer, &Figures::default(), &monitor);

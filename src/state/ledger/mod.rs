@@ -11,6 +11,7 @@
 
 mod check;
 mod kin;
+mod passing;
 mod record;
 mod resident;
 mod seal;
@@ -35,6 +36,7 @@ use crate::model::offer::{Offer, Offering};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::Epoch;
 
+use self::passing::Passing;
 use self::store::{Change, Read, Store, View};
 use self::tree::{Changes, KEY_BYTES, Key, Place, SetNo, Tree, key_of, split};
 
@@ -65,6 +67,8 @@ pub struct Ledger {
     /// Objects that lost a name since the last report was entered.
     parted: BTreeSet<Identity>,
     damage: Option<String>,
+    /// Where it lies, if it is a copy; dropped last.
+    passing: Option<Passing>,
 }
 
 impl Ledger {
@@ -88,6 +92,19 @@ impl Ledger {
              and names removed at the source before now will stay there",
             aside.display()
         ));
+        Ok(ledger)
+    }
+
+    /// Opens a copy of a ledger, or of none, that goes with this value: for a dry run. Nobody may
+    /// write to the ledger meanwhile.
+    ///
+    /// # Errors
+    /// `Disk` if there is no room for it in the temporary directory, or it can't be read.
+    pub fn open_copy(dir: &Path) -> Result<Ledger, Error> {
+        let failed = |error| Error::disk("Can't copy the ledger", dir, error);
+        let passing = Passing::copy(dir).map_err(failed)?;
+        let mut ledger = Ledger::open(&passing.ledger())?;
+        ledger.passing = Some(passing);
         Ok(ledger)
     }
 
@@ -120,6 +137,7 @@ impl Ledger {
             tombs: VecDeque::new(),
             parted: BTreeSet::new(),
             damage: None,
+            passing: None,
         };
         if is_new {
             let begin =

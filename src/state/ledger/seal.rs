@@ -14,7 +14,8 @@ use crate::state::ledger::store::DATA_FILE;
 
 const OPEN: &str = "open";
 const CLOSED: &str = "closed";
-const SEAL: &str = "seal";
+/// The file that holds the seal.
+pub(super) const SEAL: &str = "seal";
 
 /// Checks the seal of a ledger's directory, and names the present boot in it.
 ///

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 
 use crate::model::attributes::{Carried, Flags, Marks, Namespace};
 use crate::model::entry::{Attributes, Entry, FileTime, Meta};
+use crate::model::item::Differences;
 use crate::model::owners::OwnerMap;
 use crate::model::path::Name;
 use crate::model::target::Obstacle;
@@ -47,30 +48,34 @@ pub(super) struct Keeps {
 }
 
 impl Keeps {
-    /// Whether attributes agree, as far as they are kept.
-    pub(super) fn same(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
+    /// In what attributes differ, as far as they are kept.
+    pub(super) fn differences(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> Differences {
         let (carried, theirs) = (&self.carried, &self.owners.of_meta(theirs));
-        let owner = !carried.owners || theirs.uid == ours.uid;
-        let group = !carried.groups || theirs.gid == ours.gid;
-        let mode = is_symlink || !carried.modes || theirs.mode == ours.mode;
-        let flags = !carried.flags || theirs.flags == ours.flags;
         let time = |meta: &Meta| floor(nanos(meta.mtime), self.granule);
-        let times = time(theirs) == time(ours);
-        owner && group && mode && flags && times && self.same_marks(theirs, ours)
+        let flags = carried.flags && theirs.flags != ours.flags;
+        let mut others = Namespace::ALL.into_iter().filter(|one| *one != Namespace::Acl);
+        Differences {
+            content: false,
+            size: false,
+            time: time(theirs) != time(ours),
+            mode: !is_symlink && carried.modes && theirs.mode != ours.mode,
+            owner: carried.owners && theirs.uid != ours.uid,
+            group: carried.groups && theirs.gid != ours.gid,
+            acl: !self.same_mark(Namespace::Acl, theirs, ours),
+            xattrs: flags || others.any(|namespace| !self.same_mark(namespace, theirs, ours)),
+        }
     }
 
-    fn same_marks(&self, theirs: &Meta, ours: &Meta) -> bool {
+    fn same_mark(&self, namespace: Namespace, theirs: &Meta, ours: &Meta) -> bool {
         let (theirs, ours) = (theirs.marks.unwrap_or_default(), ours.marks.unwrap_or_default());
-        Namespace::ALL.into_iter().all(|namespace| {
-            let at = namespace.index();
-            let is_labelled = self.labels && namespace == Namespace::Security;
-            // Lists that name other owners have other marks; that there is one is all that is told.
-            let is_mapped = namespace == Namespace::Acl && !self.owners.is_empty();
-            !self.carried.namespaces[at]
-                || is_labelled
-                || theirs.0[at] == ours.0[at]
-                || is_mapped && (theirs.0[at] == 0) == (ours.0[at] == 0)
-        })
+        let at = namespace.index();
+        let is_labelled = self.labels && namespace == Namespace::Security;
+        // Lists that name other owners have other marks; that there is one is all that is told.
+        let is_mapped = namespace == Namespace::Acl && !self.owners.is_empty();
+        !self.carried.namespaces[at]
+            || is_labelled
+            || theirs.0[at] == ours.0[at]
+            || is_mapped && (theirs.0[at] == 0) == (ours.0[at] == 0)
     }
 
     /// Adds the marks of an object's extended attributes to what was seen of it.

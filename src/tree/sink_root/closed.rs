@@ -25,7 +25,11 @@ const OPEN: u16 = 0o700;
 
 /// The directories that were opened, with what they were before.
 #[derive(Default)]
-pub(super) struct Opened(Mutex<BTreeMap<RelPath, Before>>);
+pub(super) struct Opened {
+    before: Mutex<BTreeMap<RelPath, Before>>,
+    /// In a dry run nothing is opened.
+    never: bool,
+}
 
 /// What a directory was before it was opened.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,6 +39,11 @@ struct Before {
 }
 
 impl Opened {
+    /// What opens nothing.
+    pub(super) fn never() -> Opened {
+        Opened { never: true, ..Opened::default() }
+    }
+
     /// Runs an act that may need the directories on the way to some paths, the last ones included,
     /// open to their owner, and may change what stands at `touched` and the directories above; if
     /// it is not permitted, opens what can be opened and runs it once more.
@@ -46,6 +55,7 @@ impl Opened {
         act: impl Fn() -> Result<T, Errno>,
     ) -> Result<T, Errno> {
         match act() {
+            done if self.never => done,
             Err(Errno::PERM) => {
                 let unsealed = touched.iter().filter(|path| self.unseal(root, path)).count();
                 if unsealed > 0 { act() } else { Err(Errno::PERM) }
@@ -60,12 +70,12 @@ impl Opened {
 
     /// A directory has got its own attributes: its mode is what it should be.
     pub(super) fn settle(&self, path: &RelPath) {
-        hold(&self.0).remove(path);
+        hold(&self.before).remove(path);
     }
 
     /// Closes again what is still open, from below; what has gone is left alone.
     pub(super) fn close(&self, root: BorrowedFd<'_>) {
-        for (path, before) in std::mem::take(&mut *hold(&self.0)).into_iter().rev() {
+        for (path, before) in std::mem::take(&mut *hold(&self.before)).into_iter().rev() {
             let closed = beneath::open(root, &path, beneath::DIR_PATH).and_then(|dir| {
                 before.mode.map_or(Ok(()), |mode| set_mode(dir.as_fd(), mode))?;
                 seal_held(dir.as_fd(), before.flags)
@@ -101,7 +111,7 @@ impl Opened {
     }
 
     fn remember(&self, path: &RelPath, note: impl FnOnce(&mut Before)) {
-        let mut opened = hold(&self.0);
+        let mut opened = hold(&self.before);
         if opened.len() < OPENED_MAX || opened.contains_key(path) {
             note(opened.entry(path.clone()).or_default());
         }

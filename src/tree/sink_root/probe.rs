@@ -3,10 +3,10 @@
 //! Nothing but a try tells: a filesystem may refuse what its documents promise, a mount option may
 //! have been given, a user may lack the right.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Mode, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use crate::model::abilities::Abilities;
@@ -14,6 +14,7 @@ use crate::model::attributes::{Carried, Flags, Namespace};
 use crate::model::entry::{Attributes, FileTime, Meta};
 use crate::model::limits::NAME_BYTES_MAX;
 use crate::model::owners::OwnerMap;
+use crate::model::path::Name;
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::{self, Keeps, floor, nanos};
 use crate::tree::sink_root::obstacle;
@@ -51,17 +52,7 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
     let (file, staged) = staging.file(ways)?;
     let look = || stat::of_fd(file.as_fd()).map(|stat| stat::meta(&stat)).map_err(cant_look);
     let made = look()?;
-    let owners = OwnerMap::default();
-    let bare = Keeps { carried: nothing(), granule: 1, labels: false, owners, holes: true };
-    bare.set_on_file(file.as_fd(), &probe_attributes(&made))?;
-    let granule = granule_of(look()?.mtime);
-    let mut carried = Carried { atimes: true, ..nothing() };
-    carried.modes = keeps_modes(file.as_fd(), &look);
-    carried.namespaces = Namespace::ALL.map(|namespace| keeps_xattrs(file.as_fd(), namespace));
-    carried.flags = keeps_flags(file.as_fd());
-    // Last: who is not the owner may do less.
-    let owns = rustix::process::geteuid().is_root() && keeps_owners(file.as_fd(), &look);
-    (carried.owners, carried.groups) = (owns, owns);
+    let (mut carried, granule) = try_attributes(file.as_fd(), &look)?;
     let dir = staged.home.dir.as_fd();
     let links = links(dir, &staged);
     carried.links = links > 1;
@@ -85,10 +76,58 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
         used: usage::of(&vfs),
         staging_name: staging.name.to_string(),
     };
-    let labels =
-        Path::new("/sys/fs/selinux/enforce").exists() || Path::new("/sys/fs/smackfs/load").exists();
-    let owners = OwnerMap::default();
+    let (labels, owners) = (has_labels(), OwnerMap::default());
     Ok(Probed { abilities, keeps: Keeps { carried, granule, labels, owners, holes: true } })
+}
+
+/// What can be told without a staging directory: attributes are tried on a file that has no name;
+/// of what takes a name to be tried, and where such files can't be made, the best is thought.
+pub(super) fn guess(dir: BorrowedFd<'_>, staging_name: &Name) -> Probed {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, ".", flags, Mode::RUSR | Mode::WUSR);
+    let (carried, granule) = file.as_ref().ok().and_then(try_nameless).unwrap_or_else(|| {
+        let is_root = rustix::process::geteuid().is_root();
+        let best = Carried { atimes: true, owners: is_root, groups: is_root, ..Carried::all() };
+        (best, 1)
+    });
+    let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let full = Abilities::full(&staging_name.to_string());
+    let granule_told = u64::try_from(granule).unwrap_or(1);
+    let carried = Carried { links: true, ..carried };
+    let abilities = Abilities { carried, owner, granule: granule_told, ..full };
+    let (labels, owners) = (has_labels(), OwnerMap::default());
+    Probed { abilities, keeps: Keeps { carried, granule, labels, owners, holes: true } }
+}
+
+/// What of attributes a file without a name takes, and the step of its times.
+fn try_nameless(file: &OwnedFd) -> Option<(Carried, i128)> {
+    let cant_look = |errno| obstacle("Can't look at a file without a name", errno);
+    let look = || stat::of_fd(file.as_fd()).map(|stat| stat::meta(&stat)).map_err(cant_look);
+    try_attributes(file.as_fd(), &look).ok()
+}
+
+/// Tries which attributes a file takes, and the step of its times.
+fn try_attributes(
+    file: BorrowedFd<'_>,
+    look: &dyn Fn() -> Result<Meta, Obstacle>,
+) -> Result<(Carried, i128), Obstacle> {
+    let owners = OwnerMap::default();
+    let bare = Keeps { carried: nothing(), granule: 1, labels: false, owners, holes: true };
+    bare.set_on_file(file, &probe_attributes(&look()?))?;
+    let granule = granule_of(look()?.mtime);
+    let mut carried = Carried { atimes: true, ..nothing() };
+    carried.modes = keeps_modes(file, look);
+    carried.namespaces = Namespace::ALL.map(|namespace| keeps_xattrs(file, namespace));
+    carried.flags = keeps_flags(file);
+    // Last: who is not the owner may do less.
+    let owns = rustix::process::geteuid().is_root() && keeps_owners(file, look);
+    (carried.owners, carried.groups) = (owns, owns);
+    Ok((carried, granule))
+}
+
+/// Whether this host's security policy gives labels to all objects.
+fn has_labels() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists() || Path::new("/sys/fs/smackfs/load").exists()
 }
 
 fn nothing() -> Carried {

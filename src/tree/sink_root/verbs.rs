@@ -6,6 +6,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
+use crate::model::item::Differences;
 use crate::model::path::{Name, RelPath};
 use crate::model::target::{Obstacle, Standing, Target};
 use crate::tree::sink_root::attributes;
@@ -179,8 +180,8 @@ impl Target for SinkRoot {
         self.set_on(object.as_fd(), attributes)
     }
 
-    fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
-        self.same(theirs, ours, is_symlink)
+    fn differences(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> Differences {
+        self.keeps().differences(theirs, ours, is_symlink)
     }
 
     fn read_dir(&self, path: &RelPath, each: &mut dyn FnMut(Name) -> bool) -> Result<(), Obstacle> {

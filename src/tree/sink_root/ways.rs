@@ -57,6 +57,11 @@ impl Ways {
         Ways { root, device, opened: Opened::default(), kept: Mutex::new(kept), filesystems }
     }
 
+    /// The same for a dry run: no directory is opened to its owner.
+    pub(super) fn never_opening(root: Arc<OwnedFd>, device: u64) -> Ways {
+        Ways { opened: Opened::never(), ..Ways::new(root, device) }
+    }
+
     pub(super) fn root(&self) -> &Arc<OwnedFd> {
         &self.root
     }

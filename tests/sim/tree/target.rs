@@ -1,6 +1,7 @@
 //! The model tree as the sink's target.
 
 use osync::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
+use osync::model::item::Differences;
 use osync::model::path::{Name, RelPath};
 use osync::model::target::{Obstacle, Standing, Target};
 
@@ -224,9 +225,16 @@ impl Target for ModelTree {
         Ok(None)
     }
 
-    fn same_meta(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> bool {
-        let ours = if is_symlink { Meta { mode: theirs.mode, ..*ours } } else { *ours };
-        *theirs == ours
+    fn differences(&self, theirs: &Meta, ours: &Meta, is_symlink: bool) -> Differences {
+        let same_but = |ours: Meta| *theirs == ours;
+        let mode = if is_symlink { theirs.mode } else { ours.mode };
+        let ours = Meta { mode, ..*ours };
+        Differences {
+            time: theirs.mtime != ours.mtime,
+            mode: theirs.mode != ours.mode,
+            xattrs: !same_but(Meta { mtime: theirs.mtime, mode: theirs.mode, ..ours }),
+            ..Differences::default()
+        }
     }
 
     fn read_dir(&self, path: &RelPath, each: &mut dyn FnMut(Name) -> bool) -> Result<(), Obstacle> {
