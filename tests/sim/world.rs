@@ -569,9 +569,7 @@ impl World {
             let expected = if problems > 0 { Outcome::Problems } else { Outcome::Equal };
             match self.director.outcome(id) {
                 Some(report) if report.outcome == expected => {}
-                Some(report) => {
-                    return Err(format!("cutover: {:?}: {}", report.outcome, report.text));
-                }
+                Some(report) => return Err(format!("cutover: {}", report.text)),
                 None => return Err("the cutover never ends".into()),
             }
             let after = self.director.figures(id).unwrap_or_default();
