@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use std::collections::HashSet;
+
 use crate::flow::applier::listings::Listing;
 use crate::flow::applier::{Applier, Effects, Step, failed};
 use crate::flow::stamps::Reach;
@@ -78,9 +80,7 @@ impl<T: Target> Applier<T> {
             let indexes: Vec<u32> = all.map(|(index, _)| index).collect();
             Picked::from_indexes(&indexes, verdicts.len())
         };
-        let apart = self.apart(part, &verdicts);
         let mut answer = ListingAnswer {
-            apart: Picked::from_indexes(&apart, verdicts.len()),
             needed: picked(&Verdict::is_needed),
             absent: picked(&|verdict| verdict == Verdict::Absent),
             retouch: picked(&|verdict| verdict == Verdict::Retouch),
@@ -88,6 +88,7 @@ impl<T: Target> Applier<T> {
             made: picked(&|verdict| verdict == Verdict::Made),
             ..ListingAnswer::equal(part.listing, part.part)
         };
+        answer.apart = self.apart(part, &answer.needed);
         if let Some(whole) = noted.whole {
             self.extras(part, &whole, &mut answer)?;
         }
@@ -96,16 +97,17 @@ impl<T: Target> Applier<T> {
 
     /// Which entries are not one with the name that they should be linked to; those whose content
     /// is needed come anew.
-    fn apart(&self, part: &ListingPart, verdicts: &[Verdict]) -> Vec<u32> {
+    pub(super) fn apart(&self, part: &ListingPart, needed: &Picked) -> Picked {
+        let needed: HashSet<usize> = needed.indexes(part.entries.len()).into_iter().collect();
         let is_apart = |(index, other): &&(u32, RelPath)| {
             let at = *index as usize;
-            let (Some(listed), Some(verdict)) = (part.entries.get(at), verdicts.get(at)) else {
-                return false;
-            };
-            let path = part.dir.join(&listed.name);
-            *verdict != Verdict::Needed && self.target.is_same_object(&path, other) != Ok(true)
+            let listed = part.entries.get(at).filter(|_| !needed.contains(&at));
+            let path = listed.map(|listed| part.dir.join(&listed.name));
+            path.is_some_and(|path| self.target.is_same_object(&path, other) != Ok(true))
         };
-        part.linked.iter().filter(is_apart).map(|(index, _)| *index).collect()
+        let apart: Vec<u32> =
+            part.linked.iter().filter(is_apart).map(|(index, _)| *index).collect();
+        Picked::from_indexes(&apart, part.entries.len())
     }
 
     /// Sees to it that the listed directory stands; tells whether it holds nothing.

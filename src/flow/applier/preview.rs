@@ -136,7 +136,8 @@ impl<T: Target> Applier<T> {
             }
         }
         let needed = Picked::from_indexes(&needed, part.entries.len());
-        let mut answer = ListingAnswer { needed, ..equal };
+        let apart = self.apart(part, &needed);
+        let mut answer = ListingAnswer { needed, apart, ..equal };
         if let Some(whole) = noted.whole {
             let dir = told.dir(&part.dir);
             let is_again = std::mem::replace(&mut dir.is_whole, true);
