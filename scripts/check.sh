@@ -81,6 +81,20 @@ if can_loop; then
 else
     say "no loop device with ext4, xfs and btrfs here: tests of failing disks are left out"
 fi
+# Filesystems of other systems: by daemons, for not every kernel has them.
+can_fuse() {
+    can_mount && [ -e /dev/fuse ] || return 1
+    local program
+    for program in losetup mkfs.exfat mount.exfat-fuse mkfs.ntfs ntfs-3g mkfs.vfat fusefat; do
+        command -v "$program" >/dev/null || return 1
+    done
+}
+if can_fuse; then
+    say "tests that need daemons of FUSE"
+    cargo test --locked --test runner -- --ignored needs_fuse --test-threads 2
+else
+    say "no exfat-fuse, ntfs-3g or fusefat: tests of other systems' filesystems are left out"
+fi
 if [ -e /usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 ]; then
     say "tests that need faketime"
     cargo test --locked --test runner -- --ignored needs_faketime

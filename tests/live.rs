@@ -7,6 +7,7 @@ mod backup;
 mod deep;
 mod dry;
 mod faults;
+mod foreign;
 mod halts;
 mod kills;
 mod limits;

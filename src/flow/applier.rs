@@ -319,10 +319,20 @@ impl<T: Target> Applier<T> {
             match self.target.make_dir(&below) {
                 Ok(()) => effects.made.push(below),
                 Err(Obstacle::Exists) => {}
+                // What is above it is there by now.
+                Err(Obstacle::NoParent) => return Err(Obstacle::Unnameable),
                 Err(other) => return Err(other),
             }
         }
         Ok(())
+    }
+
+    /// The same for a name that could not be made because they seemed to be missing. If none is,
+    /// the filesystem has no better word for a name that it does not take.
+    fn supply_above(&self, path: &RelPath, effects: &mut Effects) -> Result<(), Obstacle> {
+        let before = effects.made.len();
+        self.make_above(path, effects)?;
+        if effects.made.len() > before { Ok(()) } else { Err(Obstacle::Unnameable) }
     }
 
     /// The answer when something that is no directory stands above a name.
@@ -383,6 +393,9 @@ fn failed(obstacle: Obstacle) -> Answer {
         Obstacle::NoRoom => Failure::NoRoom,
         Obstacle::ReadOnly => Failure::ReadOnly,
         Obstacle::Other(text) => Failure::Other(text),
+        Obstacle::Unnameable => {
+            Failure::Other("the sink can't hold this name: its filesystem refuses it".into())
+        }
         Obstacle::NoMoreNames => Failure::Other(links::NO_MORE_NAMES.to_owned()),
         Obstacle::Missing | Obstacle::NoParent => {
             Failure::Other("the name went away at the sink by another's hand".into())

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::attributes::{Carried, Namespace};
-use crate::model::entry::{Entry, SpecialKind};
+use crate::model::entry::{Entry, FileTime, SpecialKind};
 use crate::model::limits::NAME_BYTES_MAX;
 use crate::model::path::Name;
 use crate::model::session::human_bytes;
@@ -31,6 +31,10 @@ pub struct Abilities {
     pub folds_case: bool,
     /// Whether a name may be any bytes.
     pub any_bytes: bool,
+    /// Characters of ASCII that can't be in a name.
+    pub barred: String,
+    /// Those that can't end one.
+    pub barred_ends: String,
     /// Bytes in the longest name.
     pub name_bytes: u64,
     /// Bytes in the largest file.
@@ -69,6 +73,8 @@ impl Abilities {
             sparse: true,
             folds_case: false,
             any_bytes: true,
+            barred: String::new(),
+            barred_ends: String::new(),
             name_bytes: NAME_BYTES_MAX as u64,
             file_bytes: u64::MAX,
             free_bytes: u64::MAX,
@@ -90,10 +96,34 @@ impl Abilities {
             Entry::File { size, .. } => (*size > self.file_bytes).then_some(Loss::Size),
             Entry::Dir { .. } => None,
         };
+        kind.or_else(|| self.refuses_name(name))
+    }
+
+    /// Whether every name can be given.
+    #[must_use]
+    pub fn takes_all_names(&self) -> bool {
+        self.name_bytes >= NAME_BYTES_MAX as u64
+            && self.any_bytes
+            && self.barred.is_empty()
+            && self.barred_ends.is_empty()
+    }
+
+    /// What keeps a name from being given to anything, if anything does.
+    #[must_use]
+    pub fn refuses_name(&self, name: &Name) -> Option<Loss> {
         let bytes = name.as_bytes();
-        let is_no_name = bytes.len() as u64 > self.name_bytes
-            || !self.any_bytes && std::str::from_utf8(bytes).is_err();
-        kind.or(is_no_name.then_some(Loss::Name))
+        let is_in = |characters: &str, byte: &u8| characters.as_bytes().contains(byte);
+        if bytes.len() as u64 > self.name_bytes {
+            Some(Loss::Name)
+        } else if !self.any_bytes && std::str::from_utf8(bytes).is_err() {
+            Some(Loss::Bytes)
+        } else if (!self.barred.is_empty() && bytes.iter().any(|byte| is_in(&self.barred, byte)))
+            || bytes.last().is_some_and(|byte| is_in(&self.barred_ends, byte))
+        {
+            Some(Loss::Characters)
+        } else {
+            None
+        }
     }
 
     /// What of an object's attributes is lost here; `wanted` is what is to be carried.
@@ -109,8 +139,7 @@ impl Abilities {
         note(Loss::Owner, wanted.owners || wanted.groups, kept.owners || kept.groups, other);
         note(Loss::Mode, wanted.modes, kept.modes, !is_symlink);
         note(Loss::Flags, wanted.flags, kept.flags, !meta.flags.is_empty());
-        let fraction = u64::from(meta.mtime.nanos) % self.granule.min(GIGA);
-        note(Loss::Time, true, fraction == 0, true);
+        note(Loss::Time, true, self.keeps_time(meta.mtime), true);
         let marks = meta.marks.unwrap_or_default();
         for namespace in Namespace::ALL {
             let at = namespace.index();
@@ -143,6 +172,12 @@ impl Abilities {
         })
     }
 
+    /// Whether a modification time is a multiple of the step.
+    fn keeps_time(&self, time: FileTime) -> bool {
+        let nanos = i128::from(time.seconds) * i128::from(GIGA) + i128::from(time.nanos);
+        nanos.rem_euclid(i128::from(self.granule.max(1))) == 0
+    }
+
     /// What a source may have that is lost here, whatever its objects bear.
     #[must_use]
     pub fn table(&self, wanted: &Carried) -> Vec<Loss> {
@@ -164,7 +199,9 @@ impl Abilities {
         note(Loss::Special, true, self.specials);
         note(Loss::Device, true, self.devices);
         note(Loss::Link, wanted.links, self.links > 1);
-        note(Loss::Name, true, self.name_bytes >= NAME_BYTES_MAX as u64 && self.any_bytes);
+        note(Loss::Name, true, self.name_bytes >= NAME_BYTES_MAX as u64);
+        note(Loss::Bytes, true, self.any_bytes);
+        note(Loss::Characters, true, self.barred.is_empty() && self.barred_ends.is_empty());
         note(Loss::Case, true, !self.folds_case);
         note(Loss::Size, true, self.file_bytes >= LARGE_FILE);
         note(Loss::Hole, true, self.sparse);
@@ -199,6 +236,10 @@ pub enum Loss {
     Device,
     /// A name that is too long.
     Name,
+    /// A name that is not UTF-8.
+    Bytes,
+    /// A name with a character that means something else there.
+    Characters,
     /// A file that is too large.
     Size,
     /// That two names are one object.
@@ -210,7 +251,7 @@ pub enum Loss {
 }
 
 /// Kinds of losses.
-const LOSSES: usize = 16;
+const LOSSES: usize = 18;
 
 impl Loss {
     /// All of them, in the order in which they are told.
@@ -227,6 +268,8 @@ impl Loss {
         Loss::Special,
         Loss::Device,
         Loss::Name,
+        Loss::Bytes,
+        Loss::Characters,
         Loss::Size,
         Loss::Link,
         Loss::Case,
@@ -246,6 +289,8 @@ impl Loss {
             Loss::Special => "fifos and sockets",
             Loss::Device => "devices",
             Loss::Name => "names that are too long",
+            Loss::Bytes => "names that are not UTF-8",
+            Loss::Characters => "names with reserved characters",
             Loss::Size => "files that are too large",
             Loss::Link => "hard links",
             Loss::Case => "names that differ in case alone",
@@ -296,7 +341,54 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
-    use super::{Abilities, Usage};
+    use super::{Abilities, Loss, Usage};
+    use crate::model::attributes::{Carried, Meta};
+    use crate::model::entry::{Entry, FileTime};
+    use crate::model::path::Name;
+
+    #[test]
+    fn each_name_is_refused_for_its_own_reason() {
+        let full = Abilities::full("staging");
+        let barred = ":?".to_owned();
+        let ends = ".".to_owned();
+        let less = Abilities {
+            any_bytes: false,
+            barred,
+            barred_ends: ends,
+            name_bytes: 10,
+            ..full.clone()
+        };
+        let names: [(&[u8], Option<Loss>); 7] = [
+            (b"plain", None),
+            (b".hidden", None),
+            (b"longer names", Some(Loss::Name)),
+            (b"\xff", Some(Loss::Bytes)),
+            (b"a:b", Some(Loss::Characters)),
+            (b"end.", Some(Loss::Characters)),
+            (b"?", Some(Loss::Characters)),
+        ];
+        for (bytes, loss) in names {
+            let name = Name::new(bytes).unwrap();
+            assert_eq!(full.refuses_name(&name), None, "{name}");
+            assert_eq!(less.refuses_name(&name), loss, "{name}");
+        }
+        assert!(full.takes_all_names() && !less.takes_all_names());
+    }
+
+    #[test]
+    fn odd_seconds_are_lost_where_the_step_is_two() {
+        let abilities = Abilities { granule: 2_000_000_000, ..Abilities::full("staging") };
+        let lost = |seconds, nanos| {
+            let meta = Meta::plain(0o644, 0, 0, FileTime { seconds, nanos });
+            let mut lost = Vec::new();
+            let entry = Entry::File { size: 0, meta };
+            abilities.losses(&Carried::all(), &entry, |loss| lost.push(loss));
+            lost
+        };
+        assert_eq!(lost(-2, 0), []);
+        assert_eq!(lost(1, 0), [Loss::Time]);
+        assert_eq!(lost(2, 1), [Loss::Time]);
+    }
 
     #[test]
     fn a_sink_is_too_small_only_if_what_it_holds_already_does_not_help() {

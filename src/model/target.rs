@@ -27,6 +27,8 @@ pub enum Obstacle {
     NoRoom,
     /// The filesystem is read-only.
     ReadOnly,
+    /// The filesystem takes no such name.
+    Unnameable,
     /// The object has as many names as its filesystem allows, or another filesystem is meant.
     NoMoreNames,
     /// Anything else, in words, without the path.
@@ -130,7 +132,8 @@ pub trait Target {
     /// staged object is kept, so that the caller can clear the way and try again.
     ///
     /// # Errors
-    /// `NoParent`, `NotDir`, `IsDir`, `NoRoom`, `Other`.
+    /// `NoParent`, `NotDir`, `IsDir`, `Unnameable`, `NoRoom`, `Other`. A filesystem may answer
+    /// `NoParent` where it means `Unnameable`.
     fn place(&self, staged: &mut Self::Staged, path: &RelPath) -> Result<(), Obstacle>;
 
     /// What stands at a name.
@@ -156,7 +159,8 @@ pub trait Target {
     /// Makes a directory, mode 0700.
     ///
     /// # Errors
-    /// `Exists`, `NoParent`, `NotDir`, `NoRoom`, `Other`.
+    /// `Exists`, `NoParent`, `NotDir`, `Unnameable`, `NoRoom`, `Other`; of `NoParent` as with
+    /// `place`.
     fn make_dir(&self, path: &RelPath) -> Result<(), Obstacle>;
 
     /// Unlinks anything but a directory.

@@ -85,6 +85,8 @@ impl SinkRoot {
         let ways = Ways::new(Arc::new(fd), identity.device);
         let staging = Staging::new(name);
         let probed = probe::probe(&staging, &ways).map_err(|obstacle| {
+            // What is refused is left as it was.
+            staging.leave_empty();
             let root = root.display();
             let why = match obstacle {
                 Obstacle::Other(text) => text,
@@ -316,6 +318,17 @@ fn open_nowhere() -> Result<(Identity, OwnedFd), Error> {
     let opened = open_root(&passing);
     rustix::fs::rmdir(&passing).map_err(failed)?;
     opened
+}
+
+/// Whether an error of a look or a removal says that nothing stands at the name: it is missing, or
+/// is no name that this filesystem could have.
+fn is_absent(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::ILSEQ | Errno::NAMETOOLONG)
+}
+
+/// Whether an error of giving a name says that this filesystem does not take such names.
+fn is_unnameable(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG)
 }
 
 /// What an error of the system means for a verb, where it has no meaning of its own.

@@ -25,6 +25,11 @@ pub(super) fn of_name(dir: BorrowedFd<'_>, name: &Name) -> Result<Statx, Errno> 
     statx(dir, name.as_bytes(), AtFlags::empty())
 }
 
+/// The same, by what the filesystem itself says now: the kernel's own memory of it does not count.
+pub(super) fn of_name_afresh(dir: BorrowedFd<'_>, name: &Name) -> Result<Statx, Errno> {
+    statx(dir, name.as_bytes(), AtFlags::STATX_FORCE_SYNC)
+}
+
 /// Looks at what a descriptor holds.
 pub(super) fn of_fd(fd: BorrowedFd<'_>) -> Result<Statx, Errno> {
     statx(fd, b"", AtFlags::EMPTY_PATH)

@@ -14,6 +14,8 @@ use tempfile::TempDir;
 const STORE_BYTES: u64 = 2 << 30;
 /// Of one image: xfs wants no less.
 const IMAGE_BYTES: u64 = 320 << 20;
+/// Of an image for another system.
+const FOREIGN_BYTES: u64 = 200 << 20;
 
 /// A place for images. Dropped, it is gone with all of them.
 pub(crate) struct Store {
@@ -125,5 +127,53 @@ impl Drop for Disk {
         // It may be unmounted already.
         let mut umount = Command::new("umount");
         let _ = umount.arg("--quiet").arg("--lazy").arg(&self.at).output();
+    }
+}
+
+/// A filesystem of another system, by a daemon of FUSE, in an image of its own. Dropped, it is
+/// gone.
+pub(crate) struct Foreign {
+    _home: TempDir,
+    device: String,
+    at: PathBuf,
+}
+
+impl Foreign {
+    /// Mounts an empty one over a directory: `exfat`, `ntfs`, `vfat`, or `windows`, an NTFS that
+    /// takes the names of its own system alone.
+    #[track_caller]
+    pub(crate) fn mount(kind: &str, at: &Path) -> Foreign {
+        let home = TempDir::with_prefix_in("osync-test-", "/dev/shm").expect("Room in memory");
+        let image = home.path().join("image");
+        make_file(&image, FOREIGN_BYTES);
+        // Some daemons take devices alone.
+        let losetup = Command::new("losetup").args(["--find", "--show"]).arg(&image).output();
+        let losetup = losetup.expect("losetup can be run");
+        let device = String::from_utf8_lossy(&losetup.stdout).trim().to_owned();
+        assert!(!device.is_empty(), "This test needs a loop device, as root: {losetup:?}");
+        let (device_text, at_text) = (device.as_str(), text(at));
+        match kind {
+            "exfat" => {
+                run("mkfs.exfat", &[device_text]);
+                run("mount.exfat-fuse", &[device_text, at_text]);
+            }
+            "ntfs" | "windows" => {
+                let options = if kind == "ntfs" { "rw" } else { "windows_names" };
+                run("mkfs.ntfs", &["--quick", "--quiet", device_text]);
+                run("ntfs-3g", &["-o", options, device_text, at_text]);
+            }
+            _ => {
+                run("mkfs.vfat", &["-F", "32", device_text]);
+                run("fusefat", &["-o", "rw+", device_text, at_text]);
+            }
+        }
+        Foreign { _home: home, device: device.clone(), at: at.to_owned() }
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.at).status();
+        let _ = Command::new("losetup").arg("--detach").arg(&self.device).status();
     }
 }

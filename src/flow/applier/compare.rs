@@ -3,9 +3,7 @@
 //! A part is looked at in one go without any lock on names; each entry is then judged under the
 //! lock of its name, and looked at again if anything passed that lock meanwhile.
 
-use std::collections::BTreeSet;
-
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::flow::applier::listings::Listing;
 use crate::flow::applier::{Applier, Effects, Step, failed};
@@ -105,8 +103,9 @@ impl<T: Target> Applier<T> {
             let path = listed.map(|listed| part.dir.join(&listed.name));
             path.is_some_and(|path| self.target.is_same_object(&path, other) != Ok(true))
         };
-        let apart: Vec<u32> =
+        let apart: BTreeSet<u32> =
             part.linked.iter().filter(is_apart).map(|(index, _)| *index).collect();
+        let apart: Vec<u32> = apart.into_iter().collect();
         Picked::from_indexes(&apart, part.entries.len())
     }
 

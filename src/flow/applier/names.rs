@@ -81,7 +81,7 @@ impl<T: Target> Applier<T> {
         for _ in 0..TRIES {
             let cleared = match self.target.place(staged, path) {
                 Ok(()) => return Answer::Applied,
-                Err(Obstacle::NoParent) => self.make_above(path, effects),
+                Err(Obstacle::NoParent) => self.supply_above(path, effects),
                 Err(Obstacle::IsDir) => self.target.remove_dir(path),
                 Err(other) => Err(other),
             };
@@ -174,7 +174,7 @@ impl<T: Target> Applier<T> {
                     return forbidden_kind();
                 }
                 Err(Obstacle::Exists) => self.target.unlink(path),
-                Err(Obstacle::NoParent) => self.make_above(path, effects),
+                Err(Obstacle::NoParent) => self.supply_above(path, effects),
                 Err(other) => Err(other),
             };
             match cleared {

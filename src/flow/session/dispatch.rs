@@ -132,9 +132,9 @@ impl Session {
                 continue;
             }
             let quiet = self.marks.is_quiet_in(dir);
-            let is_shadowed = self.is_shadowed(dir, shared);
+            let is_left_out = self.is_left_out(dir, shared);
             let Some(state) = self.dirs.get_mut(&dir) else { continue };
-            if is_shadowed {
+            if is_left_out {
                 state.meta_due = false;
             }
             if !state.meta_due || state.busy > 0 || state.clear == 0 || !quiet {
@@ -280,7 +280,7 @@ impl Session {
                 continue;
             }
             self.set_queued(dir, false);
-            if self.is_shadowed(dir, shared) {
+            if self.is_left_out(dir, shared) {
                 let doubt = self.doubt;
                 self.set_clear(dir, doubt);
                 self.walk_below(dir, shared);

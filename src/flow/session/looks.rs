@@ -267,6 +267,10 @@ impl Session {
     ) -> Option<Draft> {
         let path = at.path.join(at.name);
         let sighting = &seen.sighting;
+        if self.is_unnameable(at.path) {
+            self.marks.settle(at.dir, at.name, shared.now);
+            return None;
+        }
         let facts = self.facts(at.dir, sighting, shared);
         if let Entry::Dir { .. } = sighting.entry {
             let op = self.dir_sighted(at, hint, sighting, path, shared)?;
@@ -420,16 +424,18 @@ impl Session {
             }
             shared.arm_again(key);
             self.owe_meta(key);
+        }
+        if let Some(text) = self.unfit(at.dir, at.name, &sighting.entry, &path, shared) {
+            self.problem(path, text, shared);
+            self.marks.settle(at.dir, at.name, shared.now);
+            return None;
+        }
+        if there.is_some() {
             if !hint.content {
                 self.marks.settle(at.dir, at.name, shared.now);
                 return None;
             }
         } else {
-            if let Some(text) = self.unfit(at.dir, at.name, &sighting.entry, &path, shared) {
-                self.problem(path, text, shared);
-                self.marks.settle(at.dir, at.name, shared.now);
-                return None;
-            }
             let key = shared.insert_dir(at.dir, at.name, true)?;
             let _ = shared.map.identify(key, sighting.identity);
             self.owe_meta(key);

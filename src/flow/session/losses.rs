@@ -3,10 +3,11 @@
 //! Each doubt counts anew, and each directory once: what a listing met counts when it has come to
 //! its end, and not again when the directory is listed again.
 
-use crate::flow::session::Session;
+use crate::flow::session::{Session, Shared};
 use crate::model::abilities::{Loss, Losses};
 use crate::model::entry::Entry;
 use crate::model::op::Listed;
+use crate::model::path::{Name, RelPath};
 use crate::model::stamp::DirKey;
 
 /// What was met in a directory, or in all of them.
@@ -45,13 +46,34 @@ impl Session {
         let is_parted = has_others && self.terms.wanted.links && !self.can_link();
         let Some(listing) = self.listings.get_mut(&id) else { return };
         let (abilities, losses) = (&self.terms.abilities, &mut listing.census.losses);
+        if let Some(loss) = abilities.refuses(&listed.name, &listed.entry) {
+            return losses.add(loss);
+        }
         if is_parted {
             losses.add(Loss::Link);
         }
-        match abilities.refuses(&listed.name, &listed.entry) {
-            Some(loss) => losses.add(loss),
-            None => abilities.losses(&self.terms.wanted, &listed.entry, |loss| losses.add(loss)),
-        }
+        abilities.losses(&self.terms.wanted, &listed.entry, |loss| losses.add(loss));
+    }
+
+    /// Whether nothing of a directory is sent, for its own name or one above it.
+    pub(super) fn is_left_out(&self, dir: DirKey, shared: &Shared) -> bool {
+        self.is_shadowed(dir, shared)
+            || !self.terms.abilities.takes_all_names()
+                && shared.map.path(dir).is_some_and(|path| self.is_unnameable(&path))
+    }
+
+    /// Whether the sink has no such path, because it can't hold one of its names: nothing at or
+    /// below it is sent, and that name alone is a problem.
+    pub(super) fn is_unnameable(&self, path: &RelPath) -> bool {
+        let abilities = &self.terms.abilities;
+        !abilities.takes_all_names()
+            && path.names().any(|name| abilities.refuses_name(&name).is_some())
+    }
+
+    /// The same of a name in a directory.
+    pub(super) fn is_unnameable_at(&self, (dir, name): &(DirKey, Name), shared: &Shared) -> bool {
+        !self.terms.abilities.takes_all_names()
+            && shared.map.path(*dir).is_some_and(|path| self.is_unnameable(&path.join(name)))
     }
 
     /// Counts what is lost of the root itself, which no listing meets.

@@ -247,9 +247,11 @@ impl Session {
                     leaving.push((name, path, spared));
                     continue;
                 }
-                Fate::Foreign if extra => self.foreign.add(path),
+                Fate::Foreign if extra => self.foreign.add(path.clone()),
                 Fate::Goes(_) | Fate::Foreign | Fate::Protected => {}
             }
+            // What could not be carried is no problem any more.
+            self.problems.clear(&path);
             self.marks.settle(dir, &name, shared.now);
         }
         let (excused, counted) = leaving

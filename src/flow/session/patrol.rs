@@ -147,7 +147,7 @@ impl Session {
             && self.may_read_on(beat, shared.now)
             && let Some(dir) = self.patrols.0[beat.index()].left.pop()
         {
-            let is_there = shared.map.address(dir).is_some() && !self.is_shadowed(dir, shared);
+            let is_there = shared.map.address(dir).is_some() && !self.is_left_out(dir, shared);
             if is_there && !self.is_fenced(dir, shared) && !self.is_comparing(dir) {
                 let id = self.open_patrol_listing(dir, beat, shared);
                 self.read_for_patrol(id, beat, true, shared);

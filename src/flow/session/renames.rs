@@ -61,7 +61,7 @@ pub(super) struct Leaving {
 
 impl Session {
     /// A directory was renamed; the map has followed. Unless the rules say of all below it what
-    /// they said before, the sink does not learn it as a rename.
+    /// they said before, and the sink can hold both names, it does not learn it as a rename.
     pub(super) fn renamed(
         &mut self,
         key: DirKey,
@@ -71,7 +71,9 @@ impl Session {
     ) {
         self.owe_meta(from.0);
         self.owe_meta(to.0);
-        let placed = self.dirs.get(&key).is_some_and(|state| state.placed);
+        let is_lost = [from, to].map(|place| self.is_unnameable_at(place, shared));
+        let is_alike = is_alike && is_lost == [false; 2];
+        let placed = is_lost[0] || self.dirs.get(&key).is_some_and(|state| state.placed);
         if !self.active || !placed || !is_alike || self.terms.delete == DeletePolicy::Never {
             self.mark_both(from, to, shared);
             if placed {
@@ -109,7 +111,8 @@ impl Session {
         self.owe_meta(a.0);
         self.owe_meta(b.0);
         let placed = |at: DirKey| self.dirs.get(&at).is_some_and(|state| state.placed);
-        let known = placed(key) && other.is_none_or(placed) && is_alike;
+        let is_lost = [a, b].into_iter().any(|place| self.is_unnameable_at(place, shared));
+        let known = placed(key) && other.is_none_or(placed) && is_alike && !is_lost;
         if !self.active || !known || self.terms.delete == DeletePolicy::Never {
             self.mark_both(a, b, shared);
             for each in [Some(key), other].into_iter().flatten() {
@@ -143,6 +146,7 @@ impl Session {
         self.owe_meta(to.0);
         let fit = |session: &Session, (dir, name): &(DirKey, Name)| {
             session.marks.get(*dir, name).is_none()
+                && !session.is_unnameable_at(&(*dir, name.clone()), shared)
                 && shared.map.child(*dir, name).is_none()
                 && session.dirs.get(dir).is_some_and(|state| state.clear > 0 && state.confirmed)
         };

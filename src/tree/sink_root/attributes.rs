@@ -3,14 +3,16 @@
 //! Content first, then the owner (which clears set-id bits and capabilities), then the mode, then
 //! ACLs (which a mode would change), other extended attributes, the times, and the flags last: an
 //! immutable object takes nothing more, not even its name.
+//!
+//! Both times are always set together: many a daemon of FUSE (each whose library is libfuse 2)
+//! drops a modification time that comes alone, and says that it was set.
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, IFlags, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW,
-    UTIME_OMIT, Uid,
+    AtFlags, CWD, FileType, Gid, IFlags, Mode, OFlags, Statx, Timespec, Timestamps, UTIME_NOW, Uid,
 };
 use rustix::io::Errno;
 
@@ -97,11 +99,11 @@ impl Keeps {
         attributes: &Attributes,
     ) -> Result<Lack, Obstacle> {
         let meta = &attributes.meta;
-        let times = self.times(attributes)?;
+        let times = self.times(attributes, now())?;
         if let Some((uid, gid)) = self.owner(meta)? {
             rustix::fs::fchown(file, uid, gid).map_err(no_owner)?;
         }
-        rustix::fs::fchmod(file, self.mode_of_new(meta)).map_err(no_mode)?;
+        self.kept_mode(rustix::fs::fchmod(file, self.mode_of_new(meta)))?;
         let lack = self.set_xattrs(Object::Open(file), attributes);
         rustix::fs::futimens(file, &times).map_err(no_time)?;
         Ok(lack)
@@ -117,14 +119,14 @@ impl Keeps {
         is_symlink: bool,
     ) -> Result<Lack, Obstacle> {
         let meta = &attributes.meta;
-        let times = self.times(attributes)?;
+        let times = self.times(attributes, now())?;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         if let Some((uid, gid)) = self.owner(meta)? {
             rustix::fs::chownat(dir, name, uid, gid, flags).map_err(no_owner)?;
         }
         if !is_symlink {
             let mode = self.mode_of_new(meta);
-            rustix::fs::chmodat(dir, name, mode, AtFlags::empty()).map_err(no_mode)?;
+            self.kept_mode(rustix::fs::chmodat(dir, name, mode, AtFlags::empty()))?;
         }
         let staged =
             Name::new(name.as_bytes()).map_err(|error| Obstacle::Other(error.to_string()))?;
@@ -141,7 +143,7 @@ impl Keeps {
         attributes: &Attributes,
     ) -> Result<Lack, Obstacle> {
         let meta = &attributes.meta;
-        let times = self.times(attributes)?;
+        let times = self.times(attributes, timespec(stat::read_last(stat)))?;
         let now = stat::meta(stat);
         unseal(object, now.flags).map_err(no_flags)?;
         let mut chowned = false;
@@ -158,7 +160,8 @@ impl Keeps {
         if !is_symlink && (chowned || now.mode != mode) {
             // A path-only descriptor takes no mode; this way leads to its object and no other.
             let mode = Mode::from_raw_mode(u32::from(mode & 0o7777));
-            rustix::fs::chmodat(CWD, held(object), mode, AtFlags::empty()).map_err(no_mode)?;
+            let path = held(object);
+            self.kept_mode(rustix::fs::chmodat(CWD, path, mode, AtFlags::empty()))?;
         }
         let lack = self.set_xattrs(Object::Held(object), attributes);
         set_times(object, &times).map_err(no_time)?;
@@ -212,6 +215,11 @@ impl Keeps {
         Mode::from_raw_mode(bits & 0o777 & !umask())
     }
 
+    /// What became of setting a mode: a filesystem that keeps none may refuse to be told of one.
+    fn kept_mode(&self, set: Result<(), Errno>) -> Result<(), Obstacle> {
+        if self.carried.modes { set.map_err(no_mode) } else { Ok(()) }
+    }
+
     /// The owner to set, as far as it is kept; the highest number means none.
     fn owner(&self, meta: &Meta) -> Result<Option<Owner>, Obstacle> {
         let Carried { owners, groups, .. } = self.carried;
@@ -224,18 +232,17 @@ impl Keeps {
         Ok((owners || groups).then_some((uid, gid)))
     }
 
-    /// The times to set. The kernel gives some numbers of nanoseconds a meaning of their own.
-    fn times(&self, attributes: &Attributes) -> Result<Timestamps, Obstacle> {
+    /// The times to set, `read` where the one of the last reading is not carried. The kernel gives
+    /// some numbers of nanoseconds a meaning of their own.
+    fn times(&self, attributes: &Attributes, read: Timespec) -> Result<Timestamps, Obstacle> {
         let (mtime, atime) = (attributes.meta.mtime, attributes.atime);
         let is_time = |time: FileTime| i128::from(time.nanos) < GIGA;
         if !is_time(mtime) || !atime.is_none_or(is_time) {
             return Err(Obstacle::Other("Its modification time is no time".into()));
         }
-        let mut times = only_mtime(mtime);
-        if let Some(atime) = atime.filter(|_| self.carried.atimes) {
-            times.last_access = Timespec { tv_sec: atime.seconds, tv_nsec: i64::from(atime.nanos) };
-        }
-        Ok(times)
+        let atime = atime.filter(|_| self.carried.atimes);
+        let last_access = atime.map_or(read, timespec);
+        Ok(Timestamps { last_access, last_modification: timespec(mtime) })
     }
 }
 
@@ -296,27 +303,33 @@ fn set_times(object: BorrowedFd<'_>, times: &Timestamps) -> Result<(), Errno> {
 
 /// Sets the modification time of an open directory to the present, by the filesystem's own clock.
 pub(super) fn touch(dir: BorrowedFd<'_>) -> Result<(), Errno> {
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    rustix::fs::futimens(dir, &Timestamps { last_access: omit, last_modification: now })
+    rustix::fs::futimens(dir, &Timestamps { last_access: now(), last_modification: now() })
 }
 
-/// Makes a change in a directory that its modification time is not to show.
+/// Makes a change in a directory that its times are not to show.
 pub(super) fn keeping_mtime<T>(
     dir: BorrowedFd<'_>,
     change: impl FnOnce() -> Result<T, Errno>,
 ) -> Result<T, Errno> {
-    let before = stat::modified(&stat::of_fd(dir)?);
+    let before = stat::of_fd(dir)?;
     let done = change()?;
-    set_times(dir, &only_mtime(before))?;
+    if stat::modified(&stat::of_fd(dir)?) == stat::modified(&before) {
+        // The root of a FAT has no times at all, and not everybody takes that for granted.
+        return Ok(done);
+    }
+    let last_access = timespec(stat::read_last(&before));
+    let last_modification = timespec(stat::modified(&before));
+    set_times(dir, &Timestamps { last_access, last_modification })?;
     Ok(done)
 }
 
-fn only_mtime(time: FileTime) -> Timestamps {
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanos) },
-    }
+fn timespec(time: FileTime) -> Timespec {
+    Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanos) }
+}
+
+/// The present, as a time to set.
+fn now() -> Timespec {
+    Timespec { tv_sec: 0, tv_nsec: UTIME_NOW }
 }
 
 fn no_owner(errno: Errno) -> Obstacle {

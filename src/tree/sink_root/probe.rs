@@ -3,20 +3,21 @@
 //! Nothing but a try tells: a filesystem may refuse what its documents promise, a mount option may
 //! have been given, a user may lack the right.
 
+mod names;
+mod placing;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
-use rustix::io::Errno;
 
 use crate::model::abilities::Abilities;
 use crate::model::attributes::{Carried, Flags, Namespace};
-use crate::model::entry::{Attributes, FileTime, Meta};
-use crate::model::limits::NAME_BYTES_MAX;
+use crate::model::entry::Meta;
 use crate::model::owners::OwnerMap;
 use crate::model::path::Name;
 use crate::model::target::Obstacle;
-use crate::tree::sink_root::attributes::{self, Keeps, floor, nanos};
+use crate::tree::sink_root::attributes::{self, Keeps};
 use crate::tree::sink_root::obstacle;
 use crate::tree::sink_root::staging::{Staged, Staging};
 use crate::tree::sink_root::ways::Ways;
@@ -28,8 +29,6 @@ pub(super) struct Probed {
     pub(super) keeps: Keeps,
 }
 
-/// A moment that shows every granule that filesystems have.
-const PROBE_TIME: FileTime = FileTime { seconds: 1_600_000_001, nanos: 123_456_789 };
 /// An owner that a probe may set.
 const PROBE_OWNER: u32 = 65_534;
 /// Sizes that a file may be unable to have, greatest first.
@@ -49,14 +48,16 @@ const LINKS_UNKNOWN: u64 = 65_000;
 /// Tries all of it.
 pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> {
     let cant_look = |errno| obstacle("Can't look at a staged file", errno);
+    let granule = placing::try_placing(staging, ways)?;
     let (file, staged) = staging.file(ways)?;
     let look = || stat::of_fd(file.as_fd()).map(|stat| stat::meta(&stat)).map_err(cant_look);
     let made = look()?;
-    let (mut carried, granule) = try_attributes(file.as_fd(), &look)?;
+    let mut carried = try_attributes(file.as_fd(), &look);
     let dir = staged.home.dir.as_fd();
     let links = links(dir, &staged);
     carried.links = links > 1;
     let vfs = rustix::fs::fstatvfs(dir).map_err(cant_look)?;
+    let names = names::try_names(dir, vfs.f_namemax);
     let makes = |file_type, device| makes_node(dir, file_type, device);
     let abilities = Abilities {
         carried,
@@ -67,9 +68,11 @@ pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> 
         devices: makes(FileType::CharacterDevice, rustix::fs::makedev(1, 3)),
         links,
         sparse: keeps_holes(file.as_fd()),
-        folds_case: folds_case(dir),
-        any_bytes: can_be_named(dir, b"\xff"),
-        name_bytes: name_bytes(dir, vfs.f_namemax),
+        folds_case: names.folds_case,
+        any_bytes: names.any_bytes,
+        barred: names.barred,
+        barred_ends: names.barred_ends,
+        name_bytes: names.bytes,
         file_bytes: file_bytes(file.as_fd()),
         free_bytes: vfs.f_bavail.saturating_mul(vfs.f_frsize),
         free_inodes: if vfs.f_files == 0 { u64::MAX } else { vfs.f_favail },
@@ -103,18 +106,12 @@ pub(super) fn guess(dir: BorrowedFd<'_>, staging_name: &Name) -> Probed {
 fn try_nameless(file: &OwnedFd) -> Option<(Carried, i128)> {
     let cant_look = |errno| obstacle("Can't look at a file without a name", errno);
     let look = || stat::of_fd(file.as_fd()).map(|stat| stat::meta(&stat)).map_err(cant_look);
-    try_attributes(file.as_fd(), &look).ok()
+    let granule = placing::try_time(file.as_fd())?;
+    Some((try_attributes(file.as_fd(), &look), granule))
 }
 
-/// Tries which attributes a file takes, and the step of its times.
-fn try_attributes(
-    file: BorrowedFd<'_>,
-    look: &dyn Fn() -> Result<Meta, Obstacle>,
-) -> Result<(Carried, i128), Obstacle> {
-    let owners = OwnerMap::default();
-    let bare = Keeps { carried: nothing(), granule: 1, labels: false, owners, holes: true };
-    bare.set_on_file(file, &probe_attributes(&look()?))?;
-    let granule = granule_of(look()?.mtime);
+/// Tries which attributes a file takes.
+fn try_attributes(file: BorrowedFd<'_>, look: &dyn Fn() -> Result<Meta, Obstacle>) -> Carried {
     let mut carried = Carried { atimes: true, ..nothing() };
     carried.modes = keeps_modes(file, look);
     carried.namespaces = Namespace::ALL.map(|namespace| keeps_xattrs(file, namespace));
@@ -122,7 +119,7 @@ fn try_attributes(
     // Last: who is not the owner may do less.
     let owns = rustix::process::geteuid().is_root() && keeps_owners(file, look);
     (carried.owners, carried.groups) = (owns, owns);
-    Ok((carried, granule))
+    carried
 }
 
 /// Whether this host's security policy gives labels to all objects.
@@ -140,17 +137,6 @@ fn nothing() -> Carried {
         links: false,
         namespaces: [false; 4],
     }
-}
-
-fn probe_attributes(made: &Meta) -> Attributes {
-    Attributes::plain(Meta { mode: 0o600, mtime: PROBE_TIME, ..*made })
-}
-
-fn granule_of(kept: FileTime) -> i128 {
-    let giga = 1_000_000_000;
-    let granules = [1, 100, 1_000, 1_000_000, 10_000_000, giga, 2 * giga];
-    let rounded = |granule: &i128| floor(nanos(PROBE_TIME), *granule) == nanos(kept);
-    granules.into_iter().find(|granule| rounded(granule)).unwrap_or(1)
 }
 
 fn keeps_modes(file: BorrowedFd<'_>, look: &dyn Fn() -> Result<Meta, Obstacle>) -> bool {
@@ -182,8 +168,12 @@ fn keeps_xattrs(file: BorrowedFd<'_>, namespace: Namespace) -> bool {
         Namespace::Security => ("security.capability", CAPABILITY),
         Namespace::Trusted => ("trusted.osync.probe", b"1"),
     };
-    rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).is_ok()
-        && rustix::fs::fremovexattr(file, name).is_ok()
+    let mut kept = [0; 64];
+    // Some take an attribute, and have none.
+    let keeps = rustix::fs::fsetxattr(file, name, value, XattrFlags::empty()).is_ok()
+        && rustix::fs::fgetxattr(file, name, &mut kept[..])
+            .is_ok_and(|bytes| kept[..bytes] == *value);
+    rustix::fs::fremovexattr(file, name).is_ok() && keeps
 }
 
 fn keeps_flags(file: BorrowedFd<'_>) -> bool {
@@ -240,33 +230,4 @@ fn links(dir: BorrowedFd<'_>, staged: &Staged) -> u64 {
         return 1;
     }
     pathconf::link_max(dir).unwrap_or(LINKS_UNKNOWN)
-}
-
-fn folds_case(dir: BorrowedFd<'_>) -> bool {
-    let made = makes_file(dir, b"probe-case");
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    let folds = made && rustix::fs::statat(dir, "PROBE-CASE", flags).is_ok();
-    let _ = rustix::fs::unlinkat(dir, "probe-case", AtFlags::empty());
-    folds
-}
-
-fn name_bytes(dir: BorrowedFd<'_>, told: u64) -> u64 {
-    // Some filesystems count characters, and say bytes.
-    if can_be_named(dir, &[b'n'; NAME_BYTES_MAX]) { NAME_BYTES_MAX as u64 } else { told }
-}
-
-fn can_be_named(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
-    let made = makes_file(dir, name);
-    let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
-    made
-}
-
-fn makes_file(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
-    let flags = rustix::fs::OFlags::CREATE
-        | rustix::fs::OFlags::EXCL
-        | rustix::fs::OFlags::WRONLY
-        | rustix::fs::OFlags::NOFOLLOW
-        | rustix::fs::OFlags::CLOEXEC;
-    let made = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR);
-    !matches!(made, Err(errno) if errno != Errno::EXIST)
 }

@@ -348,8 +348,11 @@ impl Staging {
         if stat::of_fd(dir.as_fd())?.stx_uid != rustix::process::geteuid().as_raw() {
             return Err(Errno::ACCESS);
         }
-        rustix::fs::fchmod(&dir, Mode::RWXU)?;
-        Ok(dir)
+        match rustix::fs::fchmod(&dir, Mode::RWXU) {
+            // Where there are no modes, nobody's is wrong.
+            Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP) => Ok(dir),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Forgets a staging directory that has gone.
@@ -427,6 +430,14 @@ impl Staging {
         Ok(thrown)
     }
 
+    /// Removes the staging directories in which nothing is.
+    pub(super) fn leave_empty(&self) {
+        for home in hold(&self.homes).values() {
+            // What has anything in it stays for a later run.
+            let _ = home.unlink(&self.name);
+        }
+    }
+
     /// Removes all staging directories, but for those that have a trash.
     pub(super) fn finish(&self, ways: &Ways) -> Result<(), Obstacle> {
         let mut result = Ok(());
@@ -458,13 +469,17 @@ impl Home {
         if trash::stands(self.dir.as_fd()) {
             return Ok(());
         }
-        let flags = AtFlags::REMOVEDIR;
-        let remove = || rustix::fs::unlinkat(&self.holder, name.as_bytes(), flags);
-        let remove = || keeping_mtime(self.holder.as_fd(), remove);
-        match opening_shortly(self.holder.as_fd(), remove) {
+        match self.unlink(name) {
             Err(Errno::NOENT) => Ok(()),
             other => other,
         }
+    }
+
+    /// Removes it if it is empty.
+    fn unlink(&self, name: &Name) -> Result<(), Errno> {
+        let flags = AtFlags::REMOVEDIR;
+        let remove = || rustix::fs::unlinkat(&self.holder, name.as_bytes(), flags);
+        opening_shortly(self.holder.as_fd(), || keeping_mtime(self.holder.as_fd(), remove))
     }
 }
 

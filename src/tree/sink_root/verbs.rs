@@ -12,7 +12,7 @@ use crate::model::target::{Obstacle, Standing, Target};
 use crate::tree::sink_root::attributes;
 use crate::tree::sink_root::staging::Staged;
 use crate::tree::sink_root::ways::may_be_stale;
-use crate::tree::sink_root::{SinkRoot, obstacle};
+use crate::tree::sink_root::{SinkRoot, is_absent, is_unnameable, obstacle};
 use crate::tree::{beneath, content, stat};
 
 impl Target for SinkRoot {
@@ -116,6 +116,7 @@ impl Target for SinkRoot {
         self.ways.at(path, make)?.map_err(|errno| match errno {
             Errno::EXIST => Obstacle::Exists,
             Errno::NOENT => Obstacle::NoParent,
+            _ if is_unnameable(errno) => Obstacle::Unnameable,
             _ => obstacle("Can't make the directory", errno),
         })?;
         self.note_own(path);
@@ -129,8 +130,8 @@ impl Target for SinkRoot {
             None => rustix::fs::unlinkat(dir, name.as_bytes(), AtFlags::empty()),
         };
         self.ways.at(path, unlink)?.map_err(|errno| match errno {
-            Errno::NOENT => Obstacle::Missing,
             Errno::ISDIR => Obstacle::IsDir,
+            _ if is_absent(errno) => Obstacle::Missing,
             _ => obstacle("Can't remove it", errno),
         })
     }
@@ -326,15 +327,13 @@ pub(super) fn placed(staged: &mut Staged, done: Result<(), Errno>) -> Result<(),
                 Err(_) => Err(Obstacle::Other("What was prepared for it has gone".into())),
             }
         }
+        Err(errno) if is_unnameable(errno) => Err(Obstacle::Unnameable),
         Err(errno) => Err(obstacle("Can't put it there", errno)),
     }
 }
 
 pub(super) fn cant_look(errno: Errno) -> Obstacle {
-    match errno {
-        Errno::NOENT => Obstacle::Missing,
-        _ => obstacle("Can't look at it", errno),
-    }
+    if is_absent(errno) { Obstacle::Missing } else { obstacle("Can't look at it", errno) }
 }
 
 /// Looks at a name and, if it is a file, reads it for its hash.
