@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,6 +27,22 @@ pub(crate) const LONG: Duration = Duration::from_secs(180);
 const NOBODY: u32 = 65_534;
 /// Where Debian puts the library.
 const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+
+/// The first of the ports that tests take for their sources: far from those that are found free,
+/// which another test may find while a source is down.
+const PORTS: u16 = 20_000;
+/// How many of them each run of the tests has to itself.
+const PORTS_PER_RUN: u16 = 1_000;
+
+/// A port that nobody listens on, and that no other test of this run takes.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = PORTS + u16::try_from(std::process::id() % 10).unwrap_or(0) * PORTS_PER_RUN;
+    let ports =
+        std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS_PER_RUN);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.take(usize::from(PORTS_PER_RUN)).find(is_free).expect("One of a thousand ports is free")
+}
 
 /// A temporary directory with a source and a sink, their state, and what they print.
 pub(crate) struct Pair {
@@ -324,12 +341,12 @@ impl Pair {
         self.start(args).end(LONG)
     }
 
-    /// Starts the source; from the second time on at the same port. Returns once it listens.
+    /// Starts the source, always at the same port. Returns once it listens.
     #[track_caller]
     pub(crate) fn start_source(&mut self, more: &[&str]) -> Operator {
         let mut command = self.command_by(&self.source_by);
         command.arg("source").arg(self.source_dir()).args(["--watch", &self.watch]);
-        command.arg("--port").arg(self.port.unwrap_or(0).to_string());
+        command.arg("--port").arg(self.port.unwrap_or_else(free_port).to_string());
         command.arg("--bind").arg("127.0.0.1");
         command.arg("--state").arg(self.path("source-state"));
         command.arg("--invite-file").arg(self.path("invite")).args(more);
