@@ -241,6 +241,8 @@ pub const LEDGER_TOMBS_MAX: usize = 10_000;
 pub const KIN_AT_ONCE_MAX: usize = 256;
 /// Names of one object that a ledger tries to find one which the sink has.
 pub const KIN_TRIES_MAX: usize = 64;
+/// Names of one object that are passed over meanwhile, for they are not linked to the others.
+pub const KIN_SKIPS_MAX: usize = 4_096;
 /// Names that wait until another name of the same object is at the sink; beyond it no more
 /// directories are listed.
 pub const KIN_WAITING_MAX: usize = 16 * 1024;

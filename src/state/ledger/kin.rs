@@ -16,7 +16,7 @@ use super::store::{Failed, Read};
 use super::{Ledger, Moment, Record, SetNo, Step, View, record};
 use crate::model::entry::Identity;
 use crate::model::ledger::{Anchor, Facts, Kin, KinQuery, Kind, Known};
-use crate::model::limits::{KIN_AT_ONCE_MAX, KIN_TRIES_MAX};
+use crate::model::limits::{KIN_AT_ONCE_MAX, KIN_SKIPS_MAX, KIN_TRIES_MAX};
 use crate::model::offer::Kinship;
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{Epoch, Stamp};
@@ -35,6 +35,18 @@ pub(super) struct Object {
     pub(super) record: Record,
     /// The name that it is, before any were linked.
     first: Option<Vec<u8>>,
+    /// The name that others were linked to last: most likely it still is one of them.
+    anchor: Vec<u8>,
+}
+
+impl Object {
+    /// Whether a name was linked to the others, or is the first.
+    fn may_have(&self, place: &[u8], link: &Link) -> bool {
+        match &self.first {
+            Some(first) => first == place,
+            None => link.joined == Some(self.generation),
+        }
+    }
 }
 
 /// One name of an object, and what the sink has there.
@@ -62,11 +74,15 @@ fn member_key(identity: &Identity, set: SetNo, name: &[u8]) -> Vec<u8> {
     [&object_key(identity)[..], &set.to_be_bytes(), name].concat()
 }
 
-fn encode_object(generation: Moment, object: &Record) -> Vec<u8> {
+fn encode_object(generation: Moment, anchor: &[u8], object: &Record) -> Vec<u8> {
     let mut bytes = Vec::new();
     record::encode(object, &mut bytes);
     let (epoch, stamp) = generation;
-    [&epoch.0.to_be_bytes()[..], &stamp.0.to_be_bytes(), &bytes].concat()
+    // A set and a name: less than the highest number of two bytes.
+    let anchor_bytes = u16::try_from(anchor.len()).unwrap_or(0);
+    let anchor = &anchor[..usize::from(anchor_bytes)];
+    let head = [&epoch.0.to_be_bytes()[..], &stamp.0.to_be_bytes(), &anchor_bytes.to_be_bytes()];
+    [&head.concat()[..], anchor, &bytes].concat()
 }
 
 fn decode_object(bytes: &[u8]) -> Option<Object> {
@@ -75,7 +91,9 @@ fn decode_object(bytes: &[u8]) -> Option<Object> {
         Epoch(u64::from_be_bytes(*generation.first_chunk()?)),
         Stamp(u64::from_be_bytes(*generation.last_chunk()?)),
     );
-    Some(Object { generation, record: record::decode(rest)?, first: None })
+    let (anchor_bytes, rest) = rest.split_first_chunk::<2>()?;
+    let (anchor, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*anchor_bytes)))?;
+    Some(Object { generation, record: record::decode(rest)?, first: None, anchor: anchor.to_vec() })
 }
 
 /// The object that a record speaks of, if that is known and no directory.
@@ -168,7 +186,7 @@ impl Ledger {
         if own.is_some() {
             return Ok(self.copy_of(&object.record));
         }
-        Ok(self.first_member(view, identity, &object)?.map(|_| Known::Apart))
+        Ok(self.a_member(view, identity, &object)?.map(|_| Known::Apart))
     }
 
     /// What the sink has of an object: by its present generation or, if it has no name of that, by
@@ -179,7 +197,7 @@ impl Ledger {
         identity: &Identity,
     ) -> Result<Option<Object>, Failed> {
         if let Some(object) = self.generation(read, identity)?
-            && self.first_member(read, identity, &object)?.is_some()
+            && self.a_member(read, identity, &object)?.is_some()
         {
             return Ok(Some(object));
         }
@@ -191,6 +209,7 @@ impl Ledger {
                 generation: (record.epoch, record.stamp),
                 record,
                 first: Some(place.to_vec()),
+                anchor: place.to_vec(),
             });
             Ok(found.is_none() && tries < KIN_TRIES_MAX)
         })?;
@@ -203,8 +222,8 @@ impl Ledger {
         Ok(object.filter(|object| object.generation.0 >= self.floor))
     }
 
-    /// The name to which one of an object is linked: the first of those that are one at the sink,
-    /// so that no two are linked to each other at once. That one has none.
+    /// The name to which one of an object is linked: the same for all of them, so that no two are
+    /// linked to each other at once. That one has none.
     fn anchor(
         &self,
         view: &View<'_>,
@@ -213,7 +232,7 @@ impl Ledger {
     ) -> Result<Option<Anchor>, Failed> {
         let Some(object) = self.object(view, identity)? else { return Ok(None) };
         let Some(facts) = super::facts_of(&object.record) else { return Ok(None) };
-        let member = self.first_member(view, identity, &object)?;
+        let member = self.a_member(view, identity, &object)?;
         let member = member.filter(|member| (member.link.home, &member.place[4..]) != own);
         Ok(member.and_then(|member| {
             Some(Anchor {
@@ -226,21 +245,32 @@ impl Ledger {
         }))
     }
 
-    /// The first of the names of an object that are one at the sink.
-    fn first_member(
+    /// One of the names of an object that are one at the sink: as long as it may be the same one.
+    fn a_member(
         &self,
         read: &impl Read,
         identity: &Identity,
         object: &Object,
     ) -> Result<Option<Member>, Failed> {
         let key = object_key(identity);
-        let (mut found, mut tries) = (None, 0);
+        let likely = read.kin(&[&key[..], &object.anchor].concat())?.and_then(record::decode_link);
+        if let Some(link) = likely
+            && let Some(member) = self.member(read, identity, object, &object.anchor, link)?
+        {
+            return Ok(Some(member));
+        }
+        let (mut found, mut tries, mut skips) = (None, 0, 0);
         read.kin_after(&key, &key, &mut |place, value| {
-            tries += 1;
-            if let Some(link) = record::decode_link(value) {
-                found = self.member(read, identity, object, place, link)?;
+            let link = record::decode_link(value);
+            let link = link.filter(|link| object.may_have(place, link));
+            match link {
+                Some(link) => {
+                    tries += 1;
+                    found = self.member(read, identity, object, place, link)?;
+                }
+                None => skips += 1,
             }
-            Ok(found.is_none() && tries < KIN_TRIES_MAX)
+            Ok(found.is_none() && tries < KIN_TRIES_MAX && skips < KIN_SKIPS_MAX)
         })?;
         Ok(found)
     }
@@ -254,8 +284,7 @@ impl Ledger {
         place: &[u8],
         link: Link,
     ) -> Result<Option<Member>, Failed> {
-        let is_first = object.first.as_deref() == Some(place);
-        if !is_first && (object.first.is_some() || link.joined != Some(object.generation)) {
+        if !object.may_have(place, &link) {
             return Ok(None);
         }
         let record = self.record_there(read, identity, place)?;
@@ -301,7 +330,8 @@ impl super::writing::Pen<'_, '_> {
         if is_newest {
             let step = Step::Offered { kin: None };
             let record = Record { epoch: moment.0, stamp: moment.1, step };
-            self.put_object(identity, moment, &record)?;
+            let anchor = [&set.to_be_bytes()[..], name].concat();
+            self.put_object(identity, moment, &anchor, &record)?;
         }
         self.put_member((set, name), identity, Link { joined, home: *home })
     }
@@ -327,7 +357,7 @@ impl super::writing::Pen<'_, '_> {
         let Some(object) = self.joined_to(set, name, identity)? else { return Ok(()) };
         if (object.record.epoch, object.record.stamp) < moment {
             let record = super::writing::taken_back_at(moment, Some(object.record));
-            self.put_object(identity, object.generation, &record)?;
+            self.put_object(identity, object.generation, &object.anchor, &record)?;
         }
         Ok(())
     }
@@ -346,7 +376,7 @@ impl super::writing::Pen<'_, '_> {
             if (object.record.epoch, object.record.stamp) <= moment {
                 let step = step_after(Some(object.record));
                 let record = Record { epoch: moment.0, stamp: moment.1, step };
-                self.put_object(identity, object.generation, &record)?;
+                self.put_object(identity, object.generation, &object.anchor, &record)?;
             }
             if object.generation == moment {
                 // Names of older generations are none of this object.
@@ -377,13 +407,17 @@ impl super::writing::Pen<'_, '_> {
         match (object, anchor) {
             (None, _) => self.strays.push(*identity),
             // The first two names: from now on they are a generation.
-            (Some(Object { first: Some(_), record, .. }), Some((at, anchor))) => {
-                self.put_object(identity, generation, &record)?;
+            (Some(Object { first: Some(place), record, .. }), Some((at, anchor))) => {
+                self.put_object(identity, generation, &place, &record)?;
                 if let Some(link) = self.link_of(at, anchor, identity)? {
                     self.put_member((at, anchor), identity, Link { joined, ..link })?;
                 }
             }
-            _ => {}
+            (Some(Object { record, anchor, .. }), _) => {
+                if let Some(place) = place.filter(|place| *place != anchor) {
+                    self.put_object(identity, generation, &place, &record)?;
+                }
+            }
         }
         self.put_member((set, name), identity, Link { joined, home })
     }
@@ -470,9 +504,11 @@ impl super::writing::Pen<'_, '_> {
         &mut self,
         identity: &Identity,
         generation: Moment,
+        anchor: &[u8],
         record: &Record,
     ) -> Result<(), Failed> {
-        self.change.put_kin(&object_key(identity), Some(&encode_object(generation, record)))
+        let bytes = encode_object(generation, anchor, record);
+        self.change.put_kin(&object_key(identity), Some(&bytes))
     }
 
     fn put_member(
