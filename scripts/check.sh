@@ -88,6 +88,19 @@ can_fuse() {
     for program in losetup mkfs.exfat mount.exfat-fuse mkfs.ntfs ntfs-3g mkfs.vfat fusefat; do
         command -v "$program" >/dev/null || return 1
     done
+    local probe loop can=1
+    probe=$(mktemp -d)
+    truncate -s 16M "$probe/image"
+    mkdir "$probe/at"
+    if mkfs.exfat "$probe/image" && loop=$(losetup -f --show "$probe/image"); then
+        if mount.exfat-fuse "$loop" "$probe/at"; then
+            umount "$probe/at"
+            can=0
+        fi
+        losetup -d "$loop"
+    fi >/dev/null 2>&1
+    rm -rf --one-file-system "$probe"
+    return "$can"
 }
 if can_fuse; then
     say "tests that need daemons of FUSE"
