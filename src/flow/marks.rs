@@ -420,13 +420,20 @@ impl Marks {
 
     /// Lets everything that waits only for its cooling time be looked at now.
     pub fn hurry(&mut self, now: Duration) {
+        self.hurry_but(now, |_| false);
+    }
+
+    /// The same, but for those that are to wait for their time.
+    pub fn hurry_but(&mut self, now: Duration, waits: impl Fn(&Mark) -> bool) {
         self.cooling.clear();
         self.cooling_ends.clear();
         // What waits for room does not wait for its time.
         let late = self.ripe.iter().filter(|(slot, at)| slot.0 > now && !self.held.holds(at));
         let late: Vec<(DirKey, Name)> = late.map(|(_, at)| at.clone()).collect();
         for (dir, name) in late {
-            self.reslot(dir, &name, now);
+            if !self.get(dir, &name).is_some_and(&waits) {
+                self.reslot(dir, &name, now);
+            }
         }
     }
 
@@ -479,6 +486,18 @@ mod tests {
 
     fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
+    }
+
+    #[test]
+    fn hurry_takes_what_failed_unless_that_is_to_wait() {
+        let mut marks = Marks::default();
+        marks.mark(ROOT, &name("f"), Hint::META, ms(0), ms(0));
+        assert!(marks.take_ripe(ms(0), None).is_some());
+        marks.put_off(ROOT, &name("f"), Hint::META, ms(500), true);
+        marks.hurry_but(ms(1), |mark| mark.failures > 0);
+        assert!(marks.take_ripe(ms(2), None).is_none());
+        marks.hurry(ms(1));
+        assert!(marks.take_ripe(ms(2), None).is_some());
     }
 
     #[test]

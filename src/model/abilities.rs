@@ -211,9 +211,9 @@ impl Abilities {
 
 const GIGA: u64 = 1_000_000_000;
 
-/// A sink whose largest file is below this is one that a person must know of: 16 TiB less a block
-/// is what ext4 holds.
-const LARGE_FILE: u64 = (16 << 40) - (64 << 10);
+/// A sink whose largest file is below this is one that a person must know of before any is met:
+/// ext4 with its smallest blocks holds this much. Larger ones are counted as they are met.
+const LARGE_FILE: u64 = 16 << 30;
 
 /// What may be lost on the way, each kind counted apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! What a dry run tells, as people and scripts see it: a line for each name, a sum at the end.
 
 use indicatif::{HumanBytes, HumanCount};
-use osync::control::{JsonName, escaped};
+use osync::control::JsonName;
 use osync::model::item::{Deed, Item, ItemKind};
 use serde::Serialize;
 
@@ -62,8 +62,29 @@ impl Plan {
 
 /// One name on a line, as rsync itemises it.
 pub fn line(item: &Item) -> String {
-    let to = item.to.as_ref().map(|to| format!("{}{}", item.arrow(), escaped(to)));
-    format!("{} {}{}", item.code(), escaped(&item.shown_path()), to.unwrap_or_default())
+    let to = item.to.as_ref().map(|to| format!("{}{}", item.arrow(), as_rsync(to)));
+    format!("{} {}{}", item.code(), as_rsync(&item.shown_path()), to.unwrap_or_default())
+}
+
+/// A name as rsync prints it: what is no character of text is a backslash, `#` and three octal
+/// digits for each byte.
+fn as_rsync(name: &[u8]) -> String {
+    let octal = |byte: &u8| format!("\\#{byte:03o}");
+    let mut text = String::with_capacity(name.len());
+    for chunk in name.utf8_chunks() {
+        for (at, char) in chunk.valid().char_indices() {
+            let rest = &chunk.valid().as_bytes()[at..];
+            let is_like_octal = matches!(rest, [b'\\', b'#', digits @ ..]
+                if digits.len() >= 3 && digits[..3].iter().all(u8::is_ascii_digit));
+            if char.is_control() || is_like_octal {
+                text.extend(rest[..char.len_utf8()].iter().map(octal));
+            } else {
+                text.push(char);
+            }
+        }
+        text.extend(chunk.invalid().iter().map(octal));
+    }
+    text
 }
 
 /// The same for scripts.
@@ -82,7 +103,7 @@ mod tests {
     use osync::model::item::{Deed, Differences, Item, ItemKind};
     use osync::model::path::RelPath;
 
-    use super::{Plan, line};
+    use super::{Plan, as_rsync, line};
 
     #[test]
     fn lines_are_escaped_and_summed_up() {
@@ -98,8 +119,12 @@ mod tests {
         let gone = bare(b"old", ItemKind::Dir, Deed::Remove);
         let all = [file, link, dir, gone];
         let lines: Vec<String> = all.iter().map(line).collect();
-        let expected =
-            [">f+++++++++ a\\n", "hf+++++++++ b => a\\xff", ".d..t...... ./", "*deleting   old/"];
+        let expected = [
+            ">f+++++++++ a\\#012",
+            "hf+++++++++ b => a\\#377",
+            ".d..t...... ./",
+            "*deleting   old/",
+        ];
         assert_eq!(lines, expected);
         let mut plan = Plan::default();
         all.iter().for_each(|item| plan.add(item));
@@ -108,5 +133,12 @@ mod tests {
             "would make 1, replace 0, change the attributes of 1, link 1, remove 1; content of 1 \
              files would travel, 2.00 KiB"
         );
+    }
+
+    #[test]
+    fn names_are_written_as_rsync_writes_them() {
+        assert_eq!(as_rsync("plain é\\n".as_bytes()), "plain é\\n");
+        assert_eq!(as_rsync(b"\xff\n\x01x"), "\\#377\\#012\\#001x");
+        assert_eq!(as_rsync(b"\\#123"), "\\#134#123");
     }
 }

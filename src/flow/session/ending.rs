@@ -160,7 +160,9 @@ impl Session {
         let walked = *termination.walked.get_or_insert(shared.now);
         if shared.now >= termination.hurried + HURRY {
             termination.hurried = shared.now;
-            self.marks.hurry(shared.now);
+            // What failed was tried for the end already: with many of these some would always be
+            // under way.
+            self.marks.hurry_but(shared.now, |mark| is_given_up(mark, began));
         }
         let Some(termination) = &self.termination else { return };
         let (ending, began) = (termination.ending, termination.began);
@@ -312,6 +314,12 @@ impl Session {
             Outcome::Unfinished => {
                 match shared.halts.words().or_else(|| self.room.words().map(str::to_owned)) {
                     Some(why) => format!("Not finished: {why}"),
+                    None if self.left_to_do().is_empty() => {
+                        "Not finished: each comparison finds differences again, though all was \
+                         sent: something else changes the sink, or its filesystem does not keep \
+                         what it is given"
+                            .to_owned()
+                    }
                     None => format!(
                         "Not finished: the source went on changing. Stop the writers and try again \
                      (still to do: {})",

@@ -223,7 +223,11 @@ impl Session {
                 };
                 let entries = self.enter(id, dir, &path, entries, shared);
                 let sorted = self.sort_out(id, dir, entries, shared);
-                self.look_for(dir, &missing, shared);
+                // A dry run makes nothing durable: what it removed is missing in each listing, and
+                // was seen to by the first.
+                if !(self.terms.dry && self.told_extra(dir).is_some()) {
+                    self.look_for(dir, &missing, shared);
+                }
                 self.send_part(id, stamp, path, sorted, end, shared);
             }
             Seen::Unreadable(text) if !blocked => {

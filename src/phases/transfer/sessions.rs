@@ -280,8 +280,8 @@ impl Engine<'_, '_> {
         }
         if !known.meet(&wish.marker, epoch)? {
             self.parts.monitor.note(
-                "The sink is not as it was left (another disk, an older state, or its marker is \
-                 gone): all of it is compared",
+                "The sink bears no mark of the session before: that one was ended, or this is \
+                 another disk, or an older state of it. All of it is compared",
             );
         }
         self.parts.ledgers.put(id, ledger);

@@ -112,3 +112,17 @@ fn names_beyond_what_the_sink_allows_are_files_of_their_own() {
     }
     over(0..SEEDS / 4, world, "small a; ln a b; settle; ln a c; rm b; rm c", |_| ());
 }
+
+#[test]
+fn names_beyond_what_the_sink_allows_are_the_same_problems_at_the_next_start() {
+    for seed in 0..SEEDS / 4 {
+        let mut world = World::new(seed);
+        world.sinks[0].tree.limit_links(2);
+        play(&mut world, "small a; ln a b; ln a c; ln a e; small f", 6);
+        world.settle().unwrap();
+        play(&mut world, "restart source", 6);
+        world.settle().unwrap();
+        assert_eq!(figures(&world, 0).problems, 2, "two names too many, seed {seed}");
+        world.cut_over().unwrap();
+    }
+}
