@@ -241,3 +241,16 @@ fn a_dry_source_makes_its_sinks_dry_and_ends_with_one() {
     running.end(LONG).assert_code(&[0]);
     assert_equal(&source, &sink);
 }
+
+#[test]
+fn all_removals_are_told_however_many_there_are_in_one_directory() {
+    let mut pair = Pair::new();
+    fs::write(pair.source_dir().join("one"), "one").unwrap();
+    for number in 0..5_000 {
+        fs::write(pair.sink_dir().join(format!("more-{number:04}")), "").unwrap();
+    }
+    let dry = pair.start_local(&["--once", "-n", "--delete", "all"]).end(LONG);
+    dry.assert_code(&[0]);
+    let removals = dry.stdout.lines().filter(|line| line.starts_with("*deleting"));
+    assert_eq!(removals.count(), 5_000);
+}
