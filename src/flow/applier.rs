@@ -257,11 +257,24 @@ impl<T: Target> Applier<T> {
     }
 
     /// Runs `act` under the lock of one name and, if it asks for that, once more alone.
-    fn at_name(&self, path: &RelPath, mut act: impl FnMut(bool) -> Step) -> Answer {
-        {
-            let _together = self.together();
+    fn at_name(&self, path: &RelPath, act: impl FnMut(bool) -> Step) -> Answer {
+        let lock = || {
             let mut passed = self.shard(path);
             *passed += 1;
+            passed
+        };
+        self.in_turn(lock, act)
+    }
+
+    /// Runs `act` under locks on names and, if it asks for that, once more alone.
+    fn in_turn<Locks>(
+        &self,
+        lock: impl FnOnce() -> Locks,
+        mut act: impl FnMut(bool) -> Step,
+    ) -> Answer {
+        {
+            let _together = self.together();
+            let _passed = lock();
             if let Step::Answer(answer) = act(false) {
                 return answer;
             }

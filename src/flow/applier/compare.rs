@@ -96,6 +96,9 @@ impl<T: Target> Applier<T> {
     /// Which entries are not one with the name that they should be linked to; those whose content
     /// is needed come anew.
     pub(super) fn apart(&self, part: &ListingPart, needed: &Picked) -> Picked {
+        if part.linked.is_empty() {
+            return Picked::None;
+        }
         let needed: HashSet<usize> = needed.indexes(part.entries.len()).into_iter().collect();
         let is_apart = |(index, other): &&(u32, RelPath)| {
             let at = *index as usize;
@@ -287,7 +290,7 @@ impl<T: Target> Applier<T> {
     ///
     /// The listing is recorded first, and what was under way is waited for: an older operation
     /// that is still to come is then refused, and can't bring back unseen what is gone.
-    fn extras(
+    pub(super) fn extras(
         &self,
         part: &ListingPart,
         whole: &Listing,

@@ -5,12 +5,9 @@
 //! has as many names as its filesystem allows is copied, which is answered as a failure: nothing
 //! is missing then, but the names are files of their own.
 
-use std::sync::MutexGuard;
-
 use crate::flow::applier::names::Kind;
-use crate::flow::applier::{Applier, Effects, Step, failed};
+use crate::flow::applier::{Applier, Effects, Step, failed, locked};
 use crate::flow::stamps::Reach;
-use crate::model::entry::Entry;
 use crate::model::op::{Answer, Need, Version};
 use crate::model::path::RelPath;
 use crate::model::stamp::Stamp;
@@ -49,7 +46,9 @@ impl<T: Target> Applier<T> {
                 }
                 match self.target.is_same_object(from, path) {
                     Ok(true) => Step::Answer(Answer::Applied),
-                    Ok(false) => self.link_name((path, from), stamp, alone, effects),
+                    Ok(false) => {
+                        self.link_name((path, from), Kind::of(presumes), stamp, alone, effects)
+                    }
                     Err(other) => Step::Answer(failed(other)),
                 }
             })
@@ -59,15 +58,11 @@ impl<T: Target> Applier<T> {
     fn link_name(
         &self,
         (path, from): (&RelPath, &RelPath),
+        kind: Kind,
         stamp: Stamp,
         alone: bool,
         effects: &mut Effects,
     ) -> Step {
-        let kind = match self.target.look(from, false).map(|standing| standing.entry) {
-            Ok(Entry::Symlink { .. }) => Kind::Symlink,
-            Ok(Entry::Special { .. }) => Kind::Special,
-            _ => Kind::File,
-        };
         if let Some(answer) = self.forbids(path, kind) {
             return Step::Answer(answer);
         }
@@ -119,27 +114,17 @@ impl<T: Target> Applier<T> {
     fn at_both_names(
         &self,
         (first, second): (&RelPath, &RelPath),
-        mut act: impl FnMut(bool) -> Step,
+        act: impl FnMut(bool) -> Step,
     ) -> Answer {
-        {
-            let _together = self.together();
+        let lock = || {
             let (at, other) = (self.shard_index(first), self.shard_index(second));
-            let mut passed: Vec<MutexGuard<'_, u64>> = Vec::with_capacity(2);
-            for index in at.min(other)..=at.max(other) {
-                if index == at || index == other {
-                    passed.push(super::locked(&self.shards[index]));
-                }
+            let mut passed = vec![locked(&self.shards[at.min(other)])];
+            if at != other {
+                passed.push(locked(&self.shards[at.max(other)]));
             }
             passed.iter_mut().for_each(|passed| **passed += 1);
-            if let Step::Answer(answer) = act(false) {
-                return answer;
-            }
-        }
-        let mut passed = self.alone();
-        *passed += 1;
-        match act(true) {
-            Step::Answer(answer) => answer,
-            Step::Alone => failed(Obstacle::Other("the names keep changing at the sink".into())),
-        }
+            passed
+        };
+        self.in_turn(lock, act)
     }
 }

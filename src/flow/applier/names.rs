@@ -24,6 +24,17 @@ pub(super) enum Kind {
     Special,
 }
 
+impl Kind {
+    /// What stands where this version does; no directory is ever linked.
+    pub(super) fn of(version: &Version) -> Kind {
+        match version {
+            Version::Symlink { .. } => Kind::Symlink,
+            Version::Special { .. } => Kind::Special,
+            Version::File { .. } | Version::Dir => Kind::File,
+        }
+    }
+}
+
 impl<T: Target> Applier<T> {
     /// Stages a file or a symlink, then puts it at its name.
     pub(super) fn put(

@@ -8,16 +8,15 @@
 //!   hashes, until their directory is told to be removed itself.
 //! - A directory that is listed again has been told of already.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 
-use crate::flow::applier::listings::Listing;
 use crate::flow::applier::names::{Kind, forbidden_kind};
 use crate::flow::applier::{Applier, failed, forbidden, locked};
 use crate::model::entry::{Entry, Meta};
 use crate::model::item::{Deed, Differences, Item, ItemKind};
-use crate::model::limits::{EXTRAS_MAX, REMAINS_MAX};
+use crate::model::limits::REMAINS_MAX;
 use crate::model::message::{ListingAnswer, Picked};
 use crate::model::op::{Answer, Listed, ListingEnd, ListingPart, Need, Op, Spared, Version};
 use crate::model::path::{Name, RelPath};
@@ -46,8 +45,6 @@ struct Dir {
     is_whole: bool,
     /// Its own attributes were told.
     is_dressed: bool,
-    /// It has more extras, behind this one.
-    extras_after: Option<Name>,
     /// Names that operations told of: removed, linked or put.
     done: HashSet<u64>,
 }
@@ -142,10 +139,9 @@ impl<T: Target> Applier<T> {
             let dir = told.dir(&part.dir);
             let is_again = std::mem::replace(&mut dir.is_whole, true);
             dir.names = HashSet::new();
-            let after = dir.extras_after.take();
-            if found.is_some() && (!is_again || after.is_some()) {
-                drop(told);
-                self.preview_extras((&part.dir, &whole), after.as_ref(), preview, &mut answer)?;
+            drop(told);
+            if found.is_some() && (!is_again || part.after.is_some()) {
+                self.extras(part, &whole, &mut answer)?;
             }
         }
         Ok(answer)
@@ -211,32 +207,6 @@ impl<T: Target> Applier<T> {
         } else {
             Would::Nothing
         }
-    }
-
-    /// Names that the sink has and no part of a listing had, in their order, so many at a time.
-    fn preview_extras(
-        &self,
-        (dir, whole): (&RelPath, &Listing),
-        after: Option<&Name>,
-        preview: &Preview,
-        answer: &mut ListingAnswer,
-    ) -> Result<(), Answer> {
-        let mut next: BTreeSet<Name> = BTreeSet::new();
-        let read = self.target.read_dir(dir, &mut |name| {
-            if !whole.has(&name) && after.is_none_or(|after| *after < name) {
-                next.insert(name);
-                if next.len() > EXTRAS_MAX {
-                    answer.more_extras = true;
-                    next.pop_last();
-                }
-            }
-            true
-        });
-        read.map_err(failed)?;
-        let last = next.last().filter(|_| answer.more_extras).cloned();
-        locked(&preview.0).dir(dir).extras_after = last;
-        answer.extras = next.into_iter().collect();
-        Ok(())
     }
 
     /// Answers an operation as if it had been executed.
@@ -380,10 +350,11 @@ impl<T: Target> Applier<T> {
         presumes: &Version,
         preview: &Preview,
     ) -> Answer {
-        let (kind, letter) = match presumes {
-            Version::Symlink { .. } => (Kind::Symlink, ItemKind::Symlink),
-            Version::Special { .. } => (Kind::Special, ItemKind::Special),
-            Version::File { .. } | Version::Dir => (Kind::File, ItemKind::File),
+        let kind = Kind::of(presumes);
+        let letter = match kind {
+            Kind::Symlink => ItemKind::Symlink,
+            Kind::Special => ItemKind::Special,
+            Kind::File => ItemKind::File,
         };
         if let Some(answer) = self.forbids(path, kind) {
             return answer;

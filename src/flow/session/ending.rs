@@ -284,6 +284,21 @@ impl Session {
         left.join(", ")
     }
 
+    /// Why it has not ended, if no halt and no want of room tells.
+    fn unfinished(&self) -> String {
+        let left = self.left_to_do();
+        if left.is_empty() {
+            return "Not finished: each comparison finds differences again, though all was sent: \
+                    something else changes the sink, or its filesystem does not keep what it is \
+                    given"
+                .to_owned();
+        }
+        format!(
+            "Not finished: the source went on changing. Stop the writers and try again (still to \
+             do: {left})"
+        )
+    }
+
     fn finish(&mut self, outcome: Outcome, shared: &mut Shared) {
         let hot: Vec<RelPath> = self
             .marks
@@ -314,17 +329,7 @@ impl Session {
             Outcome::Unfinished => {
                 match shared.halts.words().or_else(|| self.room.words().map(str::to_owned)) {
                     Some(why) => format!("Not finished: {why}"),
-                    None if self.left_to_do().is_empty() => {
-                        "Not finished: each comparison finds differences again, though all was \
-                         sent: something else changes the sink, or its filesystem does not keep \
-                         what it is given"
-                            .to_owned()
-                    }
-                    None => format!(
-                        "Not finished: the source went on changing. Stop the writers and try again \
-                     (still to do: {})",
-                        self.left_to_do()
-                    ),
+                    None => self.unfinished(),
                 }
             }
         };

@@ -69,9 +69,14 @@ fn object_key(identity: &Identity) -> [u8; OBJECT_BYTES] {
     key
 }
 
+/// Where a name of an object is: its set and itself.
+fn place_of(set: SetNo, name: &[u8]) -> Vec<u8> {
+    [&set.to_be_bytes()[..], name].concat()
+}
+
 /// The key of one name of an object.
 fn member_key(identity: &Identity, set: SetNo, name: &[u8]) -> Vec<u8> {
-    [&object_key(identity)[..], &set.to_be_bytes(), name].concat()
+    [&object_key(identity)[..], &place_of(set, name)].concat()
 }
 
 fn encode_object(generation: Moment, anchor: &[u8], object: &Record) -> Vec<u8> {
@@ -105,32 +110,60 @@ pub(super) fn object_of(step: &Step) -> Option<Identity> {
     }
 }
 
+/// The name to which one of an object is linked: the same for all of them, so that no two are
+/// linked to each other at once. That one has none.
+fn anchor((object, member): (Object, Member), own: (Identity, &[u8])) -> Option<Anchor> {
+    let name = &member.place[4..];
+    if (member.link.home, name) == own {
+        return None;
+    }
+    Some(Anchor {
+        home: member.link.home,
+        name: Name::new(name).ok()?,
+        facts: super::facts_of(&object.record)?,
+        generation: object.generation,
+        offered: (member.record.epoch, member.record.stamp),
+    })
+}
+
 impl Ledger {
     /// What is known of a name at which something was just seen, and another name of that, to be
     /// linked to.
     #[must_use]
     pub fn recollect(&self, dir: &RelPath, name: &Name, seen: &Facts) -> (Known, Option<Anchor>) {
         let ask = |view: &View<'_>| {
-            let known = match self.tree.own_at(dir.as_bytes()) {
-                Some(set) => self.known(view, set, name.as_bytes(), seen)?,
-                None => Known::Nothing,
-            };
-            Ok((known, self.anchor_of(view, name.as_bytes(), seen)?))
+            self.known(view, self.tree.own_at(dir.as_bytes()), name.as_bytes(), seen)
         };
         self.read(ask).unwrap_or((Known::Nothing, None))
     }
 
-    /// Another name of what was seen at one, to be linked to.
-    pub(super) fn anchor_of(
+    /// What is known of a name, and another one of its object that it should be one with. The set
+    /// is that of its directory, if that was ever offered.
+    pub(super) fn known(
         &self,
         view: &View<'_>,
+        set: Option<SetNo>,
         name: &[u8],
         seen: &Facts,
-    ) -> Result<Option<Anchor>, Failed> {
-        match seen.home.filter(|_| seen.has_others) {
-            Some(home) => self.anchor(view, &seen.identity, (home, name)),
-            None => Ok(None),
-        }
+    ) -> Result<(Known, Option<Anchor>), Failed> {
+        let several = match seen.home.filter(|_| seen.has_others) {
+            Some(home) => Some(home).zip(self.object_with(view, &seen.identity)?),
+            None => None,
+        };
+        let known = match (set, &several) {
+            (None, _) => None,
+            (Some(set), Some((_, (object, _)))) => {
+                self.known_of_several(view, (set, name), &seen.identity, object)?
+            }
+            (Some(_), None) => None,
+        };
+        let known = match (known, set) {
+            (Some(known), _) => known,
+            (None, Some(set)) => self.known_alone(view, set, name)?,
+            (None, None) => Known::Nothing,
+        };
+        let anchor = several.and_then(|(home, found)| anchor(found, (home, name)));
+        Ok((known, anchor))
     }
 
     /// Names of an object.
@@ -175,18 +208,18 @@ impl Ledger {
         view: &View<'_>,
         (set, name): (SetNo, &[u8]),
         identity: &Identity,
+        object: &Object,
     ) -> Result<Option<Known>, Failed> {
-        let Some(object) = self.object(view, identity)? else { return Ok(None) };
         let key = member_key(identity, set, name);
         let own = view.kin(&key)?.and_then(record::decode_link);
         let own = match own {
-            Some(link) => self.member(view, identity, &object, &key[OBJECT_BYTES..], link)?,
+            Some(link) => self.member(view, identity, object, &key[OBJECT_BYTES..], link)?,
             None => None,
         };
-        if own.is_some() {
-            return Ok(self.copy_of(&object.record));
-        }
-        Ok(self.a_member(view, identity, &object)?.map(|_| Known::Apart))
+        Ok(match own {
+            Some(_) => self.copy_of(&object.record),
+            None => Some(Known::Apart),
+        })
     }
 
     /// What the sink has of an object: by its present generation or, if it has no name of that, by
@@ -196,21 +229,36 @@ impl Ledger {
         read: &impl Read,
         identity: &Identity,
     ) -> Result<Option<Object>, Failed> {
+        Ok(self.object_with(read, identity)?.map(|(object, _)| object))
+    }
+
+    /// The same, with one of its names.
+    fn object_with(
+        &self,
+        read: &impl Read,
+        identity: &Identity,
+    ) -> Result<Option<(Object, Member)>, Failed> {
         if let Some(object) = self.generation(read, identity)?
-            && self.a_member(read, identity, &object)?.is_some()
+            && let Some(member) = self.a_member(read, identity, &object)?
         {
-            return Ok(Some(object));
+            return Ok(Some((object, member)));
         }
         let key = object_key(identity);
         let (mut found, mut tries) = (None, 0);
-        read.kin_after(&key, &key, &mut |place, _| {
+        read.kin_after(&key, &key, &mut |place, value| {
             tries += 1;
-            found = self.record_there(read, identity, place)?.map(|record| Object {
-                generation: (record.epoch, record.stamp),
-                record,
-                first: Some(place.to_vec()),
-                anchor: place.to_vec(),
-            });
+            if let Some(link) = record::decode_link(value)
+                && let Some(record) = self.record_there(read, identity, place)?
+            {
+                let place = place.to_vec();
+                let object = Object {
+                    generation: (record.epoch, record.stamp),
+                    record,
+                    first: Some(place.clone()),
+                    anchor: place.clone(),
+                };
+                found = Some((object, Member { place, link, record }));
+            }
             Ok(found.is_none() && tries < KIN_TRIES_MAX)
         })?;
         Ok(found)
@@ -220,29 +268,6 @@ impl Ledger {
     fn generation(&self, read: &impl Read, identity: &Identity) -> Result<Option<Object>, Failed> {
         let object = read.kin(&object_key(identity))?.and_then(decode_object);
         Ok(object.filter(|object| object.generation.0 >= self.floor))
-    }
-
-    /// The name to which one of an object is linked: the same for all of them, so that no two are
-    /// linked to each other at once. That one has none.
-    fn anchor(
-        &self,
-        view: &View<'_>,
-        identity: &Identity,
-        own: (Identity, &[u8]),
-    ) -> Result<Option<Anchor>, Failed> {
-        let Some(object) = self.object(view, identity)? else { return Ok(None) };
-        let Some(facts) = super::facts_of(&object.record) else { return Ok(None) };
-        let member = self.a_member(view, identity, &object)?;
-        let member = member.filter(|member| (member.link.home, &member.place[4..]) != own);
-        Ok(member.and_then(|member| {
-            Some(Anchor {
-                home: member.link.home,
-                name: Name::new(&member.place[4..]).ok()?,
-                facts,
-                generation: object.generation,
-                offered: (member.record.epoch, member.record.stamp),
-            })
-        }))
     }
 
     /// One of the names of an object that are one at the sink: as long as it may be the same one.
@@ -330,7 +355,7 @@ impl super::writing::Pen<'_, '_> {
         if is_newest {
             let step = Step::Offered { kin: None };
             let record = Record { epoch: moment.0, stamp: moment.1, step };
-            let anchor = [&set.to_be_bytes()[..], name].concat();
+            let anchor = place_of(set, name);
             self.put_object(identity, moment, &anchor, &record)?;
         }
         self.put_member((set, name), identity, Link { joined, home: *home })
@@ -383,7 +408,7 @@ impl super::writing::Pen<'_, '_> {
                 self.strays.push(*identity);
             }
         } else if facts.has_others || self.ledger.generation(self.change, identity)?.is_some() {
-            let place = [&set.to_be_bytes()[..], name].concat();
+            let place = place_of(set, name);
             let object = self.ledger.object(self.change, identity)?;
             if object.is_some_and(|object| object.first.as_ref() != Some(&place)) {
                 self.strays.push(*identity);
@@ -401,7 +426,7 @@ impl super::writing::Pen<'_, '_> {
         facts: &Facts,
     ) -> Result<(), Failed> {
         let (identity, Some(home)) = (&facts.identity, facts.home) else { return Ok(()) };
-        let place = anchor.map(|(at, anchor)| [&at.to_be_bytes()[..], anchor].concat());
+        let place = anchor.map(|(at, anchor)| place_of(at, anchor));
         let object = object.filter(|object| object.first.is_none() || object.first == place);
         let joined = object.as_ref().map(|_| generation);
         match (object, anchor) {

@@ -206,11 +206,7 @@ impl Ledger {
     ) -> Option<Vec<(Known, Option<Anchor>)>> {
         let set = self.tree.own_at(dir.as_bytes())?;
         self.read(|view| {
-            let recall = |(name, seen): (&Name, &Facts)| {
-                let known = self.known(view, set, name.as_bytes(), seen)?;
-                Ok((known, self.anchor_of(view, name.as_bytes(), seen)?))
-            };
-            names.map(recall).collect()
+            names.map(|(name, seen)| self.known(view, Some(set), name.as_bytes(), seen)).collect()
         })
     }
 
@@ -245,19 +241,13 @@ impl Ledger {
         self.read(ask).unwrap_or_default()
     }
 
-    fn known(
+    /// What is known of a name by its own record.
+    fn known_alone(
         &self,
         view: &View<'_>,
         set: SetNo,
         name: &[u8],
-        seen: &Facts,
     ) -> Result<Known, store::Failed> {
-        if seen.has_others
-            && seen.home.is_some()
-            && let Some(known) = self.known_of_several(view, (set, name), &seen.identity)?
-        {
-            return Ok(known);
-        }
         let mut key = Vec::new();
         key_into(set, name, &mut key);
         let record = view.name(&key)?.and_then(record::decode);
