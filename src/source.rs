@@ -34,6 +34,7 @@ use crate::monitor::Monitor;
 use crate::net::ports::PortRange;
 use crate::net::service::{Call, CommandService, Routing};
 use crate::net::stream::bound::DataHost;
+use crate::phases::call_thread;
 use crate::phases::init::source::PreparedService;
 use crate::phases::transfer::recall::Ledgers;
 use crate::phases::transfer::source::{Engine, Parts};
@@ -155,6 +156,7 @@ fn serve<'scope, 'env>(
     let waker = service.waker();
     let until = closing.clone();
     let service = scope.spawn(move || {
+        call_thread(c"service");
         let served = serve_commands(&service, &call, &answers, &until);
         // The gatekeeper has to outlive the socket.
         drop((service, gatekeeper));

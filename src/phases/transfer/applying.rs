@@ -17,6 +17,7 @@ use crate::model::target::Obstacle;
 use crate::monitor::Monitor;
 use crate::net::Frame;
 use crate::net::stream::connected::LaneReceiver;
+use crate::phases::call_thread;
 use crate::phases::transfer::pulse::{Guarded, Pulse, Unsaved};
 use crate::tree::sink_root::SinkRoot;
 use crate::wire::data::Header;
@@ -74,6 +75,7 @@ pub struct Queues {
 /// be applied and never answered. A hole in the numbers ends it.
 pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Pulse) {
     let _guarded = Guarded(pulse);
+    call_thread([c"recv-live", c"recv-backlog"][lane.index()]);
     let mut last: Sequence = 0;
     while !pulse.is_over() && !pulse.wants_last_barrier() {
         let (header, content) = match socket.recv(TEND) {
@@ -155,6 +157,11 @@ pub fn apply(
     (pulse, monitor): (&Pulse, &dyn Monitor),
 ) {
     let _guarded = Guarded(pulse);
+    call_thread(match duty {
+        Duty::Live => c"apply-live",
+        Duty::Backlog => c"apply-backlog",
+        Duty::Any => c"apply",
+    });
     while let Some(Arrived { header, content }) = queues.next(duty) {
         if pulse.is_over() {
             continue;
@@ -183,6 +190,7 @@ pub fn take_chunks(
     pulse: &Pulse,
 ) {
     let _guarded = Guarded(pulse);
+    call_thread(c"chunks");
     for Arrived { header, content } in chunks {
         if pulse.is_over() {
             continue;

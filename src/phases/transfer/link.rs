@@ -20,6 +20,7 @@ use crate::model::message::Report;
 use crate::model::stamp::{Epoch, Lane, SinkId};
 use crate::net::stream::Lost;
 use crate::net::stream::bound::{DataHost, LaneSender, ReportReceiver};
+use crate::phases::call_thread;
 use crate::phases::transfer::recall::{SharedLedger, hold};
 use crate::state::ledger::Ledger;
 use crate::wire::data::Header;
@@ -197,6 +198,7 @@ fn send_lane(
     ledger: &Mutex<Ledger>,
     teller: &Teller,
 ) {
+    call_thread([c"send-live", c"send-backlog"][teller.index.min(1)]);
     while !teller.is_closed() {
         let message = match messages.recv_timeout(TEND) {
             Ok(message) => message,
@@ -226,6 +228,7 @@ fn send_lane(
 }
 
 fn read_reports(mut socket: ReportReceiver, teller: &Teller) {
+    call_thread(c"hear-reports");
     while !teller.is_closed() {
         let up = socket.is_connected();
         if !teller.heed(up) {

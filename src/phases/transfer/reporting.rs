@@ -14,6 +14,7 @@ use crate::model::limits::{BARRIER_BYTES, BARRIER_OPS, REPORT_ANSWERS_MAX, REPOR
 use crate::model::marker::MarkerId;
 use crate::model::message::Report;
 use crate::net::stream::connected::ReportSender;
+use crate::phases::call_thread;
 use crate::phases::transfer::applying::Answered;
 use crate::phases::transfer::durability::{Durability, Setback};
 use crate::phases::transfer::pulse::{Guarded, Pulse, Unsaved};
@@ -65,6 +66,7 @@ pub fn report(
     pulse: &Pulse,
 ) {
     let _guarded = Guarded(pulse);
+    call_thread(c"report");
     let mut gathered = Gathered::default();
     let mut told = pulse.durable();
     let (mut named, mut inspected) = (0, false);
@@ -120,6 +122,7 @@ pub fn report(
 /// what is no more.
 pub fn keep_durable(durability: &Durability, shown: MarkerId, pulse: &Pulse) {
     let _guarded = Guarded(pulse);
+    call_thread(c"barrier");
     let mut last = Instant::now();
     while !pulse.wait(TEND) {
         if durability.id() != shown {

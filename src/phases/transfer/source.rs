@@ -28,6 +28,7 @@ use crate::model::stamp::{Epoch, SinkId};
 use crate::monitor::Monitor;
 use crate::net::service::{Call, Routing};
 use crate::net::stream::bound::DataHost;
+use crate::phases::call_thread;
 use crate::phases::init::source::Doorkeeper;
 use crate::phases::transfer::link::{Link, LinkEvent, LinkNews};
 use crate::phases::transfer::recall::{Ledgers, SharedLedger, hold};
@@ -349,6 +350,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
 
 /// Asks and fills ledgers for the director: the disk is not for the director's thread.
 fn keep_ledgers(errands: &Receiver<Errand>, verdicts: &Sender<Verdict>) {
+    call_thread(c"ledger");
     for Errand { sink, ledger, what } in errands {
         let mut ledger = hold(&ledger);
         let verdict = match what {

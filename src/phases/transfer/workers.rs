@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select_biased};
 
 use crate::model::limits::{HUNG_WORKERS_MAX, LOOK_JOBS, LOOK_QUEUE};
 use crate::model::look::{LookDone, LookJob};
+use crate::phases::call_thread;
 
 /// How often an idle worker sees whether it is still wanted.
 const IDLE: Duration = Duration::from_millis(500);
@@ -130,6 +131,7 @@ impl Bench {
 
     /// Works until nobody wants it any more, or another has taken its place.
     fn serve(&self, urgent_only: bool, post: &Mutex<Post>) {
+        call_thread(if urgent_only { c"look-live" } else { c"look" });
         loop {
             let job = if urgent_only {
                 self.urgent.recv()
