@@ -9,6 +9,7 @@
 mod across;
 mod attic;
 mod attributes;
+mod birth;
 mod closed;
 mod inspection;
 mod links;
@@ -40,6 +41,7 @@ use crate::model::target::Obstacle;
 use crate::tree::keeping::Shelf;
 use crate::tree::sink_root::attic::Attic;
 use crate::tree::sink_root::attributes::Keeps;
+use crate::tree::sink_root::birth::Birth;
 use crate::tree::sink_root::probe::Probed;
 use crate::tree::sink_root::staging::Staging;
 use crate::tree::sink_root::transfers::Incoming;
@@ -273,19 +275,20 @@ impl SinkRoot {
         Ok(entry)
     }
 
-    /// Gives a staged file its attributes, and what it gets with its name.
+    /// Gives a staged file its attributes, and what it gets with its name; `birth` if it was just
+    /// made, and for these.
     fn dress_file(
         &self,
         file: OwnedFd,
         mut staged: Staged,
         attributes: &Attributes,
-        keeps: &Keeps,
+        (keeps, birth): (&Keeps, Option<Birth>),
     ) -> Result<Staged, Obstacle> {
         if !keeps.holes {
             content::fill_holes(file.as_fd())
                 .map_err(|errno| obstacle("Can't write out the holes of the file", errno))?;
         }
-        staged.lack = keeps.set_on_file(file.as_fd(), attributes)?;
+        staged.lack = keeps.set_on_file(file.as_fd(), attributes, birth)?;
         self.sync_file(file.as_fd())?;
         let flags = keeps.flags(&attributes.meta);
         staged.seal = (!flags.is_empty()).then_some((file, flags));

@@ -4,7 +4,10 @@
 //!   a path-only descriptor, is reached through `/proc/self/fd`, which leads to that very object.
 //! - Only what [`Namespace`] knows is read, set or removed.
 
+mod sys;
+
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::XattrFlags;
@@ -124,19 +127,46 @@ fn named(dir: BorrowedFd<'_>, name: &Name) -> Vec<u8> {
 
 /// The names of all extended attributes, each with a NUL behind it.
 fn names(object: Object<'_>) -> Result<Vec<u8>, Errno> {
-    let list = |bytes: usize| {
-        filled(bytes, |buffer| match object {
-            Object::Open(fd) => rustix::fs::flistxattr(fd, spare_capacity(buffer)),
-            Object::Held(fd) => rustix::fs::listxattr(held(fd), spare_capacity(buffer)),
-            Object::Named(dir, name) => {
-                rustix::fs::llistxattr(named(dir, name), spare_capacity(buffer))
-            }
-        })
-    };
-    match list(LIST_BYTES) {
-        Err(Errno::RANGE) => list(KERNEL_BYTES),
+    // Most objects have none: that is found out without taking memory.
+    let mut few = [0; LIST_BYTES];
+    match list(object, &mut few) {
+        Ok(filled) => Ok(few[..filled].to_vec()),
+        Err(Errno::RANGE) => {
+            let mut many = vec![0; KERNEL_BYTES];
+            let filled = list(object, &mut many)?;
+            many.truncate(filled);
+            Ok(many)
+        }
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(Vec::new()),
-        other => other,
+        Err(errno) => Err(errno),
+    }
+}
+
+fn list(object: Object<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    match object {
+        Object::Open(fd) => rustix::fs::flistxattr(fd, buffer),
+        Object::Held(fd) => rustix::fs::listxattr(held(fd), buffer),
+        Object::Named(dir, name) => match list_at(dir, name, buffer) {
+            Some(listed) => listed,
+            None => rustix::fs::llistxattr(named(dir, name), buffer),
+        },
+    }
+}
+
+/// The names in one step, without the way through `/proc`; none where the kernel can't.
+fn list_at(dir: BorrowedFd<'_>, name: &Name, buffer: &mut [u8]) -> Option<Result<usize, Errno>> {
+    /// The kernel has said that it has no such call.
+    static LACKS: AtomicBool = AtomicBool::new(false);
+    if LACKS.load(Ordering::Relaxed) {
+        return None;
+    }
+    match sys::list_at(dir, name, buffer) {
+        // A sandbox that does not know the call may refuse it so; nothing else in it does.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            LACKS.store(true, Ordering::Relaxed);
+            None
+        }
+        listed => Some(listed),
     }
 }
 

@@ -150,12 +150,14 @@ impl Looker {
             return Ok(Sight::There { sighting, read: None });
         }
         let start = content.len();
-        // One byte more than the file has: the next reading then shows the end.
+        // One byte more than the file has: what is left free shows the end.
         let mut room = usize::try_from(size).unwrap_or(0) + 1;
         loop {
             content.reserve(room);
             match rustix::io::read(&file, spare_capacity(content)) {
                 Ok(0) => break,
+                // The kernel hands out less than there is room for only where the file ends.
+                Ok(_) if size > 0 && (content.len() - start) as u64 == size => break,
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(errno) => {

@@ -13,7 +13,8 @@ use crate::model::owners::OwnerMap;
 use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::Keeps;
-use crate::tree::sink_root::staging::{self, Home, Staged};
+use crate::tree::sink_root::birth::{self, OWN};
+use crate::tree::sink_root::staging::{Home, Staged};
 use crate::tree::sink_root::verbs::placed;
 use crate::tree::sink_root::{SinkRoot, obstacle};
 use crate::tree::xattrs::Object;
@@ -78,10 +79,10 @@ impl SinkRoot {
             }
             Entry::File { .. } | Entry::Dir { .. } => {
                 let original = beneath::open_file(from, name).map_err(failed)?;
-                let (file, copy) =
-                    self.staging.stage_in(home, staging::new_file).map_err(failed)?;
+                let make = |dir: BorrowedFd<'_>, name: &str| birth::make(dir, name, OWN);
+                let (file, copy) = self.staging.stage_in(home, make).map_err(failed)?;
                 content::copy(original.as_fd(), file.as_fd()).map_err(failed)?;
-                self.dress_file(file, copy, &attributes, &keeps)
+                self.dress_file(file, copy, &attributes, (&keeps, None))
             }
         }
     }

@@ -28,6 +28,7 @@ use crate::model::path::{Name, RelPath};
 use crate::model::target::Obstacle;
 use crate::tree::keeping::Recent;
 use crate::tree::sink_root::attributes::Keeps;
+use crate::tree::sink_root::birth::OWN;
 use crate::tree::sink_root::staging::{Filesystem, Home, Staged};
 use crate::tree::sink_root::{SinkRoot, obstacle, trash};
 use crate::tree::xattrs::{self, Object};
@@ -95,7 +96,7 @@ impl SinkRoot {
     }
 
     fn try_exchange(&self) -> Result<(), Errno> {
-        let stage = || self.staging.file(&self.ways).map_err(|_| Errno::IO);
+        let stage = || self.staging.file(&self.ways, OWN).map_err(|_| Errno::IO);
         let ((_, a), (_, b)) = (stage()?, stage()?);
         let (from, to) = (&a.home.dir, &b.home.dir);
         rustix::fs::renameat_with(from, &*a.name, to, &*b.name, RenameFlags::EXCHANGE)

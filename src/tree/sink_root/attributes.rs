@@ -22,6 +22,7 @@ use crate::model::item::Differences;
 use crate::model::owners::OwnerMap;
 use crate::model::path::Name;
 use crate::model::target::Obstacle;
+use crate::tree::sink_root::birth::Birth;
 use crate::tree::sink_root::obstacle;
 use crate::tree::xattrs::Object;
 use crate::tree::{stat, xattrs};
@@ -92,19 +93,32 @@ impl Keeps {
         Ok(())
     }
 
-    /// Sets the attributes of an open regular file that is staged, but for its flags.
+    /// The mode to make a file with that is to have this one.
+    pub(super) fn mode_at_birth(&self, meta: &Meta) -> Mode {
+        self.mode_of_new(meta) & (Mode::RWXU | Mode::RWXG | Mode::RWXO)
+    }
+
+    /// Sets the attributes of an open regular file that is staged, but for its flags. One that was
+    /// just made with `mode_at_birth` has some of them by its birth.
     pub(super) fn set_on_file(
         &self,
         file: BorrowedFd<'_>,
         attributes: &Attributes,
+        birth: Option<Birth>,
     ) -> Result<Lack, Obstacle> {
         let meta = &attributes.meta;
         let times = self.times(attributes, now())?;
-        if let Some((uid, gid)) = self.owner(meta)? {
+        if let Some((uid, gid)) = self.owner(meta)?
+            && !birth.is_some_and(|birth| birth.has_owner(uid, gid))
+        {
             rustix::fs::fchown(file, uid, gid).map_err(no_owner)?;
         }
-        self.kept_mode(rustix::fs::fchmod(file, self.mode_of_new(meta)))?;
-        let lack = self.set_xattrs(Object::Open(file), attributes);
+        let mode = self.mode_of_new(meta);
+        if !birth.is_some_and(|birth| birth.has_mode(mode)) {
+            self.kept_mode(rustix::fs::fchmod(file, mode))?;
+        }
+        let is_bare = birth.is_some() && attributes.xattrs.is_empty();
+        let lack = if is_bare { None } else { self.set_xattrs(Object::Open(file), attributes) };
         rustix::fs::futimens(file, &times).map_err(no_time)?;
         Ok(lack)
     }

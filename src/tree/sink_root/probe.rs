@@ -18,6 +18,7 @@ use crate::model::owners::OwnerMap;
 use crate::model::path::Name;
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::{self, Keeps};
+use crate::tree::sink_root::birth::OWN;
 use crate::tree::sink_root::obstacle;
 use crate::tree::sink_root::staging::{Staged, Staging};
 use crate::tree::sink_root::ways::Ways;
@@ -49,7 +50,7 @@ const LINKS_UNKNOWN: u64 = 65_000;
 pub(super) fn probe(staging: &Staging, ways: &Ways) -> Result<Probed, Obstacle> {
     let cant_look = |errno| obstacle("Can't look at a staged file", errno);
     let granule = placing::try_placing(staging, ways)?;
-    let (file, staged) = staging.file(ways)?;
+    let (file, staged) = staging.file(ways, OWN)?;
     let look = || stat::of_fd(file.as_fd()).map(|stat| stat::meta(&stat)).map_err(cant_look);
     let made = look()?;
     let mut carried = try_attributes(file.as_fd(), &look);

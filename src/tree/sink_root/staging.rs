@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx};
 use rustix::io::Errno;
@@ -18,6 +18,7 @@ use crate::model::path::{Name, RelPath};
 use crate::model::session::Partial;
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::{Keeps, Lack, keeping_mtime};
+use crate::tree::sink_root::birth::{self, Birth};
 use crate::tree::sink_root::closed::opening_shortly;
 use crate::tree::sink_root::marker::MARKER;
 use crate::tree::sink_root::obstacle;
@@ -70,6 +71,8 @@ pub(super) struct Home {
     held_in: Filesystem,
     /// Device and inode of the directory that holds it.
     holder_is: (u64, u64),
+    /// What new files in it are like.
+    pub(super) birth: Option<Birth>,
 }
 
 /// What can be renamed within, as far as the kernel tells beforehand.
@@ -95,6 +98,8 @@ pub(super) struct Staging {
     pub(super) name: Name,
     next: AtomicU64,
     homes: Mutex<HashMap<Filesystem, Arc<Home>>>,
+    /// What the root lies on, once that was asked for.
+    root_in: OnceLock<Filesystem>,
     /// Directories in which an earlier run has left one.
     left: Mutex<BTreeSet<RelPath>>,
     /// Held while a home is made for one object alone, beside the place where it goes.
@@ -114,14 +119,15 @@ impl Staging {
             name,
             next: AtomicU64::new(1),
             homes: Mutex::new(HashMap::new()),
+            root_in: OnceLock::new(),
             left: Mutex::new(BTreeSet::new()),
             passing: Mutex::new(()),
         }
     }
 
-    /// Stages an empty file, mode 0600.
-    pub(super) fn file(&self, ways: &Ways) -> Result<(OwnedFd, Staged), Obstacle> {
-        self.stage(ways, new_file)
+    /// Stages an empty file, made with a mode.
+    pub(super) fn file(&self, ways: &Ways, mode: Mode) -> Result<(OwnedFd, Staged), Obstacle> {
+        self.stage(ways, |dir, name| birth::make(dir, name, mode))
     }
 
     /// The staged object of a transfer, mode 0600: the one that is there or, if wished, a new one.
@@ -194,7 +200,7 @@ impl Staging {
         ways: &Ways,
         make: impl Fn(BorrowedFd<'_>, &str) -> Result<T, Errno>,
     ) -> Result<(T, Staged), Obstacle> {
-        let home = self.home_in(ways.root())?;
+        let home = self.first_home(ways)?;
         match self.stage_in(&home, &make) {
             Err(Errno::NOENT) => {
                 self.lose(&home);
@@ -286,6 +292,19 @@ impl Staging {
         done
     }
 
+    /// The root's staging directory, wherever it may be by now: one that was met before costs no
+    /// look.
+    fn first_home(&self, ways: &Ways) -> Result<Arc<Home>, Obstacle> {
+        let known = self.root_in.get().and_then(|key| hold(&self.homes).get(key).map(Arc::clone));
+        if let Some(home) = known {
+            return Ok(home);
+        }
+        let home = self.home_in(ways.root())?;
+        // The root is held by one descriptor as long as this lasts.
+        let _ = self.root_in.set(home.held_in);
+        Ok(home)
+    }
+
     /// The root's staging directory, if it is there.
     fn known_home(&self, ways: &Ways) -> Option<Arc<Home>> {
         let stat = stat::of_fd(ways.root().as_fd()).ok()?;
@@ -339,7 +358,9 @@ impl Staging {
         empty(dir.as_fd(), &outlasts).map_err(cant_stage)?;
         let stat = stat::of_fd(holder.as_fd()).map_err(cant_stage)?;
         let holder_is = (stat::device(&stat), stat.stx_ino);
-        Ok(Home { dir, holder: Arc::clone(holder), held_in: Filesystem::of(&stat), holder_is })
+        let (holder, held_in) = (Arc::clone(holder), Filesystem::of(&stat));
+        let birth = Birth::try_in(dir.as_fd());
+        Ok(Home { dir, holder, held_in, holder_is, birth })
     }
 
     /// A directory found under our name must be ours alone: others could exchange what is staged.
@@ -481,12 +502,6 @@ impl Home {
         let remove = || rustix::fs::unlinkat(&self.holder, name.as_bytes(), flags);
         opening_shortly(self.holder.as_fd(), || keeping_mtime(self.holder.as_fd(), remove))
     }
-}
-
-/// Makes a new file to write and read.
-pub(super) fn new_file(dir: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
 /// Whether a name in a staging directory is there to stay from one run to the next.

@@ -131,6 +131,6 @@ impl SinkRoot {
         let file =
             file.map_err(|error| Obstacle::Other(format!("Can't hold the file: {error}")))?;
         let staged = incoming.staged.take().ok_or(Obstacle::Missing)?;
-        self.dress_file(file, staged, attributes, &self.keeps())
+        self.dress_file(file, staged, attributes, (&self.keeps(), None))
     }
 }

@@ -19,11 +19,14 @@ impl Target for SinkRoot {
     type Staged = Staged;
 
     fn stage_file(&self, content: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {
-        let (file, staged) = self.staging.file(&self.ways)?;
+        let keeps = self.keeps();
+        let mode = keeps.mode_at_birth(&attributes.meta);
+        let (file, staged) = self.staging.file(&self.ways, mode)?;
         let write = if attributes.holes { content::write_around_holes } else { content::write_at };
         write(file.as_fd(), content, 0)
             .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
-        self.dress_file(file, staged, attributes, &self.keeps())
+        let birth = staged.home.birth;
+        self.dress_file(file, staged, attributes, (&keeps, birth))
     }
 
     fn stage_symlink(&self, target: &[u8], attributes: &Attributes) -> Result<Staged, Obstacle> {

@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -24,6 +25,11 @@ use crate::tree::watch::{Handed, Notify};
 
 /// How long the reader waits for events while it holds notices that found no room.
 const HELD_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
+/// How long the reader rests after it has read something: each event would wake it otherwise, and
+/// whoever makes the event pays for that; what waits meanwhile is merged by the kernel. The first
+/// event after a silence is read at once.
+const REST: Duration = Duration::from_millis(1);
 
 /// The reading end of one kernel queue.
 pub(super) trait Queue: Send {
@@ -116,32 +122,41 @@ impl Reader {
     pub(super) fn run(mut self) {
         let mut buffer = vec![0; WATCH_READ_BYTES];
         loop {
-            if let Err(error) = self.step(&mut buffer) {
-                self.held.push(Notice::Failed(format!("Watching for changes failed: {error}")));
-                while self.hand_on() && !self.held.is_empty() && !self.bell.is_stopped() {
-                    std::thread::sleep(std::time::Duration::from_millis(2));
+            let has_read = match self.step(&mut buffer) {
+                Ok(has_read) => has_read,
+                Err(error) => {
+                    self.held.push(Notice::Failed(format!("Watching for changes failed: {error}")));
+                    while self.hand_on() && !self.held.is_empty() && !self.bell.is_stopped() {
+                        std::thread::sleep(Duration::from_millis(2));
+                    }
+                    return;
                 }
-                return;
-            }
+            };
             if self.bell.is_stopped() || !self.hand_on() {
                 return;
+            }
+            if has_read {
+                std::thread::sleep(REST);
             }
         }
     }
 
-    /// Waits, reads each queue that has something once, and holds what that brought.
-    fn step(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+    /// Waits, reads each queue that has something once, and holds what that brought; whether that
+    /// was anything, of this tree or of another.
+    fn step(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         if self.wait()? {
             self.take_requests()?;
         }
-        let mut notices = Vec::new();
+        let (mut notices, mut has_read) = (Vec::new(), false);
         for line in self.lines.iter_mut().filter(|line| !line.empty) {
             let taken = line.queue.read(buffer, &mut notices)?;
             line.read += taken.unwrap_or(0);
             line.empty = taken.is_none();
+            has_read |= taken.is_some();
             notices.drain(..).for_each(|notice| self.held.push(notice));
         }
-        self.answer_tickets()
+        self.answer_tickets()?;
+        Ok(has_read)
     }
 
     /// Waits until there is something to do; whether somebody rang.

@@ -10,6 +10,7 @@ use crate::model::owners::OwnerMap;
 use crate::model::path::Name;
 use crate::model::target::Obstacle;
 use crate::tree::sink_root::attributes::{Keeps, floor, nanos};
+use crate::tree::sink_root::birth::OWN;
 use crate::tree::sink_root::obstacle;
 use crate::tree::sink_root::probe::nothing;
 use crate::tree::sink_root::staging::{Staged, Staging};
@@ -49,7 +50,7 @@ pub(super) fn try_placing(staging: &Staging, ways: &Ways) -> Result<i128, Obstac
 pub(super) fn try_time(file: BorrowedFd<'_>) -> Option<i128> {
     let owners = OwnerMap::default();
     let bare = Keeps { carried: nothing(), granule: 1, labels: false, owners, holes: true };
-    bare.set_on_file(file, &Attributes::plain(Meta::plain(0o600, 0, 0, TIME))).ok()?;
+    bare.set_on_file(file, &Attributes::plain(Meta::plain(0o600, 0, 0, TIME)), None).ok()?;
     granule_of(stat::modified(&stat::of_fd(file).ok()?))
 }
 
@@ -57,10 +58,10 @@ pub(super) fn try_time(file: BorrowedFd<'_>) -> Option<i128> {
 fn written(staging: &Staging, ways: &Ways, bytes: &[u8]) -> Result<Staged, Obstacle> {
     let owners = OwnerMap::default();
     let bare = Keeps { carried: nothing(), granule: 1, labels: false, owners, holes: true };
-    let (file, staged) = staging.file(ways)?;
+    let (file, staged) = staging.file(ways, OWN)?;
     content::write_at(file.as_fd(), bytes, 0)
         .map_err(|errno| obstacle("Can't write to a staged file", errno))?;
-    bare.set_on_file(file.as_fd(), &Attributes::plain(Meta::plain(0o600, 0, 0, TIME)))?;
+    bare.set_on_file(file.as_fd(), &Attributes::plain(Meta::plain(0o600, 0, 0, TIME)), None)?;
     Ok(staged)
 }
 
