@@ -9,6 +9,7 @@ mod habits;
 mod interrupt;
 mod keys;
 mod logs;
+mod memory;
 mod operate;
 mod output;
 mod owners;
@@ -30,6 +31,7 @@ use crate::cli::{Cli, Command};
 use crate::exit::Exit;
 
 fn main() -> ExitCode {
+    memory::settle();
     // clap itself ends with 2 for wrong usage.
     let cli = Cli::parse();
     // A panic has been told by then; to scripts it is a failure like others.

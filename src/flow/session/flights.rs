@@ -223,10 +223,15 @@ impl Session {
         shared: &mut Shared,
     ) {
         let mut bytes = MESSAGE_BYTES;
+        // That the sink has files where it just made the directory only its answer could tell, and
+        // what the ledger is sure of was offered.
+        let is_made = self.dirs.get(&sent.dir).is_some_and(|state| state.made);
         let mut names = Vec::with_capacity(part.entries.len());
-        for listed in &part.entries {
+        for (listed, sent) in part.entries.iter().zip(&sent.entries) {
             bytes += 80 + listed.name.as_bytes().len() as u64;
-            names.push((listed.name.clone(), listed.entry.is_dir()));
+            if sent.is_dir || !(is_made || sent.is_sure) {
+                names.push((sent.name.clone(), sent.is_dir));
+            }
         }
         for name in &part.others {
             bytes += 8 + name.as_bytes().len() as u64;

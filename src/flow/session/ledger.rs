@@ -29,6 +29,8 @@ pub(super) struct Announced {
     pub(super) facts: Option<Facts>,
     /// Whether the ledger knows nothing of it.
     pub(super) is_unknown: bool,
+    /// Whether nothing that the sink may say is news to the ledger but that it is not so.
+    pub(super) is_sure: bool,
     /// Another name of its object, if the two should be one at the sink.
     pub(super) beside: Option<Beside>,
     /// Or if this name leads them.
@@ -51,7 +53,8 @@ pub(super) type Other = (Name, Identity);
 
 impl Announced {
     fn unknown(listed: Listed, facts: Facts, lead: Option<Arc<Lead>>, takes: u64) -> Announced {
-        Announced { listed, facts: Some(facts), is_unknown: true, beside: None, lead, takes }
+        let (facts, is_unknown, is_sure, beside) = (Some(facts), true, false, None);
+        Announced { listed, facts, is_unknown, is_sure, beside, lead, takes }
     }
 }
 
@@ -131,9 +134,19 @@ impl Session {
                 let identity = facts.identity;
                 let beside = beside.filter(|_| facts.has_others);
                 let beside = beside.map(|(home, name)| Beside { identity, home, name });
+                let is_sure =
+                    standing == Standing::Durable && facts.kind != Kind::Dir && !facts.has_others;
                 let facts = (!is_doubted).then_some(facts);
                 let (is_unknown, lead) = (false, None);
-                announced.push(Announced { listed, facts, is_unknown, beside, lead, takes });
+                announced.push(Announced {
+                    listed,
+                    facts,
+                    is_unknown,
+                    is_sure,
+                    beside,
+                    lead,
+                    takes,
+                });
             }
         }
         self.check(dir, checks, hashes);
@@ -196,6 +209,7 @@ impl Session {
     pub(super) fn remade(&mut self, dir: DirKey, path: &RelPath) {
         self.deeds.push(Entered { stamp: Stamp(0), deed: Deed::Lost(path.clone()) });
         self.doubt_dir(dir);
+        self.dirs.entry(dir).or_default().made = true;
         if self.dirs.get(&dir).is_some_and(|state| state.spared) {
             self.unclear(dir);
         }

@@ -113,6 +113,9 @@ struct DirState {
     spared: bool,
     /// In this epoch the sink had to make it, or found that another's hand was at it.
     doubted: bool,
+    /// In this epoch the sink had to make it: it held nothing then, and what came to it since was
+    /// offered, or is another's.
+    made: bool,
     /// The number of doubt at which its entries were counted last.
     tallied: u64,
     /// Names in it that a listing found wanting, until each is answered or becomes a mark.

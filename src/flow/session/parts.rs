@@ -23,6 +23,8 @@ pub(super) struct SentEntry {
     pub(super) facts: Option<Facts>,
     /// Whether the ledger knows nothing of it.
     pub(super) is_unknown: bool,
+    /// Whether the ledger needs to be told nothing if the sink has it.
+    pub(super) is_sure: bool,
     /// Whether it is to be linked to its other names.
     pub(super) joins: Joins,
     /// It leads the names of its object.
@@ -69,7 +71,7 @@ impl Session {
         let mut sent = Vec::with_capacity(entries.len());
         let mut told = Vec::with_capacity(entries.len());
         for (index, entry) in (0..).zip(entries) {
-            let Announced { listed, facts, is_unknown, beside, lead, takes } = entry;
+            let Announced { listed, facts, is_unknown, is_sure, beside, lead, takes } = entry;
             let (bytes, is_dir) = (listed.entry.content_bytes(), listed.entry.is_dir());
             let is_file = !is_dir;
             if is_file && let Some(listing) = self.listings.get_mut(&id) {
@@ -89,6 +91,7 @@ impl Session {
                 is_file,
                 facts,
                 is_unknown,
+                is_sure,
                 joins,
                 lead,
                 takes,

@@ -136,7 +136,7 @@ impl Session {
         };
         let checks: Vec<Wanted> = unread.iter().map(wanted).collect();
         let (dir, stamp) = (sent.path.clone(), sent.stamp);
-        let listed = names(&mut equal.into_iter());
+        let listed = names(&mut equal.into_iter().filter(|entry| !entry.is_sure));
         if !listed.is_empty() {
             let deed = Deed::Listed { dir: dir.clone(), names: listed };
             self.deeds.push(Entered { stamp, deed });

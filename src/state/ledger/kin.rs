@@ -346,6 +346,9 @@ impl super::writing::Pen<'_, '_> {
         kin: &Kinship,
     ) -> Result<(), Failed> {
         let Kinship { identity, home, has_others } = kin;
+        if !self.ledger.has_groups && !has_others {
+            return Ok(());
+        }
         let last = self.ledger.generation(self.change, identity)?;
         if last.is_none() && !has_others {
             return Ok(());
@@ -379,6 +382,9 @@ impl super::writing::Pen<'_, '_> {
         moment: Moment,
         identity: &Identity,
     ) -> Result<(), Failed> {
+        if !self.ledger.has_groups {
+            return Ok(());
+        }
         let Some(object) = self.joined_to(set, name, identity)? else { return Ok(()) };
         if (object.record.epoch, object.record.stamp) < moment {
             let record = super::writing::taken_back_at(moment, Some(object.record));
@@ -396,6 +402,9 @@ impl super::writing::Pen<'_, '_> {
         facts: &Facts,
         step_after: impl FnOnce(Option<Record>) -> Step,
     ) -> Result<(), Failed> {
+        if !self.ledger.has_groups && !facts.has_others {
+            return Ok(());
+        }
         let identity = &facts.identity;
         if let Some(object) = self.joined_to(set, name, identity)? {
             if (object.record.epoch, object.record.stamp) <= moment {
@@ -454,7 +463,10 @@ impl super::writing::Pen<'_, '_> {
         identity: &Identity,
         home: Identity,
     ) -> Result<(), Failed> {
-        match self.link_of(set, name, identity)? {
+        record::encode_link(&Link { joined: None, home }, &mut self.value);
+        let key = member_key(identity, set, name);
+        let Some(known) = self.change.keep_kin(&key, &self.value)? else { return Ok(()) };
+        match record::decode_link(&known) {
             Some(link) if link.home == home => Ok(()),
             Some(link) => self.put_member((set, name), identity, Link { home, ..link }),
             None => self.put_member((set, name), identity, Link { joined: None, home }),
@@ -532,6 +544,10 @@ impl super::writing::Pen<'_, '_> {
         anchor: &[u8],
         record: &Record,
     ) -> Result<(), Failed> {
+        if !self.ledger.has_groups {
+            self.ledger.has_groups = true;
+            self.change.put_value(super::GROUPS, super::SOME_GROUPS)?;
+        }
         let bytes = encode_object(generation, anchor, record);
         self.change.put_kin(&object_key(identity), Some(&bytes))
     }

@@ -42,6 +42,10 @@ use self::tree::{Changes, KEY_BYTES, Key, Place, SetNo, Tree, key_of, split};
 
 /// Layout of the tables; another one is not read.
 const LAYOUT: &[u8] = b"1";
+/// Tells whether an object with several names was ever offered.
+const GROUPS: &str = "groups";
+const NO_GROUPS: &[u8] = &[0];
+const SOME_GROUPS: &[u8] = &[1];
 /// A report that never comes: what waits for it is never durable.
 const NEVER: u64 = u64::MAX;
 /// The name under which a directory's own attributes stand in its set.
@@ -64,6 +68,9 @@ pub struct Ledger {
     moves: VecDeque<(u64, RelPath, RelPath)>,
     /// Names that this epoch has removed, in the order of its reports: by set.
     tombs: VecDeque<(SetNo, Vec<u8>)>,
+    /// Whether an object with several names was ever offered: if not, nobody needs to be asked for
+    /// one.
+    has_groups: bool,
     /// Objects that lost a name since the last report was entered.
     parted: BTreeSet<Identity>,
     damage: Option<String>,
@@ -121,7 +128,7 @@ impl Ledger {
     fn load(dir: &Path) -> Result<Ledger, String> {
         let store = Store::open(dir).map_err(|error| error.to_string())?;
         let memory = remember(&store).map_err(|error| error.to_string())?;
-        let Some(Memory { tree, durable, marker, floor, is_new }) = memory else {
+        let Some(Memory { tree, durable, marker, floor, has_groups, is_new }) = memory else {
             return Err("its tables do not hang together".to_owned());
         };
         let dir = dir.to_owned();
@@ -135,13 +142,16 @@ impl Ledger {
             current: Epoch(0),
             moves: VecDeque::new(),
             tombs: VecDeque::new(),
+            has_groups,
             parted: BTreeSet::new(),
             damage: None,
             passing: None,
         };
         if is_new {
-            let begin =
-                |_: &mut Ledger, change: &mut Change<'_>| change.put_value("layout", LAYOUT);
+            let begin = |_: &mut Ledger, change: &mut Change<'_>| {
+                change.put_value(GROUPS, NO_GROUPS)?;
+                change.put_value("layout", LAYOUT)
+            };
             ledger.change(begin).map_err(|error| error.to_string())?;
         }
         Ok(ledger)
@@ -368,6 +378,7 @@ struct Memory {
     durable: BTreeMap<Epoch, u64>,
     marker: Option<(MarkerId, u64)>,
     floor: Epoch,
+    has_groups: bool,
     /// Nothing was ever written.
     is_new: bool,
 }
@@ -380,10 +391,11 @@ fn remember(store: &Store) -> Result<Option<Memory>, store::Failed> {
         (Some((set, key)), Some(place)) => tree.enter(set, key, place),
         _ => is_whole = false,
     })?;
-    let mut memory =
-        Memory { tree, durable: BTreeMap::new(), marker: None, floor: Epoch(0), is_new: true };
+    let (durable, floor) = (BTreeMap::new(), Epoch(0));
+    let mut memory = Memory { tree, durable, marker: None, floor, has_groups: false, is_new: true };
     let Some(layout) = view.value("layout")? else { return Ok(is_whole.then_some(memory)) };
     memory.is_new = false;
+    memory.has_groups = view.value(GROUPS)? != Some(NO_GROUPS);
     if let Some((id, barrier)) = view.value("marker")?.and_then(|bytes| bytes.split_first_chunk()) {
         // Of a barrier that can't be read every one falls short.
         memory.marker = Some((MarkerId(*id), number(barrier).unwrap_or(u64::MAX)));

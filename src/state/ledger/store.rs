@@ -214,6 +214,13 @@ impl Change<'_> {
         }
     }
 
+    /// Writes what is known of one of the names of an object, unless something is known already:
+    /// then gives that.
+    pub(super) fn keep_kin(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, Failed> {
+        let known = self.store.kin.get_or_put(&mut self.txn, key, value)?;
+        Ok(known.map(<[u8]>::to_vec))
+    }
+
     /// Writes a single value.
     pub(super) fn put_value(&mut self, key: &str, value: &[u8]) -> Result<(), Failed> {
         self.store.values.put(&mut self.txn, key.as_bytes(), value)

@@ -328,7 +328,8 @@ impl Pen<'_, '_> {
         if known.is_some_and(|record| (record.epoch, record.stamp) > moment) {
             return Ok(false);
         }
-        self.put(set, name, moment, step)?;
+        let home = home_of(&step);
+        self.put_over(known, (set, name), moment, step, home)?;
         Ok(true)
     }
 
@@ -454,10 +455,7 @@ impl Pen<'_, '_> {
     }
 
     fn put(&mut self, set: SetNo, name: &[u8], moment: Moment, step: Step) -> Written {
-        let home = match &step {
-            Step::Applied { facts, .. } => facts.home,
-            Step::Offered { .. } | Step::Gone { .. } => None,
-        };
+        let home = home_of(&step);
         self.put_at(set, name, moment, step, home)
     }
 
@@ -466,13 +464,26 @@ impl Pen<'_, '_> {
         &mut self,
         set: SetNo,
         name: &[u8],
+        moment: Moment,
+        step: Step,
+        home: Option<Identity>,
+    ) -> Written {
+        let known = self.get(set, name)?;
+        self.put_over(known, (set, name), moment, step, home)
+    }
+
+    /// The same over what was just read.
+    fn put_over(
+        &mut self,
+        known: Option<Record>,
+        (set, name): (SetNo, &[u8]),
         (epoch, stamp): Moment,
         step: Step,
         home: Option<Identity>,
     ) -> Written {
         let object = object_of(&step);
         self.hide_below(set, name, (object, home))?;
-        if let Some(former) = self.get(set, name)?.and_then(|known| object_of(&known.step))
+        if let Some(former) = known.and_then(|known| object_of(&known.step))
             && object != Some(former)
         {
             self.part(set, name, &former)?;
@@ -509,6 +520,14 @@ impl Pen<'_, '_> {
             self.change.put_place(&self.key, place.as_deref())?;
         }
         Ok(())
+    }
+}
+
+/// In which directory of the source a name is, as far as a step tells.
+fn home_of(step: &Step) -> Option<Identity> {
+    match step {
+        Step::Applied { facts, .. } => facts.home,
+        Step::Offered { .. } | Step::Gone { .. } => None,
     }
 }
 

@@ -8,13 +8,16 @@ use rustix::fs::{Advice, FileType};
 use rustix::io::Errno;
 
 use crate::model::entry::{Entry, Hash, Identity, Sighting};
-use crate::model::limits::{LIVE_BYTES_MAX, LOOK_TRIES};
+use crate::model::limits::{BATCH_BYTES_MAX, LIVE_BYTES_MAX, LOOK_TRIES};
 use crate::model::look::{ReadContent, Seen, Sight, Want};
 use crate::model::path::{Name, RelPath};
 use crate::tree::content::hash_of;
 use crate::tree::looker::{Dir, Looker, no_xattrs};
 use crate::tree::xattrs::Object;
 use crate::tree::{beneath, stat};
+
+/// Bytes that most small files do not have.
+const FIRST_BYTES: usize = 16 * 1024;
 
 /// Why a look at a name has no answer yet.
 enum Stop {
@@ -26,7 +29,7 @@ enum Stop {
 
 impl Looker {
     pub(super) fn look_at_names(&self, dir: &Dir, path: &RelPath, names: &[(Name, Want)]) -> Seen {
-        let mut content = Vec::new();
+        let mut content = room_for(names);
         let mut sights = Vec::with_capacity(names.len());
         let is_beyond = self.is_beyond(dir);
         for (name, want) in names {
@@ -196,6 +199,17 @@ impl Looker {
             let _ = rustix::fs::fadvise(&file, 0, NonZeroU64::new(bytes), Advice::DontNeed);
         }
         Ok(with_read(sighting, ReadContent { hash, bytes, brought: false }))
+    }
+}
+
+/// Room for what these names may bring: one that is too small would be copied as it grows. What is
+/// not used is never touched, and given back.
+fn room_for(names: &[(Name, Want)]) -> Vec<u8> {
+    let contents = names.iter().filter(|(_, want)| *want == Want::Content).take(2).count();
+    match contents {
+        0 => Vec::new(),
+        1 => Vec::with_capacity(FIRST_BYTES),
+        _ => Vec::with_capacity(BATCH_BYTES_MAX as usize + FIRST_BYTES),
     }
 }
 
