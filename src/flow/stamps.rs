@@ -9,19 +9,25 @@
 //!   is outstanding, not what has passed.
 //! - One table lives as long as one epoch (H9).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::model::path::RelPath;
 use crate::model::stamp::Stamp;
+
+/// Names found under stamps that are not their last: as many as there are names, and so many more.
+const STALE: usize = 1_024;
 
 /// The stamps of one epoch.
 #[derive(Debug, Default)]
 pub struct StampTable {
     watermark: Stamp,
     marks: HashMap<Arc<[u8]>, Marks>,
-    /// The same names by their last stamp, so that the oldest are forgotten cheaply.
-    order: BTreeSet<(Stamp, Arc<[u8]>)>,
+    /// The same names by a stamp of theirs, so that the oldest are forgotten cheaply: each is found
+    /// under its last one, and may still be found under earlier ones.
+    order: BTreeMap<Stamp, Vec<Arc<[u8]>>>,
+    /// How many times a name is found there.
+    found: usize,
     /// How many names are remembered with a kill: mostly none, and then nothing is to be searched.
     kills: usize,
 }
@@ -64,12 +70,22 @@ impl StampTable {
     /// Forgets everything at or below a new watermark; an older one changes nothing.
     pub fn advance(&mut self, watermark: Stamp) {
         self.watermark = self.watermark.max(watermark);
-        while self.order.first().is_some_and(|(stamp, _)| *stamp <= self.watermark) {
-            if let Some((_, name)) = self.order.pop_first()
-                && let Some(marks) = self.marks.remove(&name)
-            {
-                self.kills -= usize::from(marks.kills());
-            }
+        while let Some(oldest) = self.order.first_entry()
+            && *oldest.key() <= self.watermark
+        {
+            let names = oldest.remove();
+            self.found -= names.len();
+            names.iter().for_each(|name| self.forget(name));
+        }
+    }
+
+    /// Forgets a name whose last stamp is at or below the watermark.
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(marks) = self.marks.get(name)
+            && marks.last <= self.watermark
+        {
+            self.kills -= usize::from(marks.kills());
+            self.marks.remove(name);
         }
     }
 
@@ -148,20 +164,32 @@ impl StampTable {
     }
 
     fn set(&mut self, path: &RelPath, marks: Marks) {
-        let name = match self.marks.remove_entry(path.as_bytes()) {
-            Some((name, old)) => {
-                self.kills -= usize::from(old.kills());
-                let key = (old.last, name);
-                self.order.remove(&key);
-                key.1
-            }
+        let name: Arc<[u8]> = match self.marks.get_key_value(path.as_bytes()) {
+            Some((name, _)) => Arc::clone(name),
             None => Arc::from(path.as_bytes()),
         };
         if marks.last > self.watermark {
+            self.order.entry(marks.last).or_default().push(Arc::clone(&name));
+            self.found += 1;
             self.kills += usize::from(marks.kills());
-            self.order.insert((marks.last, Arc::clone(&name)));
-            self.marks.insert(name, marks);
         }
+        let old = match marks.last > self.watermark {
+            true => self.marks.insert(name, marks),
+            false => self.marks.remove(&name),
+        };
+        self.kills -= usize::from(old.is_some_and(|old| old.kills()));
+        if self.found > 2 * self.marks.len() + STALE {
+            self.put_in_order();
+        }
+    }
+
+    /// Finds each name under its last stamp alone.
+    fn put_in_order(&mut self) {
+        self.order.clear();
+        for (name, marks) in &self.marks {
+            self.order.entry(marks.last).or_default().push(Arc::clone(name));
+        }
+        self.found = self.marks.len();
     }
 }
 
@@ -227,7 +255,7 @@ mod tests {
         for stamp in 1..=100 {
             table.record(&path(&format!("f{}", stamp % 10)), Stamp(stamp), Reach::Below);
         }
-        assert_eq!((table.len(), table.order.len(), table.kills), (10, 10, 10));
+        assert_eq!((table.len(), table.order.len(), table.kills), (10, 100, 10));
         table.advance(Stamp(95));
         assert_eq!((table.len(), table.order.len()), (5, 5));
         assert!(!table.admits(&path("new"), Stamp(95)), "at the watermark: refused");
@@ -240,6 +268,18 @@ mod tests {
     }
 
     #[test]
+    fn one_name_that_changes_for_ever_takes_no_more_memory() {
+        let mut table = StampTable::new();
+        for stamp in 1..=10_000 {
+            table.record(&path("busy"), Stamp(stamp), Reach::Name);
+        }
+        let found = table.order.values().map(Vec::len).sum::<usize>();
+        assert!(found == table.found && found <= super::STALE + 2, "{found} of {}", table.found);
+        table.advance(Stamp(9_999));
+        assert_eq!((table.len(), table.newest(&path("busy"))), (1, Stamp(10_000)));
+    }
+
+    #[test]
     fn a_record_can_be_taken_back() {
         let mut table = StampTable::new();
         table.record(&path("p"), Stamp(4), Reach::Name);
@@ -248,6 +288,8 @@ mod tests {
         assert_eq!((table.newest(&path("p")), table.killed(&path("p/x"))), (Stamp(4), Stamp(0)));
         let earlier = table.record(&path("new"), Stamp(9), Reach::Below);
         table.restore(&path("new"), earlier);
-        assert_eq!((table.len(), table.order.len(), table.kills), (1, 1, 0));
+        assert_eq!((table.len(), table.kills), (1, 0));
+        table.advance(Stamp(9));
+        assert!(table.is_empty() && table.order.is_empty());
     }
 }
