@@ -119,6 +119,22 @@ impl Director {
         self.shared.max_delete = limit;
     }
 
+    /// Sets how many bytes may leave for a sink in a second; none for no limit.
+    pub fn limit_rate(&mut self, sink: SinkId, rate: Option<u64>, now: Duration) {
+        self.shared.now = now;
+        if let Some(session) = self.sessions.get_mut(&sink) {
+            session.limit_rate(rate, now);
+        }
+        self.pump();
+    }
+
+    /// Sets how many operations a second the backlog may ask of the disk; none for no limit.
+    pub fn limit_operations(&mut self, rate: Option<u64>, now: Duration) {
+        self.shared.now = now;
+        self.shared.ease.set_rate(rate, now);
+        self.pump();
+    }
+
     /// Sets what of the source is offered: what the looks see, which heed the same selection.
     pub fn select(&mut self, selection: Arc<Selection>) {
         self.shared.selection = selection;
@@ -189,7 +205,8 @@ impl Director {
     #[must_use]
     pub fn next_wake(&self) -> Option<Duration> {
         let sessions = self.sessions.values().filter_map(Session::next_wake);
-        let shared = [self.shared.halves.next_expiry(), self.shared.next_give_up()];
+        let ease = self.shared.ease.next_room(self.shared.now);
+        let shared = [self.shared.halves.next_expiry(), self.shared.next_give_up(), ease];
         sessions.chain(shared.into_iter().flatten()).min()
     }
 
@@ -230,6 +247,7 @@ impl Director {
     /// Takes what a look brought.
     pub fn look_done(&mut self, done: LookDone, now: Duration) {
         self.shared.now = now;
+        self.shared.ease.end(done.id, &done.seen, now);
         if let Some(arming) = self.shared.take_arming(done.id) {
             self.shared.take_owner(done.id);
             self.armed(&arming, done.seen);

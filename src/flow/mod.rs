@@ -6,14 +6,17 @@
 pub mod allowance;
 pub mod applier;
 pub mod blindness;
+pub mod bucket;
 pub mod credit;
 pub mod director;
+pub mod ease;
 pub mod halts;
 pub mod halves;
 pub mod latency;
 pub mod ledger;
 pub mod map;
 pub mod marks;
+pub mod pace;
 pub mod problems;
 pub mod room;
 pub mod session;

@@ -23,6 +23,8 @@ pub const BATCH_OPS_MAX: usize = 256;
 pub const LISTING_ENTRIES_MAX: usize = 512;
 /// Bytes of names and targets in one part of a listing, about.
 pub const LISTING_BYTES_MAX: usize = 128 * 1024;
+/// Entries of a timetable, each day counted: one for each quarter of an hour of a week.
+pub const TIMETABLE_SLOTS_MAX: usize = 7 * 24 * 4;
 /// Names that one answer gives of a directory which is not empty.
 pub const REMAINS_MAX: usize = 512;
 /// How deeply files of rules may name each other.

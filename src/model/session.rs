@@ -94,6 +94,8 @@ pub struct Figures {
     pub directories_left: u64,
     /// Directories to be listed, those included that are listed once more, as in a sweep.
     pub directories_in_doubt: u64,
+    /// Bytes that may leave for the sink in a second, if there is a limit.
+    pub bwlimit: Option<u64>,
     /// Names marked and not yet settled.
     pub dirty_paths: u64,
     /// Age of the oldest mark in milliseconds, 0 for none.

@@ -44,6 +44,7 @@ mod selection;
 mod several;
 mod silent;
 mod standing;
+mod steering;
 mod twins;
 
 use std::time::Duration;

@@ -42,6 +42,8 @@ pub struct Family {
     pub rules: bool,
     /// Whether objects have several names: of so many changes one is about those.
     pub links: usize,
+    /// Whether bytes and operations are limited, now more and now less.
+    pub limits: bool,
 }
 
 /// The parts of one run that a seed draws, so that a shortened history runs the same way.
@@ -146,9 +148,17 @@ pub fn run(
         let mut dice = Dice::new(seed ^ 0xf111);
         fill(&mut world, &mut dice, family.links > 0);
     }
+    let mut limits = family.limits.then(|| Dice::new(seed ^ 0x11417));
     let during = script.map_or_else(|| dice.below(family.during + 1), |s| s.during.len());
     let pace = [1, 4, 16, 64][world.dice.below(4)];
     for at in 0..during {
+        if let Some(dice) = &mut limits
+            && (at == 0 || dice.one_in(4))
+        {
+            let bytes = [None, Some(2_000), Some(20_000), Some(200_000)][dice.below(4)];
+            let operations = [None, Some(20), Some(200), Some(2_000)][dice.below(4)];
+            world.limit(bytes, operations);
+        }
         for _ in 0..world.dice.below(pace) {
             world.step();
         }
@@ -269,6 +279,7 @@ const PLAIN: Family = Family {
     slips: Slips::None,
     rules: false,
     links: 0,
+    limits: false,
 };
 
 #[test]
@@ -330,6 +341,12 @@ fn objects_have_several_names_and_make_no_event() {
         "links and slips",
         &Family { sorts: 32, links: 2, before: 10, during: 20, slips, ..PLAIN },
     );
+}
+
+#[test]
+fn everything_with_losses_under_limits() {
+    let family = Family { sorts: 32, before: 12, during: 20, links: 6, ..PLAIN };
+    hunt("limits", &Family { limits: true, ..family });
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! is virtual, and jumps to the director's next wake when nothing else can happen.
 
 mod faults;
+mod limits;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -28,6 +29,7 @@ use osync::model::status::State;
 use osync::phases::transfer::recall::Ledgers;
 
 use self::faults::Memory;
+pub use self::limits::{Limits, Sent};
 use super::compare::differences;
 use super::dice::Dice;
 use super::history::Change;
@@ -111,6 +113,8 @@ pub struct World {
     pub now: Duration,
     /// What of the source is offered.
     pub selection: Arc<Selection>,
+    /// What the source's person has limited.
+    pub limits: Limits,
     /// Numbers contents.
     pub serial: u64,
     /// Changes that are parts of one begun.
@@ -165,6 +169,7 @@ impl World {
             trace: std::env::var_os("OSYNC_SIM_TRACE").map(|_| String::new()),
             now: Duration::ZERO,
             selection: Arc::default(),
+            limits: Limits::default(),
             serial: 0,
             parts: VecDeque::new(),
             dice,
@@ -271,6 +276,7 @@ impl World {
                 self.sinks[sink].journal.lock().unwrap().selection = Arc::clone(&self.selection);
                 self.sinks[sink].begin(terms.epoch);
                 self.director.begin(id, terms, self.now);
+                self.apply_limits();
             }
             Link::Up | Link::Stopped => {}
         }
@@ -317,20 +323,6 @@ impl World {
         steps
     }
 
-    /// Whether a look hangs: the disk does not answer.
-    fn is_stuck(&self, job: &LookJob) -> bool {
-        let Some(stuck) = &self.stuck else { return false };
-        let at = &job.dir.path;
-        at.is_at_or_below(stuck)
-            || match &job.task {
-                Task::Names(names) => names.iter().any(|(name, _)| at.join(name) == *stuck),
-                Task::Finish { name, .. } => at.join(name) == *stuck,
-                Task::List { .. } => stuck.parent().as_ref() == Some(at),
-                Task::Paths(paths) => paths.iter().any(|path| path.is_at_or_below(stuck)),
-                _ => false,
-            }
-    }
-
     /// Does one thing that can be done; false if there is none.
     pub fn step(&mut self) -> bool {
         let enabled = self.enabled();
@@ -370,6 +362,7 @@ impl World {
                 free.retain(|&at| !self.is_stuck(&self.jobs[at]));
                 let job = self.jobs.swap_remove(free[self.dice.below(free.len())]);
                 let done = self.ledgers.annotate(&job, self.source.run_look(&job));
+                self.limits.note_look(&job, &done, now);
                 self.note(|| {
                     format!(
                         "look {:?} as {:?} {:?} saw {:?}",
@@ -458,7 +451,7 @@ impl World {
                     let mut ledger = self.memories[sink].ledger.lock().unwrap();
                     ledger.offer(message.epoch, &message.offers).unwrap();
                     drop(ledger);
-                    self.sinks[sink].send(message);
+                    self.sinks[sink].send(message, self.now);
                 }
                 Action::AskOffered { sink, query, dir, names } => {
                     self.enter_all(sink.0 as usize);

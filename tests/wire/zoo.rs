@@ -536,6 +536,7 @@ fn figures() -> Figures {
         directories: 8,
         directories_left: 9,
         directories_in_doubt: 18,
+        bwlimit: Some(20),
         dirty_paths: 10,
         lag_ms: 11,
         latency_p50_us: 12,

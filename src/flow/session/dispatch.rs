@@ -52,12 +52,12 @@ impl Session {
         self.watch_stall(shared);
     }
 
-    fn looks_in(&self, lane: Lane) -> usize {
+    pub(super) fn looks_in(&self, lane: Lane) -> usize {
         self.pending.values().filter(|pending| pending.lane == lane).count()
     }
 
     fn pump_marks(&mut self, shared: &mut Shared) {
-        while self.looks_in(Lane::Live) < LIVE_LOOKS && self.lane_room(Lane::Live, 0) {
+        while self.looks_in(Lane::Live) < LIVE_LOOKS && self.lane_room(Lane::Live, 0, shared) {
             let mut names: Vec<(Name, Hint)> = Vec::new();
             let mut dir = None;
             while names.len() < LIVE_NAMES && self.looks_in(Lane::Live) < LIVE_LOOKS {
@@ -123,7 +123,7 @@ impl Session {
         while left > 0
             && !self.room.is_pausing()
             && self.looks_in(Lane::Backlog) < LOOKS_MAX
-            && self.lane_room(Lane::Backlog, 0)
+            && self.lane_room(Lane::Backlog, 0, shared)
         {
             left -= 1;
             let Some(dir) = self.metas.pop_front() else { return };
@@ -165,11 +165,12 @@ impl Session {
 
     /// Content that the sink needs, in batches of small files.
     fn pump_wants(&mut self, shared: &mut Shared) {
+        let most = self.pace.content_bytes(BATCH_BYTES_MAX);
         let mut left = self.wants.len();
         while left > 0
             && self.may_begin_content()
             && self.looks_in(Lane::Backlog) < LOOKS_MAX / 4
-            && self.lane_room(Lane::Backlog, BATCH_BYTES_MAX)
+            && self.lane_room(Lane::Backlog, most, shared)
         {
             left -= 1;
             let Some(mut want) = self.wants.pop_front() else { return };
@@ -185,7 +186,7 @@ impl Session {
             let mut bytes = 0;
             let fit = want.names.iter().take(BATCH_OPS_MAX).take_while(|wanted| {
                 bytes += wanted.bytes;
-                want.bring != Bring::Content || bytes <= BATCH_BYTES_MAX
+                want.bring != Bring::Content || bytes <= most
             });
             let count = fit.count().max(1).min(want.names.len());
             if let Some(rest) = want.split_off(count) {
@@ -209,14 +210,14 @@ impl Session {
         let open: Vec<u64> =
             self.listings.iter().filter(|(_, l)| waits(l)).map(|(id, _)| *id).collect();
         for id in open {
-            if !self.may_list() {
+            if !self.may_list(shared) {
                 return;
             }
             self.read_part(id, false, shared);
         }
         let is_open = |listing: &&Listing| !listing.ended;
         let mut open = self.listings.values().filter(is_open).count();
-        while self.may_list() && open < LISTINGS_OPEN_MAX {
+        while self.may_list(shared) && open < LISTINGS_OPEN_MAX {
             let Some(dir) = self.next_to_list(shared) else { return };
             let id = self.open_listing(dir, shared);
             self.read_part(id, true, shared);
@@ -230,7 +231,7 @@ impl Session {
         self.listings.values().any(|listing| listing.reading && listing.patrol.is_none())
     }
 
-    pub(super) fn may_list(&self) -> bool {
+    pub(super) fn may_list(&self, shared: &Shared) -> bool {
         let reading = self.listings.values().filter(|listing| listing.reading).count();
         self.may_begin_content()
             && self.wants_count < WANTS_MAX
@@ -238,7 +239,7 @@ impl Session {
             && self.large.len() < WANTS_MAX
             && self.unanswered.parts + reading < LISTING_PARTS_MAX
             && self.unanswered.entries + reading * LISTING_ENTRIES_MAX < LISTED_MAX
-            && self.lane_room(Lane::Backlog, 0)
+            && self.lane_room(Lane::Backlog, 0, shared)
     }
 
     pub(super) fn read_part(&mut self, id: u64, first: bool, shared: &mut Shared) {
@@ -343,8 +344,9 @@ impl Session {
         }
         let (ripe, looks) = (self.marks.next_ripe(self.pumped), self.next_give_up());
         let (doubt, patrol) = (self.sweeps.due(), self.patrols.next_wake());
-        let due = [ripe, self.room.next_wake(), self.recheck, looks, doubt, patrol];
+        let room = [self.room.next_wake(), self.pace.next_room(self.pumped)];
+        let due = [ripe, self.recheck, looks, doubt, patrol].into_iter().chain(room);
         // What was due at the last pump and is left waits for something else than time.
-        due.into_iter().flatten().filter(|at| *at >= self.pumped).min()
+        due.flatten().filter(|at| *at >= self.pumped).min()
     }
 }

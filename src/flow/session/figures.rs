@@ -26,6 +26,7 @@ impl Session {
             directories,
             directories_left: directories.saturating_sub(self.counted_dirs),
             directories_in_doubt: directories.saturating_sub(self.clear_count),
+            bwlimit: self.pace.rate(),
             dirty_paths: self.marks.len() as u64,
             lag_ms: lag.as_millis() as u64,
             latency_p50_us: micros(50),

@@ -203,8 +203,11 @@ impl Session {
             operations.push(Operation { stamp, op });
         }
         let xattrs: u64 = operations.iter().map(|operation| operation.op.xattr_bytes()).sum();
-        let bytes =
-            MESSAGE_BYTES + OP_BYTES * operations.len() as u64 + content.len() as u64 + xattrs;
+        let paths: usize = operations.iter().map(|o| o.op.path().as_bytes().len()).sum();
+        let bytes = MESSAGE_BYTES
+            + OP_BYTES * operations.len() as u64
+            + (paths + content.len()) as u64
+            + xattrs;
         let has_content = operations.iter().any(|o| matches!(o.op, Op::Put { .. }));
         let ready = Ready {
             flight: Flight { bytes, cargo: Cargo::Ops(sent) },
@@ -305,17 +308,18 @@ impl Session {
         self.pump_ready(lane, shared);
     }
 
-    /// Sends what is ready, as far as the credit goes.
+    /// Sends what is ready, as far as the credit goes, and the limit.
     pub(super) fn pump_ready(&mut self, lane: Lane, shared: &mut Shared) {
         let at = lane.index();
         while let Some(next) = self.ready[at].front() {
-            if !self.credit[at].has_room(next.flight.bytes) {
+            if !self.may_send(lane, next.flight.bytes, shared.now) {
                 return;
             }
             let Some(Ready { flight, body, content, offers }) = self.ready[at].pop_front() else {
                 return;
             };
             self.credit[at].spend(flight.bytes);
+            self.pace.send(lane, flight.bytes, shared.now);
             self.sent[at] += 1;
             let sequence = self.sent[at];
             self.flights[at].insert(sequence, flight);

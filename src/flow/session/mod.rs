@@ -11,7 +11,7 @@
 //! `refusals` what has no room there, `renames` the fences, `removals` the clearing of directories,
 //! `transfers` large files, `kin` objects with several names, `twins` names that are one there,
 //! `selected` what the rules hide or protect, `patience` looks that never return, `sweeps` the
-//! doubt, `patrol` what makes no events, `ending` the termination phase, `writers` who is still at
+//! doubt, `patrol` what makes no events, `steering` the limits, `ending` the termination phase, `writers` who is still at
 //! work then, `figures` how far it has come, `losses` what the sink can't hold.
 
 mod answers;
@@ -35,6 +35,7 @@ mod removals;
 mod renames;
 mod selected;
 mod shared;
+mod steering;
 mod sweeps;
 mod transfers;
 mod twins;
@@ -49,6 +50,7 @@ use crate::flow::allowance::Allowance;
 use crate::flow::credit::LaneCredit;
 use crate::flow::latency::Latencies;
 use crate::flow::marks::{Hint, Marked, Marks};
+use crate::flow::pace::Pace;
 use crate::flow::problems::{Foreign, Problems};
 use crate::flow::room::Room;
 use crate::flow::stall::{Outstanding, Progress, StallWatch};
@@ -61,7 +63,7 @@ use crate::model::look::LookId;
 use crate::model::marker::Marker;
 use crate::model::path::{Name, RelPath};
 use crate::model::session::{Credit, DeletePolicy, Ending, Figures, FinalReport, FreeRoom, Trust};
-use crate::model::stamp::{DirKey, Epoch, Lane, Sequence, SinkId, Stamp};
+use crate::model::stamp::{DirKey, Epoch, Sequence, SinkId, Stamp};
 
 pub use self::changes::Change;
 pub use self::patience::GIVEN_UP;
@@ -169,6 +171,8 @@ pub struct Session {
     /// What the report at hand told, for the ledger.
     deeds: Vec<Entered>,
     credit: [LaneCredit; 2],
+    /// Outlasts the epoch: what was sent was sent.
+    pace: Pace,
     stamps: Stamps,
     marks: Marks,
     dirs: HashMap<DirKey, DirState>,
@@ -262,6 +266,7 @@ impl Session {
             durable: 0,
             deeds: Vec::new(),
             credit,
+            pace: Pace::default(),
             stamps: Stamps::default(),
             marks: Marks::default(),
             dirs: HashMap::new(),
@@ -455,7 +460,7 @@ impl Session {
             messages: [0, 1].map(|lane: usize| self.flights[lane].len()),
             questions: self.queries.len(),
             looks: self.pending.len(),
-            held: if full { 0 } else { self.ready.iter().map(VecDeque::len).sum() },
+            held: if full { 0 } else { self.held(shared.now) },
         };
         if self.stall.watch(&progress, &outstanding, shared.now).is_some()
             && let Some(words) = self.stall.words(shared.now)
@@ -568,9 +573,5 @@ impl Session {
 
     fn stamp(&mut self) -> Stamp {
         self.stamps.take()
-    }
-
-    fn lane_room(&self, lane: Lane, bytes: u64) -> bool {
-        self.ready[lane.index()].is_empty() && self.credit[lane.index()].has_room(bytes)
     }
 }

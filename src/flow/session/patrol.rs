@@ -138,13 +138,13 @@ impl Session {
         let open = self.open_on(beat);
         let mut count = open.len();
         for id in open {
-            if !self.is_reading(id) && self.may_read_on(beat, shared.now) {
+            if !self.is_reading(id) && self.may_read_on(beat, shared) {
                 self.read_for_patrol(id, beat, false, shared);
             }
         }
         while count < beat.at_once()
             && self.is_read()
-            && self.may_read_on(beat, shared.now)
+            && self.may_read_on(beat, shared)
             && let Some(dir) = self.patrols.0[beat.index()].left.pop()
         {
             let is_there = shared.map.address(dir).is_some() && !self.is_left_out(dir, shared);
@@ -166,9 +166,9 @@ impl Session {
 
     /// Whether a patrol may read on where it is. For an open listing others may wait: then there is
     /// no rest.
-    fn may_read_on(&self, beat: Beat, now: Duration) -> bool {
+    fn may_read_on(&self, beat: Beat, shared: &Shared) -> bool {
         let is_awaited = !self.is_read() || self.termination.is_some();
-        self.may_list() && (is_awaited || self.patrols.0[beat.index()].rests <= now)
+        self.may_list(shared) && (is_awaited || self.patrols.0[beat.index()].rests <= shared.now)
     }
 
     fn read_for_patrol(&mut self, id: u64, beat: Beat, first: bool, shared: &mut Shared) {

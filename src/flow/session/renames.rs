@@ -253,7 +253,7 @@ impl Session {
         let flying = self.flies_within(within)
             || self.is_flying(from.0, &from.1)
             || self.is_flying(to.0, &to.1);
-        if flying || !self.lane_room(Lane::Live, 0) {
+        if flying || !self.lane_room(Lane::Live, 0, shared) {
             return;
         }
         let is_file = head.node.is_none();

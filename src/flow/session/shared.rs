@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::flow::ease::Ease;
 use crate::flow::halts::{Cause, Halts};
 use crate::flow::halves::Halves;
 use crate::flow::map::DirMap;
@@ -144,6 +145,8 @@ pub struct Shared {
     pub max_delete: MaxDelete,
     /// What of the source is offered.
     pub selection: Arc<Selection>,
+    /// How much the backlog may ask of the disk.
+    pub ease: Ease,
     /// Changes of the map that the sessions have not been told yet.
     pub changes: VecDeque<Change>,
     /// Directories to be armed, in turn.
@@ -174,6 +177,7 @@ impl Shared {
             halts: Halts::default(),
             max_delete: MaxDelete::default(),
             selection: Arc::default(),
+            ease: Ease::default(),
             changes: VecDeque::new(),
             to_arm: VecDeque::from([DirKey::ROOT]),
             to_arm_first: VecDeque::new(),
@@ -199,6 +203,9 @@ impl Shared {
         let id = self.next_look;
         self.next_look += 1;
         self.owners.insert(id, sink);
+        if !urgent {
+            self.ease.begin(id, &task, self.now);
+        }
         self.actions.push_back(Action::Look(LookJob { id, sink, urgent, dir, task }));
         id
     }
@@ -217,6 +224,7 @@ impl Shared {
 
     pub(super) fn forget_look(&mut self, id: LookId) {
         self.owners.remove(&id);
+        self.ease.forget(id);
     }
 
     pub(super) fn close_listing(&mut self, listing: u64, dir: DirKey) {
@@ -239,7 +247,7 @@ impl Shared {
     pub fn pump_arming(&mut self, at_once: usize, others: usize) {
         while self.arming.len() < at_once {
             let urgent = !self.to_arm_first.is_empty();
-            if !urgent && self.arming.len() >= others {
+            if !urgent && (self.arming.len() >= others || !self.ease.has_room(self.now)) {
                 return;
             }
             let next = self.to_arm_first.pop_front().or_else(|| self.to_arm.pop_front());

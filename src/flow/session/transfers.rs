@@ -93,7 +93,10 @@ impl Session {
 
     /// Opens the next large files, reads the next chunks, looks at those read to their end.
     pub(super) fn pump_transfers(&mut self, shared: &mut Shared) {
-        while self.transfers.len() < TRANSFERS_MAX && self.may_begin_content() {
+        while self.transfers.len() < TRANSFERS_MAX
+            && self.may_begin_content()
+            && shared.ease.has_room(shared.now)
+        {
             let Some(large) = self.large.pop_front() else { break };
             self.open_transfer(large, shared);
         }
@@ -193,7 +196,8 @@ impl Session {
     }
 
     fn next_chunk(&mut self, id: u64, shared: &mut Shared) {
-        let room = self.lane_room(Lane::Backlog, CHUNK_BYTES);
+        let bytes = self.pace.content_bytes(CHUNK_BYTES);
+        let room = self.lane_room(Lane::Backlog, bytes, shared);
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         let dir = transfer.dir;
         let Some(address) = shared.map.address(dir) else {
@@ -204,7 +208,7 @@ impl Session {
             if !room {
                 return;
             }
-            let (offset, bytes) = (transfer.offset, CHUNK_BYTES);
+            let offset = transfer.offset;
             transfer.looking = true;
             (Task::Chunk { transfer: id, offset, bytes }, Purpose::Chunk { transfer: id })
         } else if transfer.unanswered == 0 {

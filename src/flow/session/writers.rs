@@ -54,6 +54,7 @@ impl Session {
         let is_probe = |purpose: &Purpose| matches!(purpose, Purpose::Probe);
         let mut under_way = self.pending.values().filter(|p| is_probe(&p.purpose)).count();
         while under_way < LOOKS_MAX
+            && shared.ease.has_room(shared.now)
             && let Some((dir, names)) = self.writers().and_then(|writers| writers.met.pop_first())
         {
             if let Some(address) = shared.map.address(dir) {
@@ -62,7 +63,7 @@ impl Session {
                 under_way += 1;
             }
         }
-        under_way == 0
+        under_way == 0 && self.writers().is_none_or(|writers| writers.met.is_empty())
     }
 
     pub(super) fn probe_seen(&mut self, path: &RelPath, seen: Seen) {

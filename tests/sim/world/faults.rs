@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use osync::model::ledger::{Entries, Unsettled};
+use osync::model::look::{LookJob, Task};
 use osync::model::path::RelPath;
 use osync::phases::transfer::recall::SharedLedger;
 use osync::state::ledger::Ledger;
@@ -43,6 +44,20 @@ fn open_ledger(dir: &tempfile::TempDir) -> SharedLedger {
 }
 
 impl World {
+    /// Whether a look hangs: the disk does not answer.
+    pub(super) fn is_stuck(&self, job: &LookJob) -> bool {
+        let Some(stuck) = &self.stuck else { return false };
+        let at = &job.dir.path;
+        at.is_at_or_below(stuck)
+            || match &job.task {
+                Task::Names(names) => names.iter().any(|(name, _)| at.join(name) == *stuck),
+                Task::Finish { name, .. } => at.join(name) == *stuck,
+                Task::List { .. } => stuck.parent().as_ref() == Some(at),
+                Task::Paths(paths) => paths.iter().any(|path| path.is_at_or_below(stuck)),
+                _ => false,
+            }
+    }
+
     /// The connection of a sink is lost: some of what is on its way still arrives.
     pub fn cut(&mut self, sink: usize) {
         let end = &mut self.sinks[sink];
