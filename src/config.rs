@@ -11,6 +11,7 @@ use crate::model::session::{DeletePolicy, Trust};
 
 pub use crate::model::backup::Backup;
 pub use crate::model::removal::MaxDelete;
+pub use crate::model::setting::Limits;
 
 /// The port of the command service if none is given.
 pub const PORT_DEFAULT: u16 = 9753;
@@ -42,6 +43,8 @@ pub struct SourceConfig {
     pub carried: Carried,
     /// What of the pool is offered.
     pub selection: Selection,
+    /// What is limited, until a person says otherwise.
+    pub limits: Limits,
     /// Every sink is only to tell what would be done.
     pub dry: bool,
 }
@@ -79,6 +82,8 @@ pub struct SinkConfig {
     pub is_sparse: bool,
     /// What is thought of content that is here already.
     pub trust: Trust,
+    /// What is limited, until a person says otherwise.
+    pub limits: Limits,
     /// Nothing is to be changed: what would be done is told.
     pub dry: bool,
 }

@@ -13,6 +13,7 @@ pub mod local;
 pub mod model;
 pub mod monitor;
 pub mod net;
+pub mod os;
 pub mod phases;
 pub mod sink;
 pub mod source;

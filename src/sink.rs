@@ -34,6 +34,7 @@ use crate::phases::transfer::durability::Durability;
 use crate::phases::transfer::pulse::Pulse;
 use crate::phases::transfer::sink as epoch;
 use crate::phases::transfer::standing::Standing;
+use crate::phases::transfer::steering::Steering;
 use crate::state::dir::StateDir;
 use crate::state::invite::Invite;
 use crate::state::keys::KeyRole;
@@ -68,7 +69,8 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     let keys = own_keys(&state, KeyRole::Sink)?;
     let staging_name = staging_name(keys.public.as_bytes());
     let (root, durability) = open_root(&config, &directory, &staging_name, monitor)?;
-    let standing = Arc::new(Standing::new(config.dry));
+    let steering = Steering::new(config.limits.clone())?;
+    let standing = Arc::new(Standing::new(config.dry, steering.clone()));
     let answering = Arc::clone(&standing);
     // A directory that is only thought of can't be asked.
     let serve =
@@ -95,7 +97,8 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     };
     let began = Instant::now();
     let met = AtomicBool::new(false);
-    let sink = Sink { config, monitor, stop, root, durability, standing, control, began, met };
+    let sink =
+        Sink { config, monitor, stop, root, durability, standing, steering, control, began, met };
     let over = AtomicBool::new(false);
     let end = std::thread::scope(|scope| {
         scope.spawn(|| sink.durability.inspect(&|| over.load(Ordering::Acquire)));
@@ -178,6 +181,7 @@ struct Sink<'a> {
     root: Arc<SinkRoot>,
     durability: Durability,
     standing: Arc<Standing>,
+    steering: Steering,
     control: Option<ControlServer>,
     began: Instant,
     /// Whether a transfer phase was reached in this run.
@@ -244,7 +248,7 @@ impl Sink<'_> {
         registrar: &Registrar,
         shown: MarkerId,
     ) -> Result<Course, Error> {
-        let pulse = Pulse::new(session.registered.epoch);
+        let pulse = Pulse::steered(session.registered.epoch, self.steering.clone());
         let late = || self.is_late();
         let halt = || self.stop.is_now() || self.is_late();
         let announce = |result| self.announce(result);
@@ -299,6 +303,7 @@ impl Sink<'_> {
             abilities: self.root.abilities().clone(),
             wanted: self.config.wanted,
             trust: self.config.trust,
+            bwlimit: self.steering.rate(),
             ending: wish.map(|wish| wish.ending),
             dry: self.config.dry,
         }
@@ -499,6 +504,7 @@ mod tests {
             strict: false,
             is_sparse: true,
             trust: Trust::Times,
+            limits: crate::model::setting::Limits::default(),
             dry: false,
         };
         let stop = Stop::new();

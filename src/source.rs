@@ -38,6 +38,7 @@ use crate::phases::call_thread;
 use crate::phases::init::source::PreparedService;
 use crate::phases::transfer::recall::Ledgers;
 use crate::phases::transfer::source::{Engine, Parts};
+use crate::phases::transfer::steering::Steering;
 use crate::phases::transfer::workers::Workers;
 use crate::state::dir::StateDir;
 use crate::state::epochs::EpochStore;
@@ -149,7 +150,8 @@ fn serve<'scope, 'env>(
     let ledgers = Ledgers::default();
     let (eyes, memory) = (Arc::clone(&looker), ledgers.clone());
     let look = move |job: &LookJob| eyes.complete(job, memory.annotate(job, eyes.run(job)));
-    let workers = Workers::start(WORKERS, HUNG, look);
+    let steering = Steering::new(config.limits.clone())?;
+    let workers = Workers::start(WORKERS, HUNG, &steering, look);
     let PreparedService { service, doorkeeper, gatekeeper, .. } = prepared;
     let (call, calls) = bounded::<Call>(COMMAND_QUEUE);
     let (answer, answers) = bounded(REPLY_QUEUE);
@@ -187,6 +189,7 @@ fn serve<'scope, 'env>(
         announce: Box::new(move |result| server.announce(result)),
         root_stands: watch_root(scope, &looker, &closing),
         max_delete: config.max_delete,
+        steering,
         carried,
         selection,
         monitor,

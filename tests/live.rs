@@ -21,6 +21,7 @@ mod room;
 mod selection;
 mod silent;
 mod starts;
+mod steering;
 mod watchers;
 mod whole;
 mod words;

@@ -18,7 +18,7 @@ pub use client::{Operator, Waiting, find_operator};
 pub use name::{JsonName, escaped, tame};
 pub use result::{ProblemObject, ResultObject};
 pub use server::ControlServer;
-pub use status::{FigureFields, Latency, Phase, SinkStatus, StatusObject, Watching};
+pub use status::{FigureFields, Latency, Phase, Settings, SinkStatus, StatusObject, Watching};
 
 /// What a person may ask of a running operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

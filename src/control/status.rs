@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::name::JsonName;
 use crate::model::session::{Figures, PhaseTag, Shortfall};
+use crate::model::setting::Limits;
 use crate::model::status::{Role, State};
 
 /// How an operator stands.
@@ -24,6 +25,32 @@ pub struct StatusObject {
     pub sinks: Vec<SinkStatus>,
     /// How a source sees changes; nothing at a sink.
     pub watching: Option<Watching>,
+    /// What a person has limited at this operator.
+    pub settings: Option<Settings>,
+}
+
+/// What `osync set` has set, or the command line; each as it is written there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// A rate, a timetable, or `off`; what of it holds now is among the figures.
+    pub bwlimit: String,
+    /// Operations a second; none for no limit.
+    pub iops: Option<u64>,
+    /// How nice the threads of the backlog are, 0 to 19.
+    pub nice: u8,
+    /// Their class for the disk: `none`, `best-effort:LEVEL` or `idle`.
+    pub ionice: String,
+}
+
+impl From<&Limits> for Settings {
+    fn from(limits: &Limits) -> Settings {
+        Settings {
+            bwlimit: limits.bandwidth.to_string(),
+            iops: limits.iops,
+            nice: limits.priority.nice.value(),
+            ionice: limits.priority.io.to_string(),
+        }
+    }
 }
 
 /// How a source sees changes.
@@ -105,6 +132,8 @@ pub struct FigureFields {
     pub backlog_bytes: u64,
     /// Whether the walk has seen all.
     pub backlog_known: bool,
+    /// Bytes that may leave the source for the sink in a second, if there is a limit.
+    pub bwlimit: Option<u64>,
     /// Names marked and not yet settled.
     pub dirty_paths: u64,
     /// Age of the oldest mark not yet applied, else 0.
@@ -158,6 +187,7 @@ impl From<&Figures> for FigureFields {
             backlog_files: figures.backlog_files,
             backlog_bytes: figures.backlog_bytes,
             backlog_known: figures.backlog_known,
+            bwlimit: figures.bwlimit,
             dirty_paths: figures.dirty_paths,
             lag_seconds: figures.lag_ms as f64 / 1_000.0,
             live_latency_ms: Latency {
@@ -201,6 +231,7 @@ impl StatusObject {
             figures: figures.into(),
             sinks: Vec::new(),
             watching: None,
+            settings: None,
         }
     }
 
@@ -217,6 +248,7 @@ impl StatusObject {
                 figures: worst.figures.clone(),
                 sinks,
                 watching: None,
+                settings: None,
             },
             None => StatusObject::of(Role::Source, PhaseTag::Init, false, &Figures::default()),
         }

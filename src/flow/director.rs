@@ -122,17 +122,18 @@ impl Director {
     /// Sets how many bytes may leave for a sink in a second; none for no limit.
     pub fn limit_rate(&mut self, sink: SinkId, rate: Option<u64>, now: Duration) {
         self.shared.now = now;
-        if let Some(session) = self.sessions.get_mut(&sink) {
-            session.limit_rate(rate, now);
+        if self.sessions.get_mut(&sink).is_some_and(|session| session.limit_rate(rate, now)) {
+            self.pump();
         }
-        self.pump();
     }
 
     /// Sets how many operations a second the backlog may ask of the disk; none for no limit.
     pub fn limit_operations(&mut self, rate: Option<u64>, now: Duration) {
         self.shared.now = now;
-        self.shared.ease.set_rate(rate, now);
-        self.pump();
+        if self.shared.ease.rate() != rate {
+            self.shared.ease.set_rate(rate, now);
+            self.pump();
+        }
     }
 
     /// Sets what of the source is offered: what the looks see, which heed the same selection.

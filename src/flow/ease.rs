@@ -35,6 +35,12 @@ impl Ease {
         }
     }
 
+    /// Operations a second, if there is a limit.
+    #[must_use]
+    pub fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+
     /// Whether a look for the backlog may begin.
     #[must_use]
     pub fn has_room(&self, now: Duration) -> bool {

@@ -152,8 +152,8 @@ fn days_of(text: &str) -> Result<(u16, u16), String> {
 
 fn day(text: &str) -> Result<u16, String> {
     let word = text.to_ascii_lowercase();
-    let is_meant = |day: &&str| **day == word || day[..3] == word;
-    let at = DAYS.iter().position(|day| is_meant(&day));
+    let is_meant = |day: &str| day == word || day[..3] == word;
+    let at = DAYS.iter().position(|day| is_meant(day));
     at.and_then(|at| u16::try_from(at).ok())
         .ok_or_else(|| format!("`{text}` is no day: give Mon, Tue, Wed, Thu, Fri, Sat or Sun"))
 }

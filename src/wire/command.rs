@@ -105,6 +105,8 @@ pub struct Registration {
     pub wanted: Carried,
     /// What is thought of content that is there already.
     pub trust: Trust,
+    /// Bytes that may leave the source for this sink in a second, as far as this sink limits it.
+    pub bwlimit: Option<u64>,
     /// How the session is to end by itself, if at all (`--once`).
     pub ending: Option<Ending>,
     /// Nothing is to be changed: the sink tells what would be done, and the source remembers
@@ -125,6 +127,8 @@ pub struct Heartbeat {
     pub trouble: Option<String>,
     /// The room on the root's filesystem, as far as it tells; 0 if it takes nothing at all.
     pub room: Option<FreeRoom>,
+    /// Bytes that may leave the source for this sink in a second, as far as this sink limits it.
+    pub bwlimit: Option<u64>,
 }
 
 /// What a source replies.

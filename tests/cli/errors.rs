@@ -43,6 +43,11 @@ fn words_that_make_no_sense() {
             "source [DIR]/pool --max-delete 120%",
             "set [DIR]/pool",
             "set [DIR]/pool resume=no",
+            "set [DIR]/pool speed=5M",
+            "set [DIR]/pool bwlimit=fast",
+            "source [DIR]/pool --bwlimit 25:00,1M",
+            "source [DIR]/pool --iops many",
+            "local [DIR]/pool [DIR]/new --ionice realtime",
         ])
     );
 }
@@ -55,7 +60,6 @@ fn what_is_not_in_this_version_is_said() {
             "verify [DIR]/pool --full",
             "digest [DIR]/pool",
             "source [DIR]/pool --watch kqueue",
-            "set [DIR]/pool bwlimit=5M",
         ])
     );
 }

@@ -87,6 +87,7 @@ fn registration(nonce: u64, last_epoch: Epoch) -> Registration {
         abilities: Abilities::full(".osync-staging-0"),
         wanted: Carried::all(),
         trust: Trust::Times,
+        bwlimit: None,
         ending: None,
         dry: false,
     }
@@ -103,7 +104,14 @@ fn granted(client: &mut CommandClient, nonce: u64) -> Registered {
 
 #[track_caller]
 fn beat(client: &mut CommandClient, epoch: Epoch) -> Reply {
-    let beat = Heartbeat { epoch, seen: [0; 2], reports_sent: 0, trouble: None, room: None };
+    let beat = Heartbeat {
+        epoch,
+        seen: [0; 2],
+        reports_sent: 0,
+        trouble: None,
+        room: None,
+        bwlimit: None,
+    };
     client.call(&Request::Heartbeat(beat), SOON).unwrap()
 }
 
@@ -201,7 +209,8 @@ impl Contented {
     /// How the session ended, should it have, as a heartbeat tells.
     fn finished(&mut self, client: &mut CommandClient) -> Option<FinalReport> {
         let (epoch, seen, reports_sent) = (self.epoch, self.seen, self.sent);
-        let beat = Heartbeat { epoch, seen, reports_sent, trouble: None, room: None };
+        let beat =
+            Heartbeat { epoch, seen, reports_sent, trouble: None, room: None, bwlimit: None };
         finished(client.call(&Request::Heartbeat(beat), SOON).unwrap())
     }
 }

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use osync::flow::applier::{Applier, Rules};
 use osync::flow::session::Outgoing;
@@ -20,7 +19,6 @@ use osync::model::stamp::{Epoch, Lane, SinkId};
 use osync::model::target::{Obstacle, Standing, Target};
 
 use super::tree::{Image, ModelTree, Staged};
-use super::world::Sent;
 
 /// The names ever offered to one root of one sink.
 #[derive(Debug, Default)]
@@ -270,8 +268,6 @@ pub struct SinkEnd {
     pub reports: VecDeque<Report>,
     /// Answers not yet reported.
     pub answers: Vec<MessageAnswer>,
-    /// What left for it, and when.
-    pub sent: Vec<Sent>,
     /// How often each content travelled in a `Put`.
     pub puts: HashMap<Hash, u32>,
     /// What lies in the root's staging directory.
@@ -314,7 +310,6 @@ impl SinkEnd {
             hands: Vec::new(),
             reports: VecDeque::new(),
             answers: Vec::new(),
-            sent: Vec::new(),
             puts: HashMap::new(),
             marker,
             unsaved: false,
@@ -382,9 +377,8 @@ impl SinkEnd {
     }
 
     /// A message leaves the source: its offers are written down first.
-    pub fn send(&mut self, message: Outgoing, now: Duration) {
+    pub fn send(&mut self, message: Outgoing) {
         self.journal.lock().unwrap().record(&message.offers);
-        self.sent.push(Sent::of(&message, now));
         if self.link == Link::Up && message.epoch == self.epoch {
             if let Body::Operations(operations) = &message.body {
                 for operation in operations {

@@ -29,7 +29,7 @@ use osync::model::status::State;
 use osync::phases::transfer::recall::Ledgers;
 
 use self::faults::Memory;
-pub use self::limits::{Limits, Sent};
+pub use self::limits::Limits;
 use super::compare::differences;
 use super::dice::Dice;
 use super::history::Change;
@@ -451,7 +451,8 @@ impl World {
                     let mut ledger = self.memories[sink].ledger.lock().unwrap();
                     ledger.offer(message.epoch, &message.offers).unwrap();
                     drop(ledger);
-                    self.sinks[sink].send(message, self.now);
+                    self.limits.note_sent(&message, self.now);
+                    self.sinks[sink].send(message);
                 }
                 Action::AskOffered { sink, query, dir, names } => {
                     self.enter_all(sink.0 as usize);

@@ -3,13 +3,14 @@
 use super::{Text, assert_none, has_word, repository};
 
 /// Each floor with the floors that it may import. Itself is always allowed.
-const FLOORS: [(&str, &[&str]); 18] = [
+const FLOORS: [(&str, &[&str]); 19] = [
     ("model", &[]),
     ("flow", &["model"]),
     ("error", &["model"]),
     ("wire", &["model", "error"]),
     ("tree", &["model", "error"]),
     ("state", &["model", "error"]),
+    ("os", &["model"]),
     ("monitor", &["model", "error"]),
     ("config", &["model", "error"]),
     ("stop", &[]),
@@ -24,8 +25,8 @@ const FLOORS: [(&str, &[&str]); 18] = [
     ("bin", &BIN),
 ];
 
-const PHASES: [&str; 12] = [
-    "net", "tree", "flow", "wire", "state", "model", "monitor", "config", "control", "ended",
+const PHASES: [&str; 13] = [
+    "net", "tree", "flow", "wire", "state", "os", "model", "monitor", "config", "control", "ended",
     "stop", "error",
 ];
 /// The operators wire threads, sockets and disk together: they see every floor below them.

@@ -337,8 +337,14 @@ fn endings() -> [Option<Ending>; 3] {
 /// Every request, with every way to end and every policy.
 pub fn requests() -> Named<Request> {
     let epoch = Epoch(3);
-    let heartbeat =
-        |trouble| Heartbeat { epoch, seen: [1, 2], reports_sent: 3, trouble, room: Some(FREE) };
+    let heartbeat = |trouble| Heartbeat {
+        epoch,
+        seen: [1, 2],
+        reports_sent: 3,
+        trouble,
+        room: Some(FREE),
+        bwlimit: Some(9),
+    };
     let mut all = named(
         vec![
             Request::Greet,
@@ -402,6 +408,7 @@ fn registration(delete: DeletePolicy, ending: Option<Ending>) -> Registration {
         abilities: Abilities::full(".osync-staging-0123456789abcdef"),
         wanted: Carried { owners: false, ..Carried::all() },
         trust: Trust::Content,
+        bwlimit: Some(10 << 20),
         ending,
         dry: false,
     }

@@ -131,6 +131,7 @@ fn in_words(status: &StatusObject) -> String {
         let unwatched = HumanCount(watching.unwatched);
         text += &format!("\n  watched by {by}; {unwatched} directories swept instead");
     }
+    text.extend(limits_in_words(status).map(|line| format!("\n  {line}")));
     for sink in &status.sinks {
         let address = osync::control::tame(&sink.address);
         let key = osync::control::tame(&sink.key);
@@ -143,6 +144,28 @@ fn in_words(status: &StatusObject) -> String {
         }
     }
     text
+}
+
+/// What is limited, if anything is.
+fn limits_in_words(status: &StatusObject) -> Option<String> {
+    let mut words = Vec::new();
+    if let Some(rate) = status.figures.bwlimit {
+        words.push(format!("{} a second", HumanBytes(rate)));
+    }
+    if let Some(settings) = &status.settings {
+        // A timetable says more than what holds now, and a sink's own limit less than both.
+        if settings.bwlimit != "off" {
+            words.push(format!("bwlimit {}", osync::control::tame(&settings.bwlimit)));
+        }
+        words.extend(settings.iops.map(|iops| format!("iops {}", HumanCount(iops))));
+        if settings.nice > 0 {
+            words.push(format!("nice {}", settings.nice));
+        }
+        if settings.ionice != "none" {
+            words.push(format!("ionice {}", osync::control::tame(&settings.ionice)));
+        }
+    }
+    (!words.is_empty()).then(|| format!("limits: {}", words.join(", ")))
 }
 
 fn figures_in_words(figures: &FigureFields) -> [String; 4] {

@@ -8,13 +8,15 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use osync::config::{Address, MaxDelete, PortRange, WatchKind};
+use osync::model::bandwidth::Bandwidth;
 use osync::model::key::PublicKey;
 use osync::model::owners::{IdRule, OwnerMap};
+use osync::model::priority::{IoPriority, Nice};
 
 use crate::filters::{FilterArgs, NoFilterArgs};
 use crate::habits::{HabitArgs, SinkHabitArgs};
 use crate::owners;
-use crate::parse;
+use crate::parse::{self, Iops};
 
 const AFTER_HELP: &str = "\
 On the old host:  osync source /data
@@ -27,7 +29,11 @@ resumable";
 
 const SETTINGS_HELP: &str = "\
 Settings of this version:
-  resume   let removals go on after a halt; said to the source";
+  resume          let removals go on after a halt; said to the source
+  bwlimit=RATE    as --bwlimit; a timetable in quotes; off for no limit
+  iops=N          as --iops; off for no limit; said to the source
+  nice=N          as --nice
+  ionice=CLASS    as --ionice";
 
 /// Moves a pool of many million files to a new host while people keep working on it
 #[derive(Debug, Parser)]
@@ -109,6 +115,9 @@ pub struct SourceArgs {
     /// What a source may be told.
     #[command(flatten)]
     pub options: SourceOptions,
+    /// What any operator may be limited to.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// What every operator may be told.
     #[command(flatten)]
     pub common: CommonArgs,
@@ -138,12 +147,32 @@ pub struct SourceOptions {
     /// more than 10]
     #[arg(long, value_name = "N|N%", value_parser = parse::max_delete)]
     pub max_delete: Option<MaxDelete>,
+    /// Ask for no more than so many operations a second of the source's disk (looks at names,
+    /// openings, listings) for the backlog; live changes are not counted
+    #[arg(long, value_name = "N", value_parser = parse::iops)]
+    pub iops: Option<Iops>,
     /// What is to be offered.
     #[command(flatten)]
     pub filters: FilterArgs,
     /// What people are used to from rsync.
     #[command(flatten)]
     pub habits: HabitArgs,
+}
+
+/// What any operator may be limited to.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// Send no more than this in a second for each sink: a number with K, M or G (KiB without
+    /// one), or a timetable by the local clock, such as "Mon-Fri-08:00,10M Mon-Fri-18:00,off";
+    /// live changes are counted and do not wait; of two limits at both sides the lower one counts
+    #[arg(long, value_name = "RATE", value_parser = parse::bandwidth)]
+    pub bwlimit: Option<Bandwidth>,
+    /// Make the threads that work for the backlog as nice as this about the processor, 0 to 19
+    #[arg(long, value_name = "N", value_parser = parse::nice)]
+    pub nice: Option<Nice>,
+    /// Put their use of the disk into this class: none, best-effort, best-effort:0 to 7, or idle
+    #[arg(long, value_name = "CLASS", value_parser = parse::ionice)]
+    pub ionice: Option<IoPriority>,
 }
 
 /// `osync sink`.
@@ -164,6 +193,9 @@ pub struct SinkArgs {
     /// What a sink may be told.
     #[command(flatten)]
     pub options: SinkOptions,
+    /// What any operator may be limited to.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// What only a source may be told.
     #[command(flatten)]
     pub filters: NoFilterArgs,
@@ -261,6 +293,9 @@ pub struct LocalArgs {
     /// What a sink may be told.
     #[command(flatten)]
     pub sink: SinkOptions,
+    /// What any operator may be limited to.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Taken for the sake of scripts; both operators know each other here
     #[arg(long, value_name = "INVITE", hide = true)]
     pub invite: Option<String>,

@@ -80,7 +80,7 @@ const REPORT: &str = "use --report FILE, --json or `osync status`";
 /// An option that is refused: its name, its letter, whether it has a value, what to do instead.
 type Refused = (&'static str, Option<char>, bool, &'static str);
 
-const REFUSED: [Refused; 83] = [
+const REFUSED: [Refused; 82] = [
     ("8-bit-output", Some('8'), false, REPORT),
     ("address", None, true, "use --bind ADDR"),
     ("append", None, false, BY_ITSELF),
@@ -88,7 +88,6 @@ const REFUSED: [Refused; 83] = [
     ("backup", Some('b'), false, "use --trash or --backup-dir DIR at the sink"),
     ("block-size", Some('B'), true, BY_ITSELF),
     ("blocking-io", None, false, SERVICE),
-    ("bwlimit", None, true, LATER),
     ("checksum-choice", None, true, "hashes are BLAKE3"),
     ("checksum-seed", None, true, "hashes are BLAKE3"),
     ("chmod", None, true, ALWAYS_WHOLE),

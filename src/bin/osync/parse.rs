@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use osync::config::{Address, MaxDelete, PORT_DEFAULT, PortRange, WatchKind};
-
-/// The settings that `osync set` can change in this version.
-const SETTINGS: [&str; 1] = ["resume"];
+use osync::model::bandwidth::Bandwidth;
+use osync::model::priority::{IoPriority, Nice};
+use osync::model::setting::{self, Setting};
 
 /// `HOST`, `HOST:PORT`, `[IPV6]`, `[IPV6]:PORT`, or a bare IPv6 address.
 pub fn address(text: &str) -> Result<Address, String> {
@@ -113,14 +113,32 @@ pub fn setting(text: &str) -> Result<(String, String), String> {
         None if text == "resume" => (text, "yes"),
         None => return Err("give NAME=VALUE, or resume".into()),
     };
-    if !SETTINGS.contains(&name) {
-        let have = SETTINGS.join(", ");
-        return Err(format!("the setting `{name}` is not in this version yet; it has: {have}"));
-    }
-    if name == "resume" && value != "yes" {
-        return Err("give resume alone".into());
-    }
+    Setting::parse(name, value)?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A rate, or a timetable of rates.
+pub fn bandwidth(text: &str) -> Result<Bandwidth, String> {
+    text.parse()
+}
+
+/// Operations a second; a type of its own, for `Option` would mean an option that may be left out.
+pub fn iops(text: &str) -> Result<Iops, String> {
+    setting::iops(text).map(Iops)
+}
+
+/// A limit on operations, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Iops(pub Option<u64>);
+
+/// How nice the backlog is.
+pub fn nice(text: &str) -> Result<Nice, String> {
+    text.parse()
+}
+
+/// A class of the disk's scheduler.
+pub fn ionice(text: &str) -> Result<IoPriority, String> {
+    text.parse()
 }
 
 #[cfg(test)]
@@ -171,8 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_yet_is_said() {
-        assert!(super::setting("bwlimit=5").unwrap_err().contains("not in this version yet"));
+    fn settings_are_checked_before_anybody_is_asked() {
+        assert_eq!(super::setting("bwlimit=5M"), Ok(("bwlimit".into(), "5M".into())));
+        assert!(super::setting("bwlimit=fast").unwrap_err().contains("no rate"));
+        assert!(super::setting("bwlimit").unwrap_err().contains("NAME=VALUE"));
+        assert!(super::setting("speed=5").unwrap_err().contains("bwlimit"));
         assert_eq!(super::setting("resume"), Ok(("resume".into(), "yes".into())));
         assert!(super::setting("resume=no").is_err());
     }

@@ -5,16 +5,20 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use osync::config::{Address, Backup, Fsync, LocalConfig, PORT_DEFAULT, SinkConfig, SourceConfig};
+use osync::config::{
+    Address, Backup, Fsync, Limits, LocalConfig, PORT_DEFAULT, SinkConfig, SourceConfig,
+};
 use osync::error::Error;
 use osync::model::attributes::Carried;
+use osync::model::bandwidth::Bandwidth;
 use osync::model::limits::INVITE_BYTES_MAX;
 use osync::model::owners::{IdRule, OwnerMap};
+use osync::model::priority::Priority;
 use osync::model::session::{DeletePolicy, Trust};
 
 use crate::cli::SourceOptions;
 use crate::cli::{
-    CommonArgs, Delete, FsyncWord, LocalArgs, LogArgs, SinkArgs, SinkOptions, SourceArgs,
+    CommonArgs, Delete, FsyncWord, LimitArgs, LocalArgs, LogArgs, SinkArgs, SinkOptions, SourceArgs,
 };
 
 /// What the command line and the surroundings say of a source.
@@ -24,7 +28,8 @@ pub fn source(args: &SourceArgs, log: &LogArgs) -> Result<SourceConfig, Error> {
     check_outside(&directory, &state, log)?;
     let config =
         source_config(directory, state, &args.options, PORT_DEFAULT, Ipv4Addr::UNSPECIFIED)?;
-    Ok(SourceConfig { dry: args.common.dry_run, ..config })
+    let limits = Limits { iops: config.limits.iops, ..limits(&args.limits) };
+    Ok(SourceConfig { dry: args.common.dry_run, limits, ..config })
 }
 
 /// What the command line and the surroundings say of a sink.
@@ -39,7 +44,8 @@ pub fn sink(args: &SinkArgs, log: &LogArgs) -> Result<SinkConfig, Error> {
     };
     let invite = invite.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     let config = sink_config(args.source.clone(), directory, state, invite, &args.options)?;
-    Ok(SinkConfig { wanted: args.habits.wanted, dry: args.common.dry_run, ..config })
+    let limits = limits(&args.limits);
+    Ok(SinkConfig { wanted: args.habits.wanted, dry: args.common.dry_run, limits, ..config })
 }
 
 /// What the command line and the surroundings say of both operators in one process.
@@ -56,7 +62,25 @@ pub fn local(args: &LocalArgs, log: &LogArgs) -> Result<LocalConfig, Error> {
         check_apart(&source.directory, backup)?;
     }
     let dry = args.common.dry_run;
-    Ok(LocalConfig { source: SourceConfig { dry, ..source }, sink: SinkConfig { dry, ..sink } })
+    // The limit on bytes is the source's here: said once, it is shown once.
+    let limits = limits(&args.limits);
+    let theirs = Limits { bandwidth: Bandwidth::default(), ..limits.clone() };
+    let ours = Limits { iops: source.limits.iops, ..limits };
+    Ok(LocalConfig {
+        source: SourceConfig { dry, limits: ours, ..source },
+        sink: SinkConfig { dry, limits: theirs, ..sink },
+    })
+}
+
+fn limits(args: &LimitArgs) -> Limits {
+    Limits {
+        bandwidth: args.bwlimit.clone().unwrap_or_default(),
+        iops: None,
+        priority: Priority {
+            nice: args.nice.unwrap_or_default(),
+            io: args.ionice.unwrap_or_default(),
+        },
+    }
 }
 
 /// Where the report goes, absolute; the directory that is to hold it has to exist.
@@ -115,6 +139,7 @@ fn source_config(
         max_delete: options.max_delete.unwrap_or_default(),
         carried: options.habits.carried,
         selection: options.filters.selection(options.habits.kinds)?,
+        limits: Limits { iops: options.iops.and_then(|iops| iops.0), ..Limits::default() },
         dry: false,
     })
 }
@@ -154,6 +179,7 @@ fn sink_config(
             (_, true) => Trust::Declared,
             _ => Trust::Times,
         },
+        limits: Limits::default(),
         dry: false,
     })
 }

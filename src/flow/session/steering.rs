@@ -11,11 +11,13 @@ use crate::model::stamp::Lane;
 const PACED_LOOKS: usize = 4;
 
 impl Session {
-    /// Sets how many bytes may leave in a second; none for no limit.
-    pub fn limit_rate(&mut self, rate: Option<u64>, now: Duration) {
-        if self.pace.rate() != rate {
+    /// Sets how many bytes may leave in a second; none for no limit. True if that is another limit.
+    pub fn limit_rate(&mut self, rate: Option<u64>, now: Duration) -> bool {
+        let is_other = self.pace.rate() != rate;
+        if is_other {
             self.pace.set_rate(rate, now);
         }
+        is_other
     }
 
     /// Whether more may be read for a lane, which so many bytes may come of.

@@ -329,6 +329,7 @@ mod tests {
             abilities: Abilities::full(".osync-staging-0"),
             wanted: Carried::all(),
             trust: Trust::Times,
+            bwlimit: None,
             ending: None,
             dry: false,
         }

@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TryRecvError, select};
+use crossbeam_channel::{
+    Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, select,
+};
 
 use crate::flow::applier::Applier;
 use crate::model::message::{Body, MessageAnswer};
@@ -19,11 +21,14 @@ use crate::net::Frame;
 use crate::net::stream::connected::LaneReceiver;
 use crate::phases::call_thread;
 use crate::phases::transfer::pulse::{Guarded, Pulse, Unsaved};
+use crate::phases::transfer::steering::Manners;
 use crate::tree::sink_root::SinkRoot;
 use crate::wire::data::Header;
 
 /// How long a thread waits before it looks whether the epoch is over.
 const TEND: Duration = Duration::from_millis(50);
+/// How often an idle applier sees what it is to take.
+const IDLE: Duration = Duration::from_millis(500);
 const NO_ROOM: &str =
     "The sink's filesystem is full: make room there; content waits, removals go on";
 const READ_ONLY: &str = "The sink's filesystem is read-only: see to it; everything waits";
@@ -58,8 +63,9 @@ pub enum Duty {
     Live,
     /// Backlog alone.
     Backlog,
-    /// Live, and backlog when there is nothing live.
-    Any,
+    /// Live, and backlog when there is nothing live; but this lane alone while the backlog is to
+    /// be gentle.
+    Any(Lane),
 }
 
 /// The queues of the appliers.
@@ -76,6 +82,7 @@ pub struct Queues {
 pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Pulse) {
     let _guarded = Guarded(pulse);
     call_thread([c"recv-live", c"recv-backlog"][lane.index()]);
+    let mut manners = Manners::new(pulse.steering.clone());
     let mut last: Sequence = 0;
     while !pulse.is_over() && !pulse.wants_last_barrier() {
         let (header, content) = match socket.recv(TEND) {
@@ -85,6 +92,9 @@ pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Puls
         };
         if header.epoch != pulse.epoch {
             continue;
+        }
+        if lane == Lane::Backlog {
+            manners.mind();
         }
         if header.sequence != last + 1 {
             let got = header.sequence;
@@ -132,18 +142,42 @@ fn put<V>(queue: &Sender<V>, mut value: V, pulse: &Pulse) -> bool {
 
 impl Queues {
     /// The next message for an applier; none when no more will come.
-    fn next(&self, duty: Duty) -> Option<Arrived> {
+    fn next(&self, duty: Duty, manners: &mut Manners) -> Option<Arrived> {
         match duty {
             Duty::Live => self.live.recv().ok(),
-            Duty::Backlog => self.backlog.recv().ok(),
-            Duty::Any => match self.live.try_recv() {
-                Ok(message) => Some(message),
-                Err(TryRecvError::Disconnected) => self.backlog.recv().ok(),
-                Err(TryRecvError::Empty) => select! {
-                    recv(self.live) -> message => message.or_else(|_| self.backlog.recv()).ok(),
-                    recv(self.backlog) -> message => message.or_else(|_| self.live.recv()).ok(),
-                },
-            },
+            Duty::Backlog => {
+                let message = self.backlog.recv().ok();
+                manners.mind();
+                message
+            }
+            Duty::Any(Lane::Live) => self.any(&self.live, &mut || manners.is_gentle()),
+            Duty::Any(Lane::Backlog) => self.any(&self.backlog, &mut || manners.mind()),
+        }
+    }
+
+    /// The next message of any lane, live first; of `own` alone while the backlog is gentle.
+    fn any(&self, own: &Receiver<Arrived>, is_gentle: &mut dyn FnMut() -> bool) -> Option<Arrived> {
+        loop {
+            if is_gentle() {
+                match own.recv_timeout(IDLE) {
+                    Err(RecvTimeoutError::Timeout) => continue,
+                    message => return message.ok(),
+                }
+            }
+            match self.live.try_recv() {
+                Ok(message) => return Some(message),
+                Err(TryRecvError::Disconnected) => return self.backlog.recv().ok(),
+                Err(TryRecvError::Empty) => {}
+            }
+            select! {
+                recv(self.live) -> message => {
+                    return message.or_else(|_| self.backlog.recv()).ok();
+                }
+                recv(self.backlog) -> message => {
+                    return message.or_else(|_| self.live.recv()).ok();
+                }
+                default(IDLE) => {}
+            }
         }
     }
 }
@@ -160,9 +194,10 @@ pub fn apply(
     call_thread(match duty {
         Duty::Live => c"apply-live",
         Duty::Backlog => c"apply-backlog",
-        Duty::Any => c"apply",
+        Duty::Any(_) => c"apply",
     });
-    while let Some(Arrived { header, content }) = queues.next(duty) {
+    let mut manners = Manners::new(pulse.steering.clone());
+    while let Some(Arrived { header, content }) = queues.next(duty, &mut manners) {
         if pulse.is_over() {
             continue;
         }
@@ -191,7 +226,9 @@ pub fn take_chunks(
 ) {
     let _guarded = Guarded(pulse);
     call_thread(c"chunks");
+    let mut manners = Manners::new(pulse.steering.clone());
     for Arrived { header, content } in chunks {
+        manners.mind();
         if pulse.is_over() {
             continue;
         }
@@ -252,12 +289,14 @@ fn tried(body: &Body) -> u64 {
 mod tests {
     use crossbeam_channel::bounded;
 
-    use super::{Arrived, Duty, Queues, is_whole};
+    use super::{Arrived, Duty, Manners, Queues, is_whole};
     use crate::model::entry::{Attributes, FileTime, Hash, Meta};
     use crate::model::message::Body;
     use crate::model::op::{Op, Operation};
     use crate::model::path::RelPath;
+    use crate::model::setting::Setting;
     use crate::model::stamp::{Epoch, Lane, Stamp};
+    use crate::phases::transfer::steering::Steering;
     use crate::wire::data::Header;
 
     fn arrived(lane: Lane, sequence: u64) -> Arrived {
@@ -275,21 +314,46 @@ mod tests {
             backlog.send(arrived(Lane::Backlog, sequence)).unwrap();
             live.send(arrived(Lane::Live, sequence)).unwrap();
         }
-        let next = |duty| {
-            let Arrived { header, .. } = queues.next(duty).unwrap();
+        let mut manners = Manners::new(Steering::default());
+        let mut next = |duty| {
+            let Arrived { header, .. } = queues.next(duty, &mut manners).unwrap();
             (header.lane, header.sequence)
         };
-        assert_eq!(next(Duty::Any), (Lane::Live, 1));
+        assert_eq!(next(Duty::Any(Lane::Live)), (Lane::Live, 1));
         assert_eq!(next(Duty::Backlog), (Lane::Backlog, 1));
         assert_eq!(next(Duty::Live), (Lane::Live, 2));
-        assert_eq!(next(Duty::Any), (Lane::Live, 3));
-        assert_eq!(next(Duty::Any), (Lane::Backlog, 2));
+        assert_eq!(next(Duty::Any(Lane::Live)), (Lane::Live, 3));
+        assert_eq!(next(Duty::Any(Lane::Live)), (Lane::Backlog, 2));
         drop(live);
-        assert_eq!(next(Duty::Any), (Lane::Backlog, 3));
+        assert_eq!(next(Duty::Any(Lane::Live)), (Lane::Backlog, 3));
         drop(backlog);
-        for duty in [Duty::Any, Duty::Live, Duty::Backlog] {
-            assert!(queues.next(duty).is_none());
+        let mut manners = Manners::new(Steering::default());
+        for duty in [Duty::Any(Lane::Live), Duty::Live, Duty::Backlog] {
+            assert!(queues.next(duty, &mut manners).is_none());
         }
+    }
+
+    #[test]
+    fn while_the_backlog_is_gentle_each_applier_keeps_to_its_lane() {
+        let (live, live_queue) = bounded(8);
+        let (backlog, backlog_queue) = bounded(8);
+        let queues = Queues { live: live_queue, backlog: backlog_queue };
+        live.send(arrived(Lane::Live, 1)).unwrap();
+        backlog.send(arrived(Lane::Backlog, 1)).unwrap();
+        backlog.send(arrived(Lane::Backlog, 2)).unwrap();
+        let steering = Steering::default();
+        steering.set(Setting::parse("nice", "5").unwrap()).unwrap();
+        // In a thread of its own, which becomes gentle.
+        let taken = std::thread::spawn(move || {
+            let mut manners = Manners::new(steering.clone());
+            let mut next = |lane| queues.next(Duty::Any(lane), &mut manners).unwrap().header.lane;
+            let gentle = [next(Lane::Backlog), next(Lane::Live)];
+            drop((live, backlog));
+            let last = next(Lane::Backlog);
+            (gentle, last, queues.next(Duty::Any(Lane::Live), &mut manners).is_none())
+        });
+        let taken = taken.join().unwrap();
+        assert_eq!(taken, ([Lane::Backlog, Lane::Live], Lane::Backlog, true));
     }
 
     #[test]

@@ -168,7 +168,8 @@ impl Conductor<'_> {
                 continue;
             }
             let (epoch, seen, trouble, room) = (self.pulse.epoch, self.pulse.seen(), None, None);
-            let beat = Heartbeat { epoch, seen, reports_sent: told, trouble, room };
+            let bwlimit = self.pulse.steering.rate();
+            let beat = Heartbeat { epoch, seen, reports_sent: told, trouble, room, bwlimit };
             let left = until.saturating_duration_since(Instant::now());
             match client.call(&Request::Heartbeat(beat), left) {
                 Ok(Reply::Alive(alive)) if alive.reports_seen < told => {}
@@ -208,7 +209,8 @@ impl Conductor<'_> {
         self.standing.trouble(trouble.as_deref(), self.monitor);
         let (seen, reports_sent) = (self.pulse.seen(), self.pulse.reports_sent());
         let room = self.root.room();
-        let beat = Heartbeat { epoch, seen, reports_sent, trouble, room };
+        let bwlimit = self.pulse.steering.rate();
+        let beat = Heartbeat { epoch, seen, reports_sent, trouble, room, bwlimit };
         let request = Request::Heartbeat(beat);
         let Some(alive) = self.ask(client, &request, memory)? else { return Ok(None) };
         self.check_unseen(&alive, memory)?;

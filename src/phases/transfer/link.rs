@@ -22,6 +22,7 @@ use crate::net::stream::Lost;
 use crate::net::stream::bound::{DataHost, LaneSender, ReportReceiver};
 use crate::phases::call_thread;
 use crate::phases::transfer::recall::{SharedLedger, hold};
+use crate::phases::transfer::steering::{Manners, Steering};
 use crate::state::ledger::Ledger;
 use crate::wire::data::Header;
 
@@ -86,7 +87,7 @@ impl Link {
         sink: (SinkId, PublicKey),
         epoch: Epoch,
         ledger: &SharedLedger,
-        meter: &Meter,
+        (meter, steering): (&Meter, &Steering),
         news: &Sender<LinkNews>,
     ) -> Result<Link, Error> {
         let (id, key) = sink;
@@ -110,7 +111,8 @@ impl Link {
             let (queue, messages) = bounded::<Outgoing>(LANE_QUEUE);
             let index = usize::from(socket.port() != data_ports[0]);
             let (teller, ledger) = (teller(index), Arc::clone(ledger));
-            scope.spawn(move || send_lane(socket, &messages, &ledger, &teller));
+            let manners = (index > 0).then(|| Manners::new(steering.clone()));
+            scope.spawn(move || send_lane(socket, &messages, &ledger, (&teller, manners)));
             queue
         });
         let teller = teller(2);
@@ -196,7 +198,7 @@ fn send_lane(
     mut socket: LaneSender,
     messages: &Receiver<Outgoing>,
     ledger: &Mutex<Ledger>,
-    teller: &Teller,
+    (teller, mut manners): (&Teller, Option<Manners>),
 ) {
     call_thread([c"send-live", c"send-backlog"][teller.index.min(1)]);
     while !teller.is_closed() {
@@ -210,6 +212,7 @@ fn send_lane(
             }
             Err(RecvTimeoutError::Disconnected) => return,
         };
+        manners.as_mut().map(Manners::mind);
         let Outgoing { epoch, lane, sequence, watermark, body, content, offers, .. } = message;
         if !offers.is_empty()
             && let Err(error) = hold(ledger).offer(epoch, &offers)

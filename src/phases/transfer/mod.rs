@@ -6,6 +6,7 @@
 //! - At the sink `sink` runs one epoch; `applying` takes the lanes in, `reporting` answers,
 //!   `conduct` keeps in touch and ends the session; `pulse` is what these share, `standing` what
 //!   people see.
+//! - At both `steering` is what a person limits, and how the threads of the backlog heed it.
 
 pub mod applying;
 pub mod conduct;
@@ -18,4 +19,5 @@ pub mod sessions;
 pub mod sink;
 pub mod source;
 pub mod standing;
+pub mod steering;
 pub mod workers;

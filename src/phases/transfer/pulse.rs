@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::stamp::{Epoch, Lane, Sequence};
+use crate::phases::transfer::steering::Steering;
 use crate::stop::{Stop, StopLevel};
 
 /// How long a trouble is told after it was last met.
@@ -14,6 +15,8 @@ const TROUBLE_LASTS: Duration = Duration::from_secs(15);
 pub struct Pulse {
     /// Which epoch.
     pub epoch: Epoch,
+    /// What a person limits.
+    pub steering: Steering,
     closing: Stop,
     ready: AtomicBool,
     lost: Mutex<Option<String>>,
@@ -47,8 +50,15 @@ impl Pulse {
     /// The state of an epoch that begins.
     #[must_use]
     pub fn new(epoch: Epoch) -> Pulse {
+        Pulse::steered(epoch, Steering::default())
+    }
+
+    /// The same under limits.
+    #[must_use]
+    pub fn steered(epoch: Epoch, steering: Steering) -> Pulse {
         Pulse {
             epoch,
+            steering,
             closing: Stop::new(),
             ready: AtomicBool::new(false),
             lost: Mutex::default(),

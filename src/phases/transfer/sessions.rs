@@ -1,19 +1,18 @@
 //! The sinks that a source knows in this run, and the commands by which they and people act on
 //! their sessions.
 
+mod people;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::control::{
-    ControlReply, ControlRequest, JsonName, ResultObject, SinkStatus, StatusObject, Watching,
-};
+use crate::control::ResultObject;
 use crate::ended::Ended;
 use crate::error::Error;
 use crate::flow::session::Terms;
 use crate::model::abilities::Loss;
 use crate::model::key::PublicKey;
-use crate::model::limits::CONTROL_RESULT_NAMES_MAX;
 use crate::model::path::Name;
 use crate::model::session::{Ending, Figures, FinalReport, Outcome, PhaseTag};
 use crate::model::stamp::{Epoch, Sequence, SinkId};
@@ -51,6 +50,8 @@ struct Known {
     root_id: String,
     /// Nothing is changed at the sink, nothing remembered here.
     is_dry: bool,
+    /// What the sink limits.
+    bwlimit: Option<u64>,
     terms: Option<Terms>,
     ending: Option<Ending>,
     /// The data sockets are connected and the director knows.
@@ -85,6 +86,12 @@ impl Sessions {
         let known = self.known.get_mut(&sink)?;
         known.begun = false;
         Some(known.key)
+    }
+
+    /// What outlasts the epochs of a sink: how much it was sent, and when it was last equal.
+    fn outlasting(&self, sink: SinkId) -> (Meter, Option<u64>) {
+        let known = self.known.get(&sink);
+        known.map(|known| (known.meter.clone(), known.last_synchronised)).unwrap_or_default()
     }
 
     /// The session of a sink, or its dry run: these know nothing of each other.
@@ -205,10 +212,10 @@ impl Engine<'_, '_> {
         };
         let epoch = self.parts.epochs(wish.dry).next(wish.last_epoch)?;
         self.meet(id, &ledger, wish, epoch)?;
-        let meter = before.and_then(|id| self.sessions.known.get(&id)).map(|k| k.meter.clone());
-        let meter = meter.unwrap_or_default();
+        let (meter, last_synchronised) = self.sessions.outlasting(id);
         let (scope, host) = (self.parts.scope, &self.parts.host);
-        let link = Link::open(scope, host, (id, key), epoch, &ledger, &meter, &self.news)?;
+        let metered = (&meter, &self.parts.steering);
+        let link = Link::open(scope, host, (id, key), epoch, &ledger, metered, &self.news)?;
         let grant = Registered {
             epoch,
             data_ports: link.data_ports,
@@ -232,14 +239,13 @@ impl Engine<'_, '_> {
             partials: wish.partials.iter().map(|one| (one.transfer, one.bytes)).collect(),
             dry: wish.dry,
         };
-        let last_synchronised =
-            self.sessions.known.get(&id).and_then(|known| known.last_synchronised);
         let known = Known {
             key,
             address: address.to_owned(),
             host: wish.host.clone(),
             root_id: wish.root_id.clone(),
             is_dry: wish.dry,
+            bwlimit: wish.bwlimit,
             terms: Some(terms),
             ending: wish.ending,
             begun: false,
@@ -340,6 +346,7 @@ impl Engine<'_, '_> {
             if let Some(terms) = known.terms.clone() {
                 self.director.begin(id, terms, now);
             }
+            self.steer();
             if let Some(ending) = ending {
                 self.director.terminate(id, ending, now);
             }
@@ -356,6 +363,7 @@ impl Engine<'_, '_> {
         }
         let (sent, _) = self.director.last_numbers(id);
         let Some(known) = self.sessions.known.get_mut(&id) else { return stale() };
+        known.bwlimit = beat.bwlimit;
         let mut lost = false;
         for ((waiting, seen), sent) in known.unseen_since.iter_mut().zip(beat.seen).zip(sent) {
             *waiting = match *waiting {
@@ -509,87 +517,6 @@ impl Engine<'_, '_> {
         }
         if let Some(figures) = worst {
             self.parts.monitor.figures(&figures);
-        }
-    }
-
-    /// Answers a person.
-    pub(super) fn control(&mut self, request: &ControlRequest) -> ControlReply {
-        match request {
-            ControlRequest::Status => ControlReply::Status(Box::new(self.status())),
-            ControlRequest::Cutover { .. } if self.parts.is_dry => {
-                ControlReply::refused("This is a dry run: it ends by itself, and changes nothing")
-            }
-            ControlRequest::Cutover { sink } => self.cutover(sink.as_deref()),
-            ControlRequest::Set { name, .. } if name == "resume" => {
-                if self.director.halted().is_none() {
-                    return ControlReply::done("Removals are not halted");
-                }
-                let now = self.now();
-                self.director.unhalt(now);
-                self.act();
-                ControlReply::done("What waited is removed; what goes from now on counts anew")
-            }
-            ControlRequest::Set { name, .. } => {
-                ControlReply::refused(format!("There is nothing called \"{name}\" to be set here"))
-            }
-            ControlRequest::Verify { .. } | ControlRequest::Await { .. } => {
-                ControlReply::refused("This version can't do that yet")
-            }
-        }
-    }
-
-    fn status(&self) -> StatusObject {
-        let sinks = self.sessions.known.iter().map(|(id, known)| {
-            let figures = self.figures(*id);
-            let connected = self.links.contains_key(id);
-            let key = known.key.to_string();
-            let address = format!("{} ({})", known.address, known.host);
-            let mut sink = SinkStatus::of(key, address, self.phase(*id), connected, &figures);
-            sink.last_seen = Some(known.last_seen_unix);
-            sink.last_synchronised = known.last_synchronised;
-            sink
-        });
-        let mut status = StatusObject::of_source(sinks.collect());
-        if let Some(halted) = self.director.halted() {
-            status.state = State::Halted;
-            status.reason = Some(halted);
-        }
-        status.watching = Some(self.watching());
-        status
-    }
-
-    fn watching(&self) -> Watching {
-        let by = self.parts.watcher.as_ref().map_or("sweep", |watcher| watcher.means());
-        let (unwatched, tops) = self.director.unwatched(CONTROL_RESULT_NAMES_MAX);
-        let tops = tops.into_iter().map(|path| JsonName(path.as_bytes().to_vec()));
-        Watching {
-            by: by.to_owned(),
-            unwatched: unwatched as u64,
-            unwatched_subtrees: tops.collect(),
-        }
-    }
-
-    fn cutover(&mut self, sink: Option<&str>) -> ControlReply {
-        let meant: Vec<SinkId> = self
-            .sessions
-            .known
-            .iter()
-            .filter(|(id, known)| {
-                let is_meant = sink.is_none_or(|key| known.key.to_string() == key);
-                self.links.contains_key(id) && !known.is_dry && is_meant
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        match meant[..] {
-            [] => ControlReply::refused("No such sink is connected to this source now"),
-            [id] => {
-                if let Some(known) = self.sessions.known.get_mut(&id) {
-                    known.finished = None;
-                    known.please_unregister = Some(Ending::Cutover);
-                }
-                ControlReply::done("The sink is asked to unregister")
-            }
-            _ => ControlReply::refused("There are several sinks: name one with --sink KEY"),
         }
     }
 }

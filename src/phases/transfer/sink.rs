@@ -92,8 +92,10 @@ pub fn run(
     Ok(course)
 }
 
-/// What each applier is for: one for each lane alone, the others as it comes.
+/// What each applier is for: one for each lane alone, the others as it comes, but shared out among
+/// the lanes while the backlog is to be gentle.
 fn duties() -> impl Iterator<Item = Duty> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    [Duty::Live, Duty::Backlog].into_iter().chain(std::iter::repeat_n(Duty::Any, cores.clamp(2, 6)))
+    let others = Lane::ALL.into_iter().cycle().map(Duty::Any).take(cores.clamp(2, 6));
+    [Duty::Live, Duty::Backlog].into_iter().chain(others)
 }

@@ -33,6 +33,7 @@ use crate::phases::init::source::Doorkeeper;
 use crate::phases::transfer::link::{Link, LinkEvent, LinkNews};
 use crate::phases::transfer::recall::{Ledgers, SharedLedger, hold};
 use crate::phases::transfer::sessions::Sessions;
+use crate::phases::transfer::steering::Steering;
 use crate::phases::transfer::workers::Workers;
 use crate::state::epochs::EpochStore;
 use crate::stop::Stop;
@@ -85,6 +86,8 @@ pub struct Parts<'scope, 'env> {
     pub root_stands: Receiver<bool>,
     /// How many removals are too many.
     pub max_delete: MaxDelete,
+    /// What a person limits.
+    pub steering: Steering,
     /// The attributes that are carried.
     pub carried: Carried,
     /// What of the pool is offered.
@@ -184,6 +187,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
     /// When the source can't go on at all.
     pub fn run(mut self) -> Result<Ended, Error> {
         self.director.pump();
+        self.steer();
         while self.ended.is_none() {
             if self.parts.stop.is_asked() {
                 return Ok(Ended::Interrupted);
@@ -196,6 +200,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
             if now >= self.told + TELL {
                 self.told = now;
                 self.parts.workers.replace_hung();
+                self.steer();
                 self.tell_people();
             }
         }

@@ -5,14 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::control::{ControlReply, ControlRequest, StatusObject};
 use crate::model::session::{Figures, PhaseTag};
+use crate::model::setting::Setting;
 use crate::model::status::{Role, State};
 use crate::monitor::{Monitor, StateChange};
+use crate::phases::transfer::steering::Steering;
 
 /// How the sink stands.
 pub struct Standing {
     board: Mutex<Board>,
     /// Nothing is changed: there is nothing that a person could ask for.
     is_dry: bool,
+    steering: Steering,
 }
 
 struct Board {
@@ -31,7 +34,7 @@ struct Board {
 impl Standing {
     /// How a sink stands that is just beginning.
     #[must_use]
-    pub fn new(is_dry: bool) -> Standing {
+    pub fn new(is_dry: bool, steering: Steering) -> Standing {
         let board = Mutex::new(Board {
             phase: PhaseTag::Init,
             connected: false,
@@ -42,7 +45,7 @@ impl Standing {
             cutover_wanted: false,
             told: None,
         });
-        Standing { board, is_dry }
+        Standing { board, is_dry, steering }
     }
 
     /// The source has said how the session stands.
@@ -103,6 +106,7 @@ impl Standing {
                 {
                     status.reason = Some(trouble.clone());
                 }
+                status.settings = Some((&self.steering.limits()).into());
                 ControlReply::Status(Box::new(status))
             }
             ControlRequest::Cutover { .. } if self.is_dry => {
@@ -117,17 +121,29 @@ impl Standing {
                     "The sink unregisters as soon as the source is there"
                 })
             }
-            ControlRequest::Set { name, .. } if name == "resume" => ControlReply::refused(
-                "Removals are halted by the source: say `osync set DIR resume` on its host, with \
-                 the source's directory",
-            ),
-            ControlRequest::Set { name, .. } => ControlReply::refused(format!(
-                "There is nothing called \"{name}\" to be set at the sink: try it at the source"
-            )),
+            ControlRequest::Set { name, value } => self.set(name, value),
             ControlRequest::Verify { .. } | ControlRequest::Await { .. } => {
                 ControlReply::refused("This version can't do that yet")
             }
         }
+    }
+
+    fn set(&self, name: &str, value: &str) -> ControlReply {
+        let set = match Setting::parse(name, value) {
+            Ok(Setting::Resume) => Err(
+                "Removals are halted by the source: say `osync set DIR resume` on its host, with \
+                 the source's directory"
+                    .to_owned(),
+            ),
+            Ok(Setting::Iops(_)) => Err(
+                "It is the source's disk that iops limits: say it on its host, with the source's \
+                 directory"
+                    .to_owned(),
+            ),
+            Ok(setting) => self.steering.set(setting),
+            Err(text) => Err(text),
+        };
+        set.map_or_else(ControlReply::refused, ControlReply::done)
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {
@@ -147,14 +163,14 @@ fn tell(board: &mut Board, why: Option<&str>, monitor: &dyn Monitor) {
 
 #[cfg(test)]
 mod tests {
-    use super::Standing;
+    use super::{Standing, Steering};
     use crate::control::{ControlReply, ControlRequest};
     use crate::model::session::{Figures, FreeRoom, PhaseTag, Shortfall};
     use crate::monitor::Recording;
 
     #[test]
     fn too_little_room_is_told_once_and_stands_in_the_status() {
-        let (standing, monitor) = (Standing::new(false), Recording::default());
+        let (standing, monitor) = (Standing::new(false, Steering::default()), Recording::default());
         let free = FreeRoom { bytes: 1 << 20, inodes: None };
         let shortfall = Shortfall::of(5 << 20, 1, free);
         let short = Figures { shortfall, ..Figures::default() };
@@ -171,8 +187,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_set_is_shown_and_what_is_the_sources_is_refused() {
+        let standing = Standing::new(false, Steering::default());
+        let set = |name: &str, value: &str| {
+            let (name, value) = (name.to_owned(), value.to_owned());
+            standing.answer(&ControlRequest::Set { name, value })
+        };
+        assert_eq!(set("bwlimit", "20M"), ControlReply::done("bwlimit is 20M now"));
+        for (name, value) in [("iops", "5"), ("resume", ""), ("bwlimit", "fast"), ("speed", "1")] {
+            let refused = set(name, value);
+            assert!(matches!(refused, ControlReply::Refused { .. }), "{name}: {refused:?}");
+        }
+        let ControlReply::Status(status) = standing.answer(&ControlRequest::Status) else {
+            panic!("No status");
+        };
+        let settings = status.settings.unwrap();
+        assert_eq!((settings.bwlimit.as_str(), settings.iops), ("20M", None));
+    }
+
+    #[test]
     fn states_are_told_once_and_a_cutover_is_taken_once() {
-        let (standing, monitor) = (Standing::new(false), Recording::default());
+        let (standing, monitor) = (Standing::new(false, Steering::default()), Recording::default());
         let cutover = ControlRequest::Cutover { sink: None };
         for _ in 0..3 {
             standing.heard(PhaseTag::Transfer, &Figures::default(), &monitor);

@@ -3,6 +3,9 @@
 //! Urgent looks (live work waits for them) overtake all others; one worker takes nothing else, so
 //! that slow backlog reads cannot hold live changes up.
 //!
+//! While the backlog is to be gentle, those that serve it become so, and leave urgent looks to the
+//! others: the first two.
+//!
 //! A look may hang for as long as a server below the tree is dead. The director gives it up
 //! (H17f); here another worker takes the place of the one that hangs, up to a bound. Workers are
 //! joined at the end, but for those that hang: nobody could wait for them.
@@ -15,7 +18,9 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select_biased};
 
 use crate::model::limits::{HUNG_WORKERS_MAX, LOOK_JOBS, LOOK_QUEUE};
 use crate::model::look::{LookDone, LookJob};
+use crate::model::stamp::Lane;
 use crate::phases::call_thread;
+use crate::phases::transfer::steering::{Manners, Steering};
 
 /// How often an idle worker sees whether it is still wanted.
 const IDLE: Duration = Duration::from_millis(500);
@@ -39,14 +44,23 @@ pub struct Workers {
 #[derive(Clone)]
 struct Bench {
     look: Look,
+    steering: Steering,
     urgent: Receiver<LookJob>,
     lazy: Receiver<LookJob>,
     results: Sender<LookDone>,
 }
 
+/// Which looks a worker takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    /// Urgent ones alone.
+    Urgent,
+    /// All, urgent ones first; while the backlog is gentle, those of this lane alone.
+    Any(Lane),
+}
+
 struct Worker {
-    /// Whether it takes urgent looks alone.
-    urgent_only: bool,
+    duty: Duty,
     post: Arc<Mutex<Post>>,
     thread: JoinHandle<()>,
 }
@@ -66,14 +80,19 @@ impl Workers {
     pub fn start(
         count: usize,
         patience: Duration,
+        steering: &Steering,
         look: impl Fn(&LookJob) -> LookDone + Send + Sync + 'static,
     ) -> Workers {
         let (urgent, urgent_jobs) = bounded::<LookJob>(LOOK_JOBS);
         let (lazy, lazy_jobs) = bounded::<LookJob>(LOOK_JOBS);
         let (results, done) = bounded(LOOK_QUEUE);
         let look: Look = Arc::new(look);
-        let bench = Bench { look, urgent: urgent_jobs, lazy: lazy_jobs, results };
-        let crew = (0..count.max(2)).map(|index| bench.employ(index == 0)).collect();
+        let steering = steering.clone();
+        let bench = Bench { look, steering, urgent: urgent_jobs, lazy: lazy_jobs, results };
+        let first = [Duty::Urgent, Duty::Any(Lane::Live)];
+        let others = std::iter::repeat(Duty::Any(Lane::Backlog));
+        let duties = first.into_iter().take(count.clamp(2, 3) - 1).chain(others);
+        let crew = duties.take(count.max(2)).map(|duty| bench.employ(duty)).collect();
         Workers { urgent, lazy, done, bench, crew, patience }
     }
 
@@ -96,7 +115,7 @@ impl Workers {
             if hangs && hung < HUNG_WORKERS_MAX {
                 post.replaced = true;
                 hung += 1;
-                new.push(self.bench.employ(worker.urgent_only));
+                new.push(self.bench.employ(worker.duty));
             }
         }
         self.crew.extend(new);
@@ -122,25 +141,29 @@ impl Drop for Workers {
 }
 
 impl Bench {
-    fn employ(&self, urgent_only: bool) -> Worker {
+    fn employ(&self, duty: Duty) -> Worker {
         let post = Arc::new(Mutex::new(Post::default()));
         let (bench, own) = (self.clone(), Arc::clone(&post));
-        let thread = std::thread::spawn(move || bench.serve(urgent_only, &own));
-        Worker { urgent_only, post, thread }
+        let thread = std::thread::spawn(move || bench.serve(duty, &own));
+        Worker { duty, post, thread }
     }
 
     /// Works until nobody wants it any more, or another has taken its place.
-    fn serve(&self, urgent_only: bool, post: &Mutex<Post>) {
-        call_thread(if urgent_only { c"look-live" } else { c"look" });
+    fn serve(&self, duty: Duty, post: &Mutex<Post>) {
+        call_thread(if duty == Duty::Urgent { c"look-live" } else { c"look" });
+        let mut manners = Manners::new(self.steering.clone());
+        let nothing = never();
         loop {
-            let job = if urgent_only {
-                self.urgent.recv()
-            } else {
-                select_biased! {
-                    recv(self.urgent) -> job => job,
-                    recv(self.lazy) -> job => job,
-                    default(IDLE) => continue,
-                }
+            let (urgent, lazy) = match duty {
+                Duty::Urgent => (&self.urgent, &nothing),
+                Duty::Any(Lane::Live) if manners.is_gentle() => (&self.urgent, &nothing),
+                Duty::Any(Lane::Backlog) if manners.mind() => (&nothing, &self.lazy),
+                Duty::Any(_) => (&self.urgent, &self.lazy),
+            };
+            let job = select_biased! {
+                recv(urgent) -> job => job,
+                recv(lazy) -> job => job,
+                default(IDLE) => continue,
             };
             let Ok(job) = job else { return };
             lock(post).since = Some(Instant::now());
@@ -165,10 +188,11 @@ mod tests {
 
     use crossbeam_channel::bounded;
 
-    use super::Workers;
+    use super::{Steering, Workers};
     use crate::model::limits::HUNG_WORKERS_MAX;
     use crate::model::look::{DirAddress, LookDone, LookJob, Seen, Task};
     use crate::model::path::RelPath;
+    use crate::model::setting::Setting;
     use crate::model::stamp::DirKey;
 
     const SOON: Duration = Duration::from_secs(60);
@@ -183,7 +207,7 @@ mod tests {
     #[test]
     fn h17f_others_take_the_place_of_workers_that_hang() {
         let (let_go, gate) = bounded::<()>(0);
-        let mut workers = Workers::start(2, Duration::ZERO, move |job| {
+        let mut workers = Workers::start(2, Duration::ZERO, &Steering::default(), move |job| {
             if job.id >= HANGS {
                 let _ = gate.recv();
             }
@@ -215,10 +239,30 @@ mod tests {
     }
 
     #[test]
+    fn while_the_backlog_is_gentle_no_gentle_thread_takes_an_urgent_look() {
+        let steering = Steering::default();
+        steering.set(Setting::parse("nice", "9").unwrap()).unwrap();
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let plain = nice();
+        let (tell, told) = bounded(100);
+        let workers = Workers::start(4, SOON, &steering, move |job| {
+            tell.send((job.urgent, nice())).unwrap();
+            LookDone { id: job.id, seen: Seen::Closed }
+        });
+        for id in 0..50 {
+            workers.run(job(id, id % 2 == 0));
+        }
+        for _ in 0..50 {
+            let (is_urgent, nice) = told.recv_timeout(SOON).unwrap();
+            assert_eq!(nice, if is_urgent { plain } else { 9 });
+        }
+    }
+
+    #[test]
     fn nobody_waits_at_the_end_for_a_worker_that_hangs() {
         let (let_go, gate) = bounded::<()>(0);
         let (at_it, began) = bounded(1);
-        let workers = Workers::start(2, Duration::ZERO, move |job| {
+        let workers = Workers::start(2, Duration::ZERO, &Steering::default(), move |job| {
             let _ = at_it.send(());
             let _ = gate.recv();
             LookDone { id: job.id, seen: Seen::Closed }

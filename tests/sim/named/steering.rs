@@ -48,11 +48,11 @@ fn limited(seed: u64, bytes: Option<u64>, operations: Option<u64>) -> World {
 fn bytes_leave_no_faster_than_the_limit_in_any_window() {
     for seed in 0..SEEDS {
         let mut world = limited(seed, Some(RATE), None);
-        world.sinks[0].sent.clear();
+        world.limits.sent.clear();
         let began = world.now;
         world.check().unwrap();
         world.cut_over().unwrap();
-        let sent = &world.sinks[0].sent;
+        let sent = &world.limits.sent;
         let biggest = sent.iter().map(|sent| sent.bytes).max().unwrap();
         let sent: Vec<_> = sent.iter().map(|sent| (sent.at, sent.bytes)).collect();
         let excess = excess(&sent, RATE);
@@ -81,7 +81,7 @@ fn live_does_not_wait_for_the_limit() {
             );
             let since = world.now;
             let is_live = |world: &World| {
-                let mut sent = world.sinks[0].sent.iter().rev();
+                let mut sent = world.limits.sent.iter().rev();
                 sent.any(|sent| sent.lane == Lane::Live && sent.at >= since)
             };
             while !is_live(&world) {

@@ -18,6 +18,8 @@ pub struct Limits {
     pub bytes: Option<u64>,
     /// Of the backlog.
     pub operations: Option<u64>,
+    /// What has left while bytes were limited.
+    pub sent: Vec<Sent>,
     /// Operations on the disk that the backlog has asked for, with the times of them.
     pub looked: Vec<(Duration, u64)>,
 }
@@ -32,7 +34,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    pub fn of(message: &Outgoing, at: Duration) -> Sent {
+    fn of(message: &Outgoing, at: Duration) -> Sent {
         let Outgoing { epoch, lane, sequence, watermark, ref body, ref content, .. } = *message;
         let header = Header { epoch, lane, sequence, watermark, body: body.clone() };
         let bytes = encode(&header).unwrap().len() + content.as_ref().map_or(0, Vec::len);
@@ -41,6 +43,13 @@ impl Sent {
 }
 
 impl Limits {
+    /// Notes what leaves, while that is limited.
+    pub(super) fn note_sent(&mut self, message: &Outgoing, now: Duration) {
+        if self.bytes.is_some() {
+            self.sent.push(Sent::of(message, now));
+        }
+    }
+
     /// Notes what a look of the backlog cost, counted by what it saw.
     pub(super) fn note_look(&mut self, job: &LookJob, done: &LookDone, now: Duration) {
         let cost = match &done.seen {
@@ -49,7 +58,7 @@ impl Limits {
             Seen::Paths(paths) => paths.len(),
             _ => 1,
         };
-        if !job.urgent {
+        if !job.urgent && self.operations.is_some() {
             self.looked.push((now, cost as u64));
         }
     }
