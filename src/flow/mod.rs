@@ -8,6 +8,7 @@ pub mod applier;
 pub mod blindness;
 pub mod bucket;
 pub mod credit;
+pub mod crew;
 pub mod director;
 pub mod ease;
 pub mod halts;

@@ -69,6 +69,8 @@ pub const LOOK_MS: u64 = 30_000;
 pub const HASH_LOOK_MS: u64 = 60 * 60 * 1_000;
 /// A worker that is at one look for longer than this is taken to hang: another takes its place.
 pub const HUNG_MS: u64 = 10_000;
+/// Workers that look at the disk for the backlog at once, at most.
+pub const LOOKERS_MAX: usize = 32;
 /// Workers that hang and were replaced, at most.
 pub const HUNG_WORKERS_MAX: usize = 32;
 /// Looks under way at once for one sink.

@@ -96,6 +96,6 @@ pub fn run(
 /// the lanes while the backlog is to be gentle.
 fn duties() -> impl Iterator<Item = Duty> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let others = Lane::ALL.into_iter().cycle().map(Duty::Any).take(cores.clamp(2, 6));
+    let others = Lane::ALL.into_iter().cycle().map(Duty::Any).take(cores.clamp(2, 16));
     [Duty::Live, Duty::Backlog].into_iter().chain(others)
 }

@@ -200,6 +200,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
             if now >= self.told + TELL {
                 self.told = now;
                 self.parts.workers.replace_hung();
+                self.parts.workers.fit();
                 self.steer();
                 self.tell_people();
             }

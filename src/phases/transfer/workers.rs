@@ -10,15 +10,18 @@
 //! (H17f); here another worker takes the place of the one that hangs, up to a bound. Workers are
 //! joined at the end, but for those that hang: nobody could wait for them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select_biased};
 
+use crate::flow::crew::{Crew, Worked};
 use crate::model::limits::{HUNG_WORKERS_MAX, LOOK_JOBS, LOOK_QUEUE};
 use crate::model::look::{LookDone, LookJob};
 use crate::model::stamp::Lane;
+use crate::os::waiting::Account;
 use crate::phases::call_thread;
 use crate::phases::transfer::steering::{Manners, Steering};
 
@@ -36,6 +39,8 @@ pub struct Workers {
     pub done: Receiver<LookDone>,
     bench: Bench,
     crew: Vec<Worker>,
+    /// How many of them serve the backlog.
+    size: Crew,
     /// A worker that is at one look for longer is taken to hang.
     patience: Duration,
 }
@@ -48,6 +53,14 @@ struct Bench {
     urgent: Receiver<LookJob>,
     lazy: Receiver<LookJob>,
     results: Sender<LookDone>,
+    spent: Arc<Spent>,
+}
+
+/// Nanoseconds that workers of the backlog spent since that was last asked for.
+#[derive(Default)]
+struct Spent {
+    busy: AtomicU64,
+    blocked: AtomicU64,
 }
 
 /// Which looks a worker takes.
@@ -72,11 +85,13 @@ struct Post {
     since: Option<Instant>,
     /// Another took its place.
     replaced: bool,
+    /// There are enough without it.
+    dismissed: bool,
 }
 
 impl Workers {
-    /// Starts `count` workers, two at least; they end when the `Workers` are dropped. One that is
-    /// at a look for longer than `patience` is taken to hang.
+    /// Starts `count` workers, two at least, and keeps no fewer; they end when the `Workers` are
+    /// dropped. One that is at a look for longer than `patience` is taken to hang.
     pub fn start(
         count: usize,
         patience: Duration,
@@ -88,12 +103,15 @@ impl Workers {
         let (results, done) = bounded(LOOK_QUEUE);
         let look: Look = Arc::new(look);
         let steering = steering.clone();
-        let bench = Bench { look, steering, urgent: urgent_jobs, lazy: lazy_jobs, results };
+        let (urgents, lazies) = (urgent_jobs, lazy_jobs);
+        let spent = Arc::default();
+        let bench = Bench { look, steering, urgent: urgents, lazy: lazies, results, spent };
         let first = [Duty::Urgent, Duty::Any(Lane::Live)];
         let others = std::iter::repeat(Duty::Any(Lane::Backlog));
         let duties = first.into_iter().take(count.clamp(2, 3) - 1).chain(others);
-        let crew = duties.take(count.max(2)).map(|duty| bench.employ(duty)).collect();
-        Workers { urgent, lazy, done, bench, crew, patience }
+        let crew: Vec<Worker> = duties.take(count.max(2)).map(|duty| bench.employ(duty)).collect();
+        let size = Crew::new(crew.iter().filter(|worker| worker.is_lazy()).count());
+        Workers { urgent, lazy, done, bench, crew, size, patience }
     }
 
     /// Hands a job over. The queue has room for every look that the director may have under way.
@@ -101,6 +119,27 @@ impl Workers {
         let queue = if job.urgent { &self.urgent } else { &self.lazy };
         // Fails only when all workers are gone, and then nobody waits for the result.
         let _ = queue.send(job);
+    }
+
+    /// Employs more workers for the backlog, or lets some go, by what they waited for since the last
+    /// call. To be called every now and then.
+    pub fn fit(&mut self) {
+        let spent = |nanos: &AtomicU64| Duration::from_nanos(nanos.swap(0, Ordering::Relaxed));
+        let worked = Worked {
+            waiting: self.lazy.len(),
+            busy: spent(&self.bench.spent.busy),
+            blocked: spent(&self.bench.spent.blocked),
+        };
+        let wanted = self.size.fit(&worked);
+        let here: Vec<&Worker> = self.crew.iter().filter(|worker| worker.is_here()).collect();
+        let count = here.len();
+        for worker in here.into_iter().skip(wanted) {
+            lock(&worker.post).dismissed = true;
+        }
+        if count != wanted {
+            tracing::debug!(count, wanted, ?worked, "workers of the backlog");
+        }
+        self.crew.extend((count..wanted).map(|_| self.bench.employ(Duty::Any(Lane::Backlog))));
     }
 
     /// Puts others in the place of workers that hang; returns how many hang now. To be called
@@ -120,6 +159,18 @@ impl Workers {
         }
         self.crew.extend(new);
         hung
+    }
+}
+
+impl Worker {
+    fn is_lazy(&self) -> bool {
+        self.duty == Duty::Any(Lane::Backlog)
+    }
+
+    /// Whether it serves the backlog, and will after its look.
+    fn is_here(&self) -> bool {
+        let post = lock(&self.post);
+        self.is_lazy() && !post.replaced && !post.dismissed && !self.thread.is_finished()
     }
 }
 
@@ -153,7 +204,8 @@ impl Bench {
         call_thread(if duty == Duty::Urgent { c"look-live" } else { c"look" });
         let mut manners = Manners::new(self.steering.clone());
         let nothing = never();
-        loop {
+        let account = Account::open();
+        while !lock(post).dismissed {
             let (urgent, lazy) = match duty {
                 Duty::Urgent => (&self.urgent, &nothing),
                 Duty::Any(Lane::Live) if manners.is_gentle() => (&self.urgent, &nothing),
@@ -166,8 +218,12 @@ impl Bench {
                 default(IDLE) => continue,
             };
             let Ok(job) = job else { return };
-            lock(post).since = Some(Instant::now());
+            let (began, active) = (Instant::now(), account.active());
+            lock(post).since = Some(began);
             let done = (self.look)(&job);
+            if duty == Duty::Any(Lane::Backlog) {
+                self.spent.add(began.elapsed(), active.zip(account.active()));
+            }
             let told = self.results.send(done);
             let mut post = lock(post);
             post.since = None;
@@ -175,6 +231,17 @@ impl Bench {
                 return;
             }
         }
+    }
+}
+
+impl Spent {
+    /// Adds the time of one look, by what the thread's account said before and after it.
+    fn add(&self, busy: Duration, active: Option<(Duration, Duration)>) {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        // Where there is no account nobody is thought to wait.
+        let active = active.map_or(busy, |(before, after)| after.saturating_sub(before));
+        self.busy.fetch_add(nanos(busy), Ordering::Relaxed);
+        self.blocked.fetch_add(nanos(busy.saturating_sub(active)), Ordering::Relaxed);
     }
 }
 
@@ -189,7 +256,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::{Steering, Workers};
-    use crate::model::limits::HUNG_WORKERS_MAX;
+    use crate::model::limits::{HUNG_WORKERS_MAX, LOOKERS_MAX};
     use crate::model::look::{DirAddress, LookDone, LookJob, Seen, Task};
     use crate::model::path::RelPath;
     use crate::model::setting::Setting;
@@ -255,6 +322,41 @@ mod tests {
         for _ in 0..50 {
             let (is_urgent, nice) = told.recv_timeout(SOON).unwrap();
             assert_eq!(nice, if is_urgent { plain } else { 9 });
+        }
+    }
+
+    #[test]
+    fn workers_that_wait_get_company_which_leaves_again() {
+        let (let_go, gate) = bounded::<()>(0);
+        let look = move |job: &LookJob| {
+            let _ = gate.recv();
+            LookDone { id: job.id, seen: Seen::Closed }
+        };
+        let mut workers = Workers::start(4, SOON, &Steering::default(), look);
+        let here = |workers: &Workers| workers.crew.iter().filter(|one| one.is_here()).count();
+        let least = here(&workers);
+        let mut id = 0;
+        while here(&workers) == least && id < 10_000 {
+            while workers.lazy.len() < 8 {
+                id += 1;
+                workers.run(job(id, false));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            let_go.send(()).unwrap();
+            workers.fit();
+        }
+        assert!(here(&workers) > least, "after {id} looks there are {least} still");
+        drop(let_go);
+        while !workers.lazy.is_empty() {
+            std::thread::yield_now();
+        }
+        for _ in 0..LOOKERS_MAX {
+            workers.fit();
+        }
+        assert_eq!(here(&workers), least);
+        while workers.crew.len() > 4 {
+            workers.replace_hung();
+            std::thread::yield_now();
         }
     }
 
