@@ -121,8 +121,8 @@ impl Workers {
         let _ = queue.send(job);
     }
 
-    /// Employs more workers for the backlog, or lets some go, by what they waited for since the last
-    /// call. To be called every now and then.
+    /// Employs more workers for the backlog, or lets some go, by what they waited for since the
+    /// last call. To be called every now and then.
     pub fn fit(&mut self) {
         let spent = |nanos: &AtomicU64| Duration::from_nanos(nanos.swap(0, Ordering::Relaxed));
         let worked = Worked {
