@@ -16,6 +16,9 @@ const LISTING: u64 = 2;
 /// Opening a file and beginning to read it.
 const OPENING: u64 = 2;
 
+/// In a second there are to be so many looks at names at least, so that each is short.
+const LOOKS_A_SECOND: u64 = 10;
+
 /// How much the backlog asks of the disk; as much as it likes by default.
 #[derive(Debug, Default)]
 pub struct Ease {
@@ -51,6 +54,14 @@ impl Ease {
     #[must_use]
     pub fn next_room(&self, now: Duration) -> Option<Duration> {
         self.bucket.next_room(now)
+    }
+
+    /// How many files one look is to bring, of at most so many.
+    #[must_use]
+    pub fn names(&self, most: usize) -> usize {
+        let Some(rate) = self.rate else { return most };
+        let names = rate / LOOKS_A_SECOND / of_want(Want::Content);
+        usize::try_from(names).unwrap_or(most).clamp(1, most)
     }
 
     /// A look for the backlog begins.
@@ -168,6 +179,12 @@ mod tests {
         assert_eq!(ease.next_room(Duration::ZERO), Some(SECOND / 10));
         ease.end(1, &Seen::Closed, Duration::ZERO);
         assert_eq!(ease.next_room(Duration::ZERO), Some(SECOND / 10), "it is counted once");
+    }
+
+    #[test]
+    fn looks_are_shorter_where_little_may_be_asked() {
+        assert_eq!(Ease::default().names(256), 256);
+        assert_eq!([1, 500, 1_000_000].map(|rate| ease(rate).names(256)), [1, 16, 256]);
     }
 
     #[test]

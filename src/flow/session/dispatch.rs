@@ -166,6 +166,7 @@ impl Session {
     /// Content that the sink needs, in batches of small files.
     fn pump_wants(&mut self, shared: &mut Shared) {
         let most = self.pace.content_bytes(BATCH_BYTES_MAX);
+        let names_most = shared.ease.names(BATCH_OPS_MAX);
         let mut left = self.wants.len();
         while left > 0
             && self.may_begin_content()
@@ -184,7 +185,7 @@ impl Session {
                 continue;
             }
             let mut bytes = 0;
-            let fit = want.names.iter().take(BATCH_OPS_MAX).take_while(|wanted| {
+            let fit = want.names.iter().take(names_most).take_while(|wanted| {
                 bytes += wanted.bytes;
                 want.bring != Bring::Content || bytes <= most
             });

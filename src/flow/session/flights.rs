@@ -6,17 +6,21 @@ use crate::flow::session::kin::{Lead, LinkTo};
 use crate::flow::session::ledger::{deed_of, offer_of};
 use crate::flow::session::listings::SentListing;
 use crate::flow::session::{Action, Outgoing, Session, Shared};
+use crate::model::entry::Entry;
 use crate::model::ledger::{Deed, Entered, Facts};
 use crate::model::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX};
 use crate::model::message::Body;
 use crate::model::offer::{Offer, Offering};
-use crate::model::op::{Op, Operation};
+use crate::model::op::{Listed, Op, Operation};
 use crate::model::path::Name;
 use crate::model::stamp::{DirKey, Lane, Stamp};
 
-/// Header bytes that a message and each operation in it cost, about.
+/// Header bytes that a message and each operation in it cost, about, beside paths and attributes.
 const MESSAGE_BYTES: u64 = 64;
-const OP_BYTES: u64 = 96;
+const OP_BYTES: u64 = 80;
+/// Likewise each entry of a listing, and the marks of its extended attributes, if it has any.
+const ENTRY_BYTES: u64 = 48;
+const MARKS_BYTES: u64 = 40;
 
 /// What an operation under way was sent for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +143,16 @@ impl Draft {
     }
 }
 
+/// Bytes that an entry of a listing takes, about.
+fn entry_bytes(listed: &Listed) -> u64 {
+    let target = match &listed.entry {
+        Entry::Symlink { target, .. } => target.len(),
+        _ => 0,
+    };
+    let marks = listed.entry.meta().marks.map_or(0, |_| MARKS_BYTES);
+    ENTRY_BYTES + marks + (listed.name.as_bytes().len() + target) as u64
+}
+
 impl Session {
     /// Sends operations, in as many messages as the bounds ask for. `content` holds the bytes of
     /// their `Put`s in order. Each draft's stamp must be held; its answer releases it.
@@ -231,7 +245,7 @@ impl Session {
         let is_made = self.dirs.get(&sent.dir).is_some_and(|state| state.made);
         let mut names = Vec::with_capacity(part.entries.len());
         for (listed, sent) in part.entries.iter().zip(&sent.entries) {
-            bytes += 80 + listed.name.as_bytes().len() as u64;
+            bytes += entry_bytes(listed);
             if sent.is_dir || !(is_made || sent.is_sure) {
                 names.push((sent.name.clone(), sent.is_dir));
             }
