@@ -45,6 +45,8 @@ pub struct SourceConfig {
     pub selection: Selection,
     /// What is limited, until a person says otherwise.
     pub limits: Limits,
+    /// Large files travel whole, whatever the sink has of them.
+    pub whole_files: bool,
     /// Every sink is only to tell what would be done.
     pub dry: bool,
 }

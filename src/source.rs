@@ -146,8 +146,13 @@ fn serve<'scope, 'env>(
     };
     let carried = readable(config.carried);
     let selection = Arc::new(config.selection.clone());
-    let looker = Arc::new(looker.carrying(carried).select(Arc::clone(&selection)));
     let ledgers = Ledgers::default();
+    let looker = looker.carrying(carried).select(Arc::clone(&selection));
+    let looker = match config.whole_files {
+        true => looker,
+        false => looker.comparing(Arc::new(ledgers.clone())),
+    };
+    let looker = Arc::new(looker);
     let (eyes, memory) = (Arc::clone(&looker), ledgers.clone());
     let look = move |job: &LookJob| eyes.complete(job, memory.annotate(job, eyes.run(job)));
     let steering = Steering::new(config.limits.clone())?;

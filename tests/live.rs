@@ -5,6 +5,7 @@
 
 mod backup;
 mod deep;
+mod delta;
 mod dry;
 mod faults;
 mod foreign;

@@ -147,6 +147,7 @@ impl<T: Target> Applier<T> {
             made: vec![],
             lacking: vec![],
             listing: None,
+            signature: vec![],
         };
         match body {
             Body::Operations(operations) => {
@@ -158,9 +159,18 @@ impl<T: Target> Applier<T> {
                 let (listing, made) = self.compare(part);
                 (answer.listing, answer.made) = (Some(listing), made);
             }
-            Body::Chunk { .. } | Body::Drop { .. } => return None,
+            Body::Sign { path } => answer.signature = self.signature(path),
+            Body::Chunk { .. } | Body::Basis { .. } | Body::Delta { .. } | Body::Drop { .. } => {
+                return None;
+            }
         }
         Some(answer)
+    }
+
+    /// A signature of the file at a path, in bytes; empty if there is none.
+    fn signature(&self, path: &RelPath) -> Vec<u8> {
+        let signature = if self.is_dry() { None } else { self.target.sign(path) };
+        signature.map(|signature| signature.encode()).unwrap_or_default()
     }
 
     /// Forgets the stamps at or below a watermark, and refuses them from now on.

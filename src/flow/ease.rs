@@ -98,7 +98,7 @@ fn most(task: &Task) -> u64 {
         Task::Names(names) => names.iter().map(|(_, want)| of_want(*want)).sum(),
         Task::Probe(names) => names.len() as u64,
         Task::Paths(paths) => paths.len() as u64,
-        Task::OwnMeta | Task::Chunk { .. } => 1,
+        Task::OwnMeta | Task::Chunk { .. } | Task::Compare { .. } => 1,
         Task::Finish { .. } => 2,
         Task::CloseListing { .. } | Task::CloseTransfer { .. } => 0,
     }

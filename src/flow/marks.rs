@@ -48,6 +48,8 @@ pub struct Hint {
     pub kin: bool,
     /// It can't be linked to another name: its own content is to be sent.
     pub alone: bool,
+    /// The sink has not what its content was thought to differ from: all of it is to be sent.
+    pub whole: bool,
 }
 
 impl Hint {
@@ -60,6 +62,7 @@ impl Hint {
         touched: true,
         kin: false,
         alone: false,
+        whole: false,
     };
     /// Content may have changed.
     pub const CONTENT: Hint = Hint { content: true, ..Hint::META };
@@ -76,6 +79,9 @@ impl Hint {
     /// The sink refused to link it.
     pub const ALONE: Hint = Hint { alone: true, ..Hint::CONTENT };
 
+    /// A difference was sent, and the sink could do nothing with it.
+    pub const WHOLE: Hint = Hint { whole: true, ..Hint::CONTENT };
+
     fn join(self, other: Hint) -> Hint {
         Hint {
             content: self.content || other.content,
@@ -85,6 +91,7 @@ impl Hint {
             touched: self.touched || other.touched,
             kin: self.kin || other.kin,
             alone: self.alone || other.alone,
+            whole: self.whole || other.whole,
         }
     }
 }

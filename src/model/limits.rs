@@ -15,6 +15,33 @@ pub const LIVE_BYTES_MAX: u64 = 256 * 1024;
 pub const CONTENT_BLOCK: u64 = LIVE_BYTES_MAX;
 /// Bytes of one chunk of a transfer.
 pub const CHUNK_BYTES: u64 = 512 * 1024;
+/// Least bytes of a block of a signature.
+pub const SIGNATURE_BLOCK_MIN: u64 = 1024;
+/// Most bytes of a block, as long as that makes no more than `SIGNATURE_BLOCKS_MAX` of them.
+pub const SIGNATURE_BLOCK_USUAL: u64 = 128 * 1024;
+/// Most bytes of a block: a larger content has no signature.
+pub const SIGNATURE_BLOCK_MAX: u64 = 1024 * 1024;
+/// Blocks of one signature.
+pub const SIGNATURE_BLOCKS_MAX: u64 = 1 << 20;
+/// Blocks of a signature that travels, if that makes none larger than `SIGNATURE_BLOCK_MAX`.
+pub const TOLD_BLOCKS_USUAL: u64 = 16 * 1024;
+/// Blocks of a signature that travels: beyond it there is none.
+pub const TOLD_BLOCKS_MAX: u64 = 40_000;
+/// Bytes searched in vain for what has moved in a file, before the search is given up.
+pub const SEARCH_BYTES_MAX: u64 = 64 << 20;
+/// Blocks with the same weak sum, before and behind a place, that a search looks at.
+pub const SEARCH_TWINS_MAX: usize = 32;
+/// Pieces of a delta in one message, about.
+pub const PIECES_MAX: usize = 4_096;
+/// Bytes of a large file that are compared in one look, and put together for one message.
+pub const DELTA_SPAN_MAX: u64 = 16 * 1024 * 1024;
+/// Content from this many bytes on gets a signature when it is first sent; a smaller one only once
+/// it is sent in place of another.
+pub const SIGNED_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// Signatures kept for one sink.
+pub const SIGNATURES_MAX: usize = 32 * 1024;
+/// Bytes of all of them.
+pub const SIGNATURES_BYTES_MAX: u64 = 4 << 30;
 /// Content in one message of small files.
 pub const BATCH_BYTES_MAX: u64 = 512 * 1024;
 /// Operations in one message.
@@ -184,6 +211,8 @@ pub const PROGRESS_SAMPLES_MAX: usize = 600;
 
 const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
 const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
+const _: () = assert!(TOLD_BLOCKS_MAX as usize * 12 + 64 <= ANSWER_BYTES_MAX);
+const _: () = assert!((CHUNK_BYTES + SIGNATURE_BLOCK_MAX) * 2 <= BACKLOG_CREDIT_BYTES);
 const _: () = assert!(LIVE_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!((LIVE_CREDIT_MESSAGES as i32) < DATA_HWM);
 const _: () = assert!((BACKLOG_CREDIT_MESSAGES as i32) < DATA_HWM);

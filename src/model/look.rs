@@ -3,6 +3,9 @@
 //! Plain values. A worker of the transfer phase runs a [`LookJob`] against the real tree, the
 //! simulation against a model tree; both return a [`LookDone`].
 
+use std::sync::Arc;
+
+use crate::model::delta::{Basis, Delta, Signature};
 use crate::model::entry::{FileTime, Hash, Identity, Sighting};
 use crate::model::ledger::{Facts, Note, Standing};
 use crate::model::op::{Listed, ListingEnd};
@@ -78,6 +81,16 @@ pub enum Task {
         offset: u64,
         /// How many at most.
         bytes: u64,
+    },
+    /// From now on what `Chunk` reads of a transfer is compared with what the sink has there, by
+    /// a signature of it.
+    Compare {
+        /// Names the transfer, of which nothing was read yet.
+        transfer: u64,
+        /// The name it was opened by.
+        name: Name,
+        /// The signature, if the sink has told one.
+        told: Option<Arc<Signature>>,
     },
     /// Looks at a transfer's file once more, through its name, and tells the hash of what was read.
     Finish {
@@ -169,6 +182,17 @@ pub enum Seen {
         /// Whether the file ends behind them.
         is_last: bool,
     },
+    /// Answer to `Compare`: what it is compared with.
+    Comparing(Comparing),
+    /// Answer to `Chunk` of a transfer that is compared: what comes next.
+    Delta {
+        /// It.
+        delta: Delta,
+        /// All before there was told.
+        end: u64,
+        /// Whether the file ends there.
+        is_last: bool,
+    },
     /// Answer to `Finish`: what the open file is now, what stands at its name, and the hash of all
     /// bytes that the chunks brought.
     Finished {
@@ -183,6 +207,17 @@ pub enum Seen {
     },
     /// Answer to `CloseListing` and `CloseTransfer`.
     Closed,
+}
+
+/// What a file is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparing {
+    /// Nothing: it is to be sent whole.
+    Never,
+    /// Nothing yet, for there is no signature.
+    Unsigned,
+    /// This version of it.
+    With(Basis),
 }
 
 /// One entry of a directory that is being listed.

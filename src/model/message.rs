@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::delta::{Basis, Piece};
 use crate::model::op::{Answer, Failure, ListingPart, Need, Operation};
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{Epoch, Lane, Sequence};
@@ -22,6 +23,30 @@ pub enum Body {
         /// Whether zeros among them are to be holes.
         holes: bool,
     },
+    /// Asks for a signature of the file at a path. No frame follows.
+    Sign {
+        /// Where it stands.
+        path: RelPath,
+    },
+    /// What stands at a path is what the pieces of a transfer come from. No frame follows.
+    Basis {
+        /// Names the staged object, which is made if need be.
+        transfer: u64,
+        /// Where it stands.
+        path: RelPath,
+        /// What it must be.
+        of: Basis,
+    },
+    /// Ranges for the staged object of a transfer: from its basis, or from the content frame that
+    /// follows, in which the bytes of those lie one after the other.
+    Delta {
+        /// Names the staged object.
+        transfer: u64,
+        /// Whether zeros among them are to be holes.
+        holes: bool,
+        /// The ranges, in rising order.
+        pieces: Vec<Piece>,
+    },
     /// The transfer is given up; its staged object may go. No frame follows.
     Drop {
         /// Names the staged object.
@@ -37,6 +62,9 @@ impl Body {
             Body::Operations(_) => "operations",
             Body::Listing(_) => "listing",
             Body::Chunk { .. } => "chunk",
+            Body::Sign { .. } => "sign",
+            Body::Basis { .. } => "basis",
+            Body::Delta { .. } => "delta",
             Body::Drop { .. } => "drop",
         }
     }
@@ -47,7 +75,27 @@ impl Body {
         match self {
             Body::Operations(operations) => operations.len(),
             Body::Listing(part) => part.entries.len(),
-            Body::Chunk { .. } | Body::Drop { .. } => 1,
+            Body::Delta { pieces, .. } => pieces.len(),
+            Body::Chunk { .. } | Body::Sign { .. } | Body::Basis { .. } | Body::Drop { .. } => 1,
+        }
+    }
+
+    /// How many bytes its content frame has; nothing if it does not tell.
+    #[must_use]
+    pub fn frame_bytes(&self) -> Option<u64> {
+        let sum = |bytes: &mut dyn Iterator<Item = u64>| bytes.fold(0, u64::saturating_add);
+        match self {
+            Body::Operations(operations) => {
+                Some(sum(&mut operations.iter().map(|one| one.op.frame_bytes())))
+            }
+            Body::Delta { pieces, .. } => {
+                let new = pieces.iter().filter(|piece| piece.from.is_none());
+                Some(sum(&mut new.map(|piece| piece.bytes)))
+            }
+            Body::Chunk { .. } => None,
+            Body::Listing(_) | Body::Sign { .. } | Body::Basis { .. } | Body::Drop { .. } => {
+                Some(0)
+            }
         }
     }
 }
@@ -88,6 +136,9 @@ pub struct MessageAnswer {
     pub lacking: Vec<(u32, String)>,
     /// The answer to a part of a listing.
     pub listing: Option<ListingAnswer>,
+    /// The signature that was asked for, as bytes; empty if there is none.
+    #[serde(with = "serde_bytes")]
+    pub signature: Vec<u8>,
 }
 
 /// What the sink says of one part of a listing. Entries not named are there, equal.
@@ -154,7 +205,7 @@ impl MessageAnswer {
             let picks: usize = picks.iter().sum();
             names(&l.extras) + failed + picks + 64
         });
-        exceptions + made + lacking + listing + 32
+        exceptions + made + lacking + listing + self.signature.len() + 32
     }
 }
 

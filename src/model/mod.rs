@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod backup;
 pub mod bandwidth;
 pub mod content;
+pub mod delta;
 pub mod entry;
 pub mod event;
 pub mod item;

@@ -4,6 +4,7 @@
 //! verb resolves its path beneath the root without following a symlink anywhere (law 10), and
 //! never removes recursively (H7).
 
+use crate::model::delta::Signature;
 use crate::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use crate::model::item::Differences;
 use crate::model::path::{Name, RelPath};
@@ -149,6 +150,10 @@ pub trait Target {
     fn has_content(&self, path: &RelPath, expected: &Hash) -> Result<bool, Obstacle> {
         Ok(self.look(path, true)?.hash.as_ref() == Some(expected))
     }
+
+    /// A signature to tell of the file at a name, read now; none of what is no file, or can't be
+    /// read.
+    fn sign(&self, path: &RelPath) -> Option<Signature>;
 
     /// Whether the file at a name may hold other content than its size and time tell: it was
     /// changed shortly before a power cut, or before the disk failed (law 11).

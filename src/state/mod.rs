@@ -15,6 +15,7 @@ pub mod ledger;
 mod lines;
 pub mod marker;
 pub mod peers;
+pub mod signatures;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -8,6 +8,7 @@
 //! - Nothing here waits for a FIFO, a lease or a device, and only regular files are opened.
 //! - What the selection hides is as if it were not there: neither watched, nor looked at, nor read.
 
+mod difference;
 mod listing;
 mod names;
 mod transfer;
@@ -23,6 +24,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::model::abilities::Usage;
 use crate::model::attributes::{Carried, Marks};
+use crate::model::delta::Signatures;
 use crate::model::entry::{FileTime, Identity, Sighting};
 use crate::model::limits::{LISTINGS_KEPT, LOOK_DIR_CACHE, TRANSFERS_KEPT, XATTR_BYTES_MAX};
 use crate::model::look::{DirAddress, LookDone, LookJob, Seen, Task, WatchState};
@@ -61,6 +63,8 @@ pub struct Looker {
     dirs: Mutex<Recent<DirKey, Dir>>,
     listings: Mutex<Shelf<Mutex<Listing>>>,
     transfers: Mutex<Shelf<Transfer>>,
+    /// Where signatures are kept of what was sent, if differences are to be sent at all.
+    signatures: Option<Arc<dyn Signatures>>,
 }
 
 /// An open directory, and what it is.
@@ -120,6 +124,7 @@ impl Looker {
             dirs: Mutex::new(Recent::new(LOOK_DIR_CACHE)),
             listings: Mutex::new(Shelf::new(LISTINGS_KEPT)),
             transfers: Mutex::new(Shelf::new(TRANSFERS_KEPT)),
+            signatures: None,
         })
     }
 
@@ -139,6 +144,12 @@ impl Looker {
     #[must_use]
     pub fn carrying(self, carried: Carried) -> Looker {
         Looker { carried, ..self }
+    }
+
+    /// Compares large files with what a sink has of them, by signatures that are kept there.
+    #[must_use]
+    pub fn comparing(self, signatures: Arc<dyn Signatures>) -> Looker {
+        Looker { signatures: Some(signatures), ..self }
     }
 
     /// Sees only what is selected.
@@ -200,7 +211,14 @@ impl Looker {
                 Ok(Seen::Paths(paths.iter().map(gone).collect()))
             }
             Task::Chunk { transfer, offset, bytes } => self.chunk(*transfer, *offset, *bytes),
-            Task::Finish { transfer, name } => self.finish(&self.through(dir)?, *transfer, name),
+            Task::Compare { transfer, name, told } => {
+                self.compare(job, *transfer, name, told.as_ref())
+            }
+            Task::Finish { transfer, name } => {
+                let finished = self.finish(&self.through(dir)?, *transfer, name)?;
+                self.keep_signature(job, *transfer, name);
+                Ok(finished)
+            }
             Task::CloseTransfer { transfer } => {
                 hold(&self.transfers).take(*transfer);
                 Ok(Seen::Closed)

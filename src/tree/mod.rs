@@ -6,6 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod beneath;
+mod clone;
 mod content;
 pub mod distant;
 mod keeping;

@@ -11,6 +11,7 @@ mod attic;
 mod attributes;
 mod birth;
 mod closed;
+mod differences;
 mod inspection;
 mod links;
 mod marker;

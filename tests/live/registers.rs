@@ -197,6 +197,7 @@ impl Contented {
                     made: Vec::new(),
                     lacking: Vec::new(),
                     listing,
+                    signature: Vec::new(),
                 });
             }
         }

@@ -30,6 +30,9 @@ impl Size {
     }
 }
 
+/// Bytes at the beginning of a large content that no other one has.
+const LARGE_HEAD: usize = 2_000;
+
 /// One change of the source's tree, or one accident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -91,7 +94,14 @@ impl World {
     fn content_of(&mut self, bytes: usize) -> Vec<u8> {
         self.serial += 1;
         let text = format!("{:08}", self.serial);
-        text.bytes().cycle().take(bytes).collect()
+        let text = text.bytes().cycle();
+        if bytes < Size::Large.bytes() {
+            return text.take(bytes).collect();
+        }
+        // What is behind the beginning is the same in all, here or one byte further on.
+        let begin = LARGE_HEAD + self.serial as usize % 2;
+        let rest = (0_u64..).map(|at| ((at * at * at) >> 5) as u8);
+        text.take(begin).chain(rest).take(bytes).collect()
     }
 
     /// Makes a change; one that can't be made changes nothing.

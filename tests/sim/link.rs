@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use osync::flow::applier::{Applier, Rules};
 use osync::flow::session::Outgoing;
+use osync::model::delta::Signature;
 use osync::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use osync::model::item::Differences;
 use osync::model::marker::{Marker, MarkerId};
 use osync::model::message::{Body, MessageAnswer, Report};
 use osync::model::offer::{Offer, Offering};
-use osync::model::op::{Answer, Failure, Op};
+use osync::model::op::{Answer, Failure, Need, Op};
 use osync::model::path::{Name, RelPath};
 use osync::model::selection::Selection;
 use osync::model::session::DeletePolicy;
@@ -171,6 +172,9 @@ impl Target for Guarded {
     }
     fn look(&self, path: &RelPath, want_hash: bool) -> Result<Standing, Obstacle> {
         self.tree.look(path, want_hash)
+    }
+    fn sign(&self, path: &RelPath) -> Option<Signature> {
+        self.tree.sign(path)
     }
     fn make_dir(&self, path: &RelPath) -> Result<(), Obstacle> {
         self.tree.make_dir(path)
@@ -409,6 +413,7 @@ impl SinkEnd {
             made: vec![],
             lacking: vec![],
             listing: None,
+            signature: vec![],
         };
         self.hands.push(Hand { message, at: (0, 0), answer });
     }
@@ -440,7 +445,7 @@ impl SinkEnd {
                 held.at = (index + 1, to);
                 over = held.at.0 == operations.len();
             }
-            Body::Listing(_) => {
+            Body::Listing(_) | Body::Sign { .. } => {
                 let answer = self.applier.execute(place, watermark, &held.message.body, content);
                 held.answer = answer.unwrap();
             }
@@ -448,6 +453,19 @@ impl SinkEnd {
                 if self.tree.write_chunk(*transfer, *offset, content).is_err() {
                     held.answer.exceptions.push((0, Answer::Failed(Failure::NoRoom)));
                 }
+            }
+            Body::Basis { transfer, path, of } => {
+                if !self.tree.open_basis(*transfer, path, *of) {
+                    held.answer.exceptions.push((0, Answer::Needed(Need::Content)));
+                }
+            }
+            Body::Delta { transfer, pieces, .. } => {
+                let answer = match self.tree.put_together(*transfer, pieces, content) {
+                    Ok(()) => None,
+                    Err(Obstacle::Missing) => Some(Answer::Needed(Need::Transfer)),
+                    Err(_) => Some(Answer::Failed(Failure::NoRoom)),
+                };
+                held.answer.exceptions.extend(answer.map(|answer| (0, answer)));
             }
             Body::Drop { transfer } => self.tree.drop_transfer(*transfer),
         }

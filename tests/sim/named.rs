@@ -33,6 +33,7 @@
 //! | H19 | a second look may call for a third | H19: it never ends |
 //! | H26 | a nonce known is granted anew | H26 of `tests/live/registers.rs` |
 
+mod deltas;
 mod directories;
 mod lanes;
 mod ledger;

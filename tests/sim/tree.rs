@@ -16,10 +16,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use osync::model::attributes::{Attributes, Marks, Xattr};
+use osync::model::delta::Signature;
 use osync::model::entry::{Entry, FileTime, Identity, Meta, Sighting, SpecialKind};
 use osync::model::path::{Name, RelPath};
 use osync::model::selection::Selection;
-use osync::model::stamp::DirKey;
+use osync::model::stamp::{DirKey, SinkId};
 use osync::model::target::Obstacle;
 
 use super::dice::Dice;
@@ -105,6 +106,10 @@ struct Disk {
     files: HashMap<u64, OpenFile>,
     /// Staged objects of transfers, at the sink.
     transfers: HashMap<u64, Vec<u8>>,
+    /// What ranges of transfers come from, at the sink, by descriptor.
+    bases: HashMap<u64, NodeId>,
+    /// What the source keeps beside its ledgers.
+    signatures: HashMap<(SinkId, RelPath), Arc<Signature>>,
     /// What was moved out of the tree, the last one last.
     outside: Vec<NodeId>,
     no_room: bool,
@@ -159,6 +164,8 @@ impl ModelTree {
             listings: HashMap::new(),
             files: HashMap::new(),
             transfers: HashMap::new(),
+            bases: HashMap::new(),
+            signatures: HashMap::new(),
             outside: Vec::new(),
             no_room: false,
             unreadable: HashSet::new(),

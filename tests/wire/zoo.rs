@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use osync::model::abilities::Abilities;
 use osync::model::attributes::{Carried, Flags, Marks, Xattr};
+use osync::model::delta::{Basis, Piece};
 use osync::model::entry::{Attributes, Entry, FileTime, Hash, Meta, SpecialKind};
 use osync::model::marker::{Marker, MarkerId};
 use osync::model::message::{Body, ListingAnswer, MessageAnswer, Picked, Report};
@@ -200,6 +201,14 @@ fn bodies() -> Named<Body> {
         bodies.push((format!("listing-{kind}"), Body::Listing(part)));
     }
     bodies.push(("chunk".into(), Body::Chunk { transfer: 8, offset: 1 << 40, holes: true }));
+    let of = Basis { size: 1 << 33, mtime: FileTime { seconds: -1, nanos: 7 } };
+    bodies.push(("sign".into(), Body::Sign { path: raw_path() }));
+    bodies.push(("basis".into(), Body::Basis { transfer: 8, path: raw_path(), of }));
+    let pieces = vec![
+        Piece { offset: 0, bytes: 1 << 20, from: Some(1 << 32) },
+        Piece { offset: 1 << 20, bytes: 5, from: None },
+    ];
+    bodies.push(("delta".into(), Body::Delta { transfer: 8, holes: true, pieces }));
     bodies.push(("drop".into(), Body::Drop { transfer: 8 }));
     let kinds: BTreeSet<&str> = bodies
         .iter()
@@ -207,10 +216,13 @@ fn bodies() -> Named<Body> {
             Body::Operations(_) => "operations",
             Body::Listing(_) => "listing",
             Body::Chunk { .. } => "chunk",
+            Body::Sign { .. } => "sign",
+            Body::Basis { .. } => "basis",
+            Body::Delta { .. } => "delta",
             Body::Drop { .. } => "drop",
         })
         .collect();
-    assert_eq!(kinds.len(), 4);
+    assert_eq!(kinds.len(), 7);
     bodies
 }
 
@@ -290,6 +302,7 @@ pub fn reports() -> Named<Report> {
         made: vec![path(), raw_path()],
         lacking: vec![(3, "No room for user.a".into())],
         listing,
+        signature: b"osg1".to_vec(),
     };
     let report = |answers| Report {
         epoch: Epoch(3),

@@ -151,6 +151,9 @@ pub struct SourceOptions {
     /// openings, listings) for the backlog; live changes are not counted
     #[arg(long, value_name = "N", value_parser = parse::iops)]
     pub iops: Option<Iops>,
+    /// Send changed large files whole, and keep no signatures of them
+    #[arg(short = 'W', long)]
+    pub whole_file: bool,
     /// What is to be offered.
     #[command(flatten)]
     pub filters: FilterArgs,

@@ -11,7 +11,7 @@ use osync::model::attributes::{Carried, Namespace};
 use osync::model::selection::WithheldKinds;
 
 /// Options that ask for what osync does anyway.
-const DEFAULTS: [(&str, Option<char>); 21] = [
+const DEFAULTS: [(&str, Option<char>); 22] = [
     ("archive", Some('a')),
     ("recursive", Some('r')),
     ("links", Some('l')),
@@ -33,6 +33,7 @@ const DEFAULTS: [(&str, Option<char>); 21] = [
     ("human-readable", None),
     ("secluded-args", Some('s')),
     ("flags", None),
+    ("no-whole-file", None),
 ];
 
 /// Asks for what is not carried by default.
@@ -80,7 +81,7 @@ const REPORT: &str = "use --report FILE, --json or `osync status`";
 /// An option that is refused: its name, its letter, whether it has a value, what to do instead.
 type Refused = (&'static str, Option<char>, bool, &'static str);
 
-const REFUSED: [Refused; 82] = [
+const REFUSED: [Refused; 81] = [
     ("8-bit-output", Some('8'), false, REPORT),
     ("address", None, true, "use --bind ADDR"),
     ("append", None, false, BY_ITSELF),
@@ -173,7 +174,6 @@ const REFUSED: [Refused; 82] = [
     ("super", None, false, "run the sink as root"),
     ("temp-dir", Some('T'), true, STAGED),
     ("update", Some('u'), false, ONE_WAY),
-    ("whole-file", Some('W'), false, BY_ITSELF),
     ("write-devices", None, false, ALWAYS_WHOLE),
 ];
 

@@ -140,6 +140,7 @@ fn source_config(
         carried: options.habits.carried,
         selection: options.filters.selection(options.habits.kinds)?,
         limits: Limits { iops: options.iops.and_then(|iops| iops.0), ..Limits::default() },
+        whole_files: options.whole_file,
         dry: false,
     })
 }

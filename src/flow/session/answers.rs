@@ -58,7 +58,8 @@ impl Session {
     }
 
     fn message_answered(&mut self, answer: MessageAnswer, shared: &mut Shared) {
-        let MessageAnswer { lane, sequence, exceptions, made, lacking, listing } = answer;
+        let MessageAnswer { lane, sequence, exceptions, made, lacking, listing, signature } =
+            answer;
         let Some(flight) = self.flights[lane.index()].remove(&sequence) else {
             let reason = format!("The sink answered message {sequence}, which is not under way");
             shared.actions.push_back(Action::EndEpoch { sink: self.id, reason });
@@ -97,6 +98,7 @@ impl Session {
                 let failed = exceptions.next().map(|(_, answer)| answer);
                 self.chunk_answered(transfer, failed, shared);
             }
+            Cargo::Sign { transfer } => self.signature_told(transfer, &signature, shared),
             Cargo::Drop => {}
         }
         self.pump_ready(lane, shared);
@@ -306,9 +308,8 @@ impl Session {
             Need::Content if kind == SentKind::Links => {
                 self.marks.put_off(dir, name, Hint::ALONE, now, false);
             }
-            Need::Content | Need::Transfer => {
-                self.marks.put_off(dir, name, Hint::CONTENT, now, false);
-            }
+            Need::Content => self.marks.put_off(dir, name, Hint::CONTENT, now, false),
+            Need::Transfer => self.marks.put_off(dir, name, Hint::WHOLE, now, false),
             Need::Parent => {
                 let failed = self.ask_parent(dir, shared);
                 let delay = if failed { self.retry_delay(dir, name) } else { PARENT_DELAY };

@@ -6,18 +6,21 @@ use crate::flow::session::kin::{Lead, LinkTo};
 use crate::flow::session::ledger::{deed_of, offer_of};
 use crate::flow::session::listings::SentListing;
 use crate::flow::session::{Action, Outgoing, Session, Shared};
+use crate::model::delta::{Basis, Delta};
 use crate::model::entry::Entry;
 use crate::model::ledger::{Deed, Entered, Facts};
 use crate::model::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX};
 use crate::model::message::Body;
 use crate::model::offer::{Offer, Offering};
 use crate::model::op::{Listed, Op, Operation};
-use crate::model::path::Name;
+use crate::model::path::{Name, RelPath};
 use crate::model::stamp::{DirKey, Lane, Stamp};
 
 /// Header bytes that a message and each operation in it cost, about, beside paths and attributes.
 const MESSAGE_BYTES: u64 = 64;
 const OP_BYTES: u64 = 80;
+/// Likewise each piece of a delta.
+const PIECE_BYTES: u64 = 16;
 /// Likewise each entry of a listing, and the marks of its extended attributes, if it has any.
 const ENTRY_BYTES: u64 = 48;
 const MARKS_BYTES: u64 = 40;
@@ -96,6 +99,7 @@ pub(super) enum Cargo {
     Ops(Vec<SentOp>),
     Listing(SentListing),
     Chunk { transfer: u64 },
+    Sign { transfer: u64 },
     Drop,
 }
 
@@ -286,6 +290,49 @@ impl Session {
         self.post(Lane::Backlog, ready, shared);
     }
 
+    /// Asks the sink for a signature of what stands at the name of a transfer.
+    pub(super) fn post_sign(&mut self, transfer: u64, path: RelPath, shared: &mut Shared) {
+        let bytes = MESSAGE_BYTES + path.as_bytes().len() as u64;
+        let (flight, body) =
+            (Flight { bytes, cargo: Cargo::Sign { transfer } }, Body::Sign { path });
+        let ready = Ready { flight, body, content: None, offers: Vec::new() };
+        self.post(Lane::Backlog, ready, shared);
+    }
+
+    /// Tells the sink what the pieces of a transfer come from.
+    pub(super) fn post_basis(
+        &mut self,
+        (transfer, wire): (u64, u64),
+        path: RelPath,
+        of: Basis,
+        shared: &mut Shared,
+    ) {
+        let bytes = MESSAGE_BYTES + path.as_bytes().len() as u64;
+        let body = Body::Basis { transfer: wire, path, of };
+        let flight = Flight { bytes, cargo: Cargo::Chunk { transfer } };
+        let ready = Ready { flight, body, content: None, offers: Vec::new() };
+        self.post(Lane::Backlog, ready, shared);
+    }
+
+    /// Sends the next part of a difference.
+    pub(super) fn post_delta(
+        &mut self,
+        (transfer, wire): (u64, u64),
+        holes: bool,
+        delta: Delta,
+        shared: &mut Shared,
+    ) {
+        let Delta { pieces, literals } = delta;
+        let bytes = MESSAGE_BYTES + PIECE_BYTES * pieces.len() as u64 + literals.len() as u64;
+        let ready = Ready {
+            flight: Flight { bytes, cargo: Cargo::Chunk { transfer } },
+            body: Body::Delta { transfer: wire, holes, pieces },
+            content: Some(literals),
+            offers: Vec::new(),
+        };
+        self.post(Lane::Backlog, ready, shared);
+    }
+
     /// Tells the sink that a transfer is given up.
     pub(super) fn post_drop(&mut self, transfer: u64, shared: &mut Shared) {
         let ready = Ready {
@@ -427,7 +474,7 @@ impl Session {
                 is_within(op.dir) || op.link.as_ref().is_some_and(|link| is_within(link.from.0))
             }),
             Cargo::Listing(listing) => is_within(listing.dir),
-            Cargo::Chunk { .. } | Cargo::Drop => false,
+            Cargo::Chunk { .. } | Cargo::Sign { .. } | Cargo::Drop => false,
         };
         self.flights.iter().flat_map(|lane| lane.values()).any(|flight| touches(&flight.cargo))
             || self.ready.iter().flatten().any(|ready| touches(&ready.flight.cargo))

@@ -70,6 +70,9 @@ pub(super) enum Purpose {
         transfer: u64,
         stamp: Stamp,
     },
+    Compare {
+        transfer: u64,
+    },
     Chunk {
         transfer: u64,
     },
@@ -130,6 +133,7 @@ impl Session {
                 self.transfer_opened(transfer, stamp, seen, moved, shared);
                 self.stamps.release(stamp);
             }
+            Purpose::Compare { transfer } => self.transfer_compared(transfer, seen, shared),
             Purpose::Chunk { transfer } => self.chunk_read(transfer, seen, shared),
             Purpose::Probe => self.probe_seen(&path, seen),
             Purpose::Finish { transfer, stamp } => {
@@ -356,7 +360,8 @@ impl Session {
                 None => {
                     let (dir, name) = (at.dir, at.name.clone());
                     let lead = self.leads.lead(&facts);
-                    self.start_transfer(Large { dir, name, lead, takes: None }, shared);
+                    let large = Large { dir, name, lead, takes: None, whole: hint.whole };
+                    self.start_transfer(large, shared);
                     return None;
                 }
             },

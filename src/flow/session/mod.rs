@@ -9,14 +9,15 @@
 //! backlog, `verdicts` what the sink says of it, `wants` what it found wanting, `ledger` what it is
 //! spared, `extras` names that only the sink has, `answers` what the sink says of operations,
 //! `refusals` what has no room there, `renames` the fences, `removals` the clearing of directories,
-//! `transfers` large files, `kin` objects with several names, `twins` names that are one there,
-//! `selected` what the rules hide or protect, `patience` looks that never return, `sweeps` the
-//! doubt, `patrol` what makes no events, `steering` the limits, `ending` the
-//! termination phase, `writers` who is still at work then, `figures` how far it has come, `losses`
-//! what the sink can't hold.
+//! `transfers` large files, `deltas` what has changed in them, `kin` objects with several names,
+//! `twins` names that are one there, `selected` what the rules hide or protect, `patience` looks
+//! that never return, `sweeps` the doubt, `patrol` what makes no events, `steering` the limits,
+//! `ending` the termination phase, `writers` who is still at work then, `figures` how far it has
+//! come, `losses` what the sink can't hold.
 
 mod answers;
 mod changes;
+mod deltas;
 mod dispatch;
 mod ending;
 mod extras;

@@ -31,23 +31,25 @@ const ADRIFT_DELAY: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) dir: DirKey,
-    name: Name,
-    opened: Option<(FileVersion, Attributes)>,
-    offset: u64,
+    pub(super) name: Name,
+    pub(super) opened: Option<(FileVersion, Attributes)>,
+    pub(super) offset: u64,
     /// Its name at the sink.
-    wire: u64,
+    pub(super) wire: u64,
     /// The sink has as many bytes from an earlier epoch.
-    have: u64,
+    pub(super) have: u64,
     /// The sink has a staged object, or will.
-    is_begun: bool,
+    pub(super) is_begun: bool,
     /// A look of this transfer is under way.
-    looking: bool,
+    pub(super) looking: bool,
     /// Chunks sent and not answered.
-    unanswered: u32,
-    ended: bool,
+    pub(super) unanswered: u32,
+    pub(super) ended: bool,
     lead: Option<Arc<Lead>>,
     /// As of the large file.
     takes: Option<u64>,
+    /// Likewise.
+    whole: bool,
 }
 
 /// A large file that is to travel.
@@ -60,6 +62,8 @@ pub(super) struct Large {
     /// Bytes of room that its content takes at the source, if nothing stands at its name at the
     /// sink.
     pub(super) takes: Option<u64>,
+    /// It is not to be compared with what the sink has.
+    pub(super) whole: bool,
 }
 
 impl Transfer {
@@ -112,7 +116,7 @@ impl Session {
     }
 
     fn open_transfer(&mut self, large: Large, shared: &mut Shared) {
-        let Large { dir, name, lead, takes } = large;
+        let Large { dir, name, lead, takes, whole } = large;
         let Some(address) = shared.map.address(dir) else {
             // At no place now: it is looked at again, or vanishes with its directory.
             let later = shared.now + ADRIFT_DELAY;
@@ -134,6 +138,7 @@ impl Session {
             ended: false,
             lead,
             takes,
+            whole,
         };
         self.transfers.insert(id, transfer);
         let stamp = self.stamp();
@@ -176,7 +181,12 @@ impl Session {
             }
             let Some(transfer) = self.transfers.get_mut(&id) else { return };
             transfer.opened = Some((version, sighting.attributes()));
-            self.next_chunk(id, shared);
+            let is_there = transfer.takes.is_none() && !transfer.whole;
+            if is_there && !self.terms.dry {
+                self.compare_transfer(id, None, shared);
+            } else {
+                self.next_chunk(id, shared);
+            }
         } else {
             self.give_up_transfer(id, Duration::ZERO, false, shared);
         }
@@ -195,7 +205,7 @@ impl Session {
         (wire, have)
     }
 
-    fn next_chunk(&mut self, id: u64, shared: &mut Shared) {
+    pub(super) fn next_chunk(&mut self, id: u64, shared: &mut Shared) {
         let bytes = self.pace.content_bytes(CHUNK_BYTES);
         let room = self.lane_room(Lane::Backlog, bytes, shared);
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
@@ -232,12 +242,13 @@ impl Session {
     pub(super) fn chunk_read(&mut self, id: u64, seen: Seen, shared: &mut Shared) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.looking = false;
-        let Seen::Chunk { offset, bytes, is_last } = seen else {
-            let text = match seen {
-                Seen::Unreadable(text) => text,
-                _ => "The file could not be read".to_owned(),
-            };
-            return self.unread(id, text, shared);
+        let (offset, bytes, is_last) = match seen {
+            Seen::Chunk { offset, bytes, is_last } => (offset, bytes, is_last),
+            Seen::Delta { delta, end, is_last } => {
+                return self.delta_read(id, delta, (end, is_last), shared);
+            }
+            Seen::Unreadable(text) => return self.unread(id, text, shared),
+            _ => return self.unread(id, "The file could not be read".to_owned(), shared),
         };
         transfer.offset = offset + bytes.len() as u64;
         transfer.ended = is_last;
@@ -266,6 +277,7 @@ impl Session {
                     self.next_chunk(id, shared);
                 }
             }
+            Some(Answer::Needed(_)) => self.basis_refused(id, shared),
             Some(answer) => {
                 let path = shared.map.path(dir).unwrap_or_default().join(&name);
                 if let Answer::Failed(failure) = &answer {
@@ -323,7 +335,7 @@ impl Session {
     }
 
     /// The file can't be read: a problem, and it is tried again later.
-    fn unread(&mut self, id: u64, text: String, shared: &mut Shared) {
+    pub(super) fn unread(&mut self, id: u64, text: String, shared: &mut Shared) {
         let Some(transfer) = self.transfers.get(&id) else { return };
         let (dir, name) = (transfer.dir, transfer.name.clone());
         let path = shared.map.path(dir).unwrap_or_default().join(&name);
@@ -332,7 +344,13 @@ impl Session {
         self.give_up_transfer(id, delay, true, shared);
     }
 
-    fn give_up_transfer(&mut self, id: u64, delay: Duration, failed: bool, shared: &mut Shared) {
+    pub(super) fn give_up_transfer(
+        &mut self,
+        id: u64,
+        delay: Duration,
+        failed: bool,
+        shared: &mut Shared,
+    ) {
         let Some(transfer) = self.drop_transfer(id, shared) else { return };
         let at = shared.now + delay;
         self.marks.put_off(transfer.dir, &transfer.name, Hint::CONTENT, at, failed);
@@ -345,7 +363,7 @@ impl Session {
         self.hold(transfer.dir, &transfer.name, bytes, shared.now);
     }
 
-    fn drop_transfer(&mut self, id: u64, shared: &mut Shared) -> Option<Transfer> {
+    pub(super) fn drop_transfer(&mut self, id: u64, shared: &mut Shared) -> Option<Transfer> {
         let transfer = self.close_transfer(id, shared)?;
         if transfer.opened.is_some() {
             self.post_drop(transfer.wire, shared);

@@ -115,7 +115,7 @@ impl Session {
                 let counted = sent.counted.then_some(entry.bytes);
                 self.count_when_settled(sent.dir, &entry.name, counted);
                 let (dir, name) = (sent.dir, entry.name.clone());
-                self.large.push_back(Large { dir, name, lead: None, takes });
+                self.large.push_back(Large { dir, name, lead: None, takes, whole: false });
             } else {
                 self.busy(sent.dir);
                 self.dirs.entry(sent.dir).or_default().wanted += 1;

@@ -13,7 +13,7 @@ use crossbeam_channel::{
 
 use crate::flow::applier::Applier;
 use crate::model::message::{Body, MessageAnswer};
-use crate::model::op::{Answer, Failure};
+use crate::model::op::{Answer, Failure, Need};
 use crate::model::stamp::{Lane, Sequence};
 use crate::model::target::Obstacle;
 use crate::monitor::Monitor;
@@ -105,8 +105,10 @@ pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Puls
             return pulse.lose(format!("{lane:?} message {last} has not the content it speaks of"));
         }
         let queue = match header.body {
-            Body::Operations(_) | Body::Listing(_) => &inlet.names,
-            Body::Chunk { .. } | Body::Drop { .. } => &inlet.chunks,
+            Body::Operations(_) | Body::Listing(_) | Body::Sign { .. } => &inlet.names,
+            Body::Chunk { .. } | Body::Basis { .. } | Body::Delta { .. } | Body::Drop { .. } => {
+                &inlet.chunks
+            }
         };
         pulse.saw(lane, last);
         if !put(queue, Arrived { header, content }, pulse) {
@@ -118,14 +120,7 @@ pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Puls
 /// Whether the content frame is as long as the body says.
 fn is_whole(body: &Body, content: Option<&[u8]>) -> bool {
     let bytes = content.map_or(0, <[u8]>::len) as u64;
-    match body {
-        Body::Operations(operations) => {
-            let sizes = operations.iter().map(|one| one.op.frame_bytes());
-            sizes.fold(0, u64::saturating_add) == bytes
-        }
-        Body::Chunk { .. } => content.is_some(),
-        Body::Listing(_) | Body::Drop { .. } => bytes == 0,
-    }
+    body.frame_bytes().map_or(content.is_some(), |told| told == bytes)
 }
 
 /// Queues a value, waiting for room; false when the epoch is over.
@@ -235,24 +230,41 @@ pub fn take_chunks(
         let content = content.as_deref().unwrap_or_default();
         let mut exceptions = Vec::new();
         let root = applier.target();
+        let mut copied = 0;
         match header.body {
+            Body::Operations(_) | Body::Listing(_) | Body::Sign { .. } => continue,
             // In a dry run content is taken and dropped.
-            Body::Chunk { .. } | Body::Drop { .. } if applier.is_dry() => {}
+            _ if applier.is_dry() => {}
             Body::Chunk { transfer, offset, holes } => {
                 if let Err(obstacle) = root.write_chunk(transfer, offset, content, holes) {
                     exceptions.push((0, Answer::Failed(failure(obstacle))));
                 }
             }
+            Body::Basis { transfer, path, of } => match root.open_basis(transfer, &path, of) {
+                Ok(true) => {}
+                Ok(false) => exceptions.push((0, Answer::Needed(Need::Content))),
+                Err(obstacle) => exceptions.push((0, Answer::Failed(failure(obstacle)))),
+            },
+            Body::Delta { transfer, holes, pieces } => {
+                match root.put_together(transfer, &pieces, content, holes) {
+                    Ok(bytes) => copied = bytes,
+                    Err(Obstacle::Missing) => {
+                        exceptions.push((0, Answer::Needed(Need::Transfer)));
+                    }
+                    Err(obstacle) => exceptions.push((0, Answer::Failed(failure(obstacle)))),
+                }
+            }
             Body::Drop { transfer } => root.drop_transfer(transfer),
-            Body::Operations(_) | Body::Listing(_) => continue,
         }
         let (lane, sequence) = (header.lane, header.sequence);
         let (made, lacking) = (vec![], vec![]);
-        let answer = MessageAnswer { lane, sequence, exceptions, made, lacking, listing: None };
+        let (listing, signature) = (None, vec![]);
+        let answer =
+            MessageAnswer { lane, sequence, exceptions, made, lacking, listing, signature };
         if let Some(text) = trouble(&answer) {
             pulse.note_trouble(text);
         }
-        let applied = Unsaved { operations: 0, bytes: content.len() as u64 };
+        let applied = Unsaved { operations: 0, bytes: content.len() as u64 + copied };
         put(answers, Answered { answer, applied }, pulse);
     }
 }
@@ -281,7 +293,7 @@ fn tried(body: &Body) -> u64 {
     match body {
         Body::Operations(operations) => operations.len() as u64,
         Body::Listing(part) => part.entries.len() as u64,
-        Body::Chunk { .. } | Body::Drop { .. } => 0,
+        _ => 0,
     }
 }
 

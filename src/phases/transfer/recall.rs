@@ -6,9 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::flow::ledger::judge;
+use crate::model::delta::{Signature, Signatures};
 use crate::model::entry::Sighting;
 use crate::model::ledger::{Facts, Known, Note};
 use crate::model::look::{DirAddress, Found, LookDone, LookJob, Seen, Sight, Task};
@@ -16,14 +18,19 @@ use crate::model::op::ListingEnd;
 use crate::model::path::{Name, RelPath};
 use crate::model::stamp::SinkId;
 use crate::state::ledger::Ledger;
+use crate::state::signatures::SignatureStore;
 
 /// A ledger, as threads share it.
 pub type SharedLedger = Arc<Mutex<Ledger>>;
 
-/// The ledgers of the sinks of this run.
+/// The signatures for one sink, as threads share them.
+type SharedSignatures = Arc<Mutex<SignatureStore>>;
+
+/// The ledgers of the sinks of this run, and the signatures beside them.
 #[derive(Clone, Default)]
 pub struct Ledgers {
     known: Arc<Mutex<BTreeMap<SinkId, SharedLedger>>>,
+    signatures: Arc<Mutex<BTreeMap<SinkId, SharedSignatures>>>,
     /// By listing: the names seen so far.
     seen: Arc<Mutex<HashMap<u64, HashSet<u64>>>>,
     hasher: RandomState,
@@ -35,9 +42,17 @@ impl Ledgers {
         hold(&self.known).insert(sink, Arc::clone(ledger));
     }
 
+    /// Likewise; the signatures for the sink lie in that directory.
+    pub fn put_with_signatures(&self, sink: SinkId, ledger: &SharedLedger, dir: &Path) {
+        let store = Arc::new(Mutex::new(SignatureStore::open(dir)));
+        hold(&self.signatures).insert(sink, store);
+        self.put(sink, ledger);
+    }
+
     /// The sink has left.
     pub fn remove(&self, sink: SinkId) {
         hold(&self.known).remove(&sink);
+        hold(&self.signatures).remove(&sink);
     }
 
     /// Adds to what a look saw how the ledger stands to it, if the job asks for that.
@@ -116,6 +131,21 @@ impl Ledgers {
         }
         let has = |seen: &HashSet<u64>, name: &[u8]| seen.contains(&self.hasher.hash_one(name));
         Some(whole.map(|seen| ledger.missing(dir, |name| has(seen, name))).unwrap_or_default())
+    }
+}
+
+impl Signatures for Ledgers {
+    fn load(&self, sink: SinkId, path: &RelPath) -> Option<Arc<Signature>> {
+        let store = hold(&self.signatures).get(&sink).cloned()?;
+        let store = hold(&store);
+        store.load(path)
+    }
+
+    fn store(&self, sink: SinkId, path: &RelPath, signature: &Signature) {
+        let store = hold(&self.signatures).get(&sink).cloned();
+        if let Some(store) = store {
+            hold(&store).store(path, signature);
+        }
     }
 }
 

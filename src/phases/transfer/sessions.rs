@@ -290,7 +290,7 @@ impl Engine<'_, '_> {
                  another disk, or an older state of it. All of it is compared",
             );
         }
-        self.parts.ledgers.put(id, ledger);
+        self.parts.ledgers.put_with_signatures(id, ledger, &known.signatures());
         Ok(())
     }
 

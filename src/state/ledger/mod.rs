@@ -157,6 +157,12 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Where the signatures lie that go with it.
+    #[must_use]
+    pub fn signatures(&self) -> PathBuf {
+        self.dir.join("signatures")
+    }
+
     /// What was lost when the ledger was opened, as a sentence.
     #[must_use]
     pub fn damage(&self) -> Option<&str> {

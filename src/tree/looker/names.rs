@@ -74,7 +74,7 @@ impl Looker {
                 Want::Open { transfer } => {
                     let opened = self.open_checked(dir, name, stat::identity(&stat));
                     opened.map(|(file, seen)| {
-                        self.keep_transfer(transfer, file);
+                        self.keep_transfer(transfer, file, &seen);
                         Sight::There { sighting: seen, read: None }
                     })
                 }

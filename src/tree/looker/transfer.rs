@@ -10,7 +10,9 @@ use rustix::fs::Advice;
 use rustix::io::Errno;
 
 use crate::model::content::ContentHasher;
-use crate::model::limits::{CHUNK_BYTES, CHUNKS_AHEAD_MAX};
+use crate::model::delta::{Comparer, Signer};
+use crate::model::entry::{FileTime, Sighting};
+use crate::model::limits::{CHUNK_BYTES, CHUNKS_AHEAD_MAX, SIGNED_BYTES_MIN};
 use crate::model::look::Seen;
 use crate::model::path::Name;
 use crate::tree::looker::{Dir, Looker, Unseen, no_xattrs};
@@ -19,13 +21,19 @@ use crate::tree::{content, hold, stat};
 
 /// An open large file.
 pub(super) struct Transfer {
-    file: OwnedFd,
-    progress: Mutex<Progress>,
+    pub(super) file: OwnedFd,
+    pub(super) progress: Mutex<Progress>,
+    /// Its length and its modification time when it was opened.
+    pub(super) opened: (u64, FileTime),
 }
 
 /// How far the hash has come. Chunks may be read by several threads at once.
-struct Progress {
-    hasher: ContentHasher,
+pub(super) struct Progress {
+    pub(super) hasher: ContentHasher,
+    /// Makes a signature meanwhile.
+    pub(super) signer: Option<Signer>,
+    /// What is read is compared with what the sink has.
+    pub(super) comparer: Option<Comparer>,
     ahead: BTreeMap<u64, (u64, Vec<u8>)>,
 }
 
@@ -50,22 +58,31 @@ impl Progress {
         true
     }
 
-    fn hash(&mut self, offset: u64, bytes: &[u8]) {
-        self.hasher.skip(offset.saturating_sub(self.hasher.bytes()));
+    pub(super) fn hash(&mut self, offset: u64, bytes: &[u8]) {
+        let hole = offset.saturating_sub(self.hasher.bytes());
+        self.hasher.skip(hole);
         self.hasher.update(bytes);
+        if let Some(signer) = &mut self.signer {
+            signer.skip(hole);
+            signer.update(bytes);
+        }
     }
 }
 
 impl Looker {
-    pub(super) fn keep_transfer(&self, number: u64, file: OwnedFd) {
+    pub(super) fn keep_transfer(&self, number: u64, file: OwnedFd, seen: &Sighting) {
         // Advice only: a filesystem may not care.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
-        let progress = Progress { hasher: ContentHasher::new(), ahead: BTreeMap::new() };
-        let transfer = Transfer { file, progress: Mutex::new(progress) };
+        let size = seen.entry.content_bytes();
+        let is_signed = self.signatures.is_some() && size >= SIGNED_BYTES_MIN;
+        let signer = if is_signed { Signer::new(size) } else { None };
+        let (hasher, ahead) = (ContentHasher::new(), BTreeMap::new());
+        let progress = Mutex::new(Progress { hasher, signer, comparer: None, ahead });
+        let transfer = Transfer { file, progress, opened: (size, seen.entry.meta().mtime) };
         hold(&self.transfers).put(number, transfer);
     }
 
-    fn transfer(&self, number: u64) -> Result<std::sync::Arc<Transfer>, Unseen> {
+    pub(super) fn transfer(&self, number: u64) -> Result<std::sync::Arc<Transfer>, Unseen> {
         let lost =
             || Unseen::Unreadable("The file is no longer open; it must be begun again".into());
         hold(&self.transfers).get(number).ok_or_else(lost)
@@ -73,6 +90,9 @@ impl Looker {
 
     pub(super) fn chunk(&self, number: u64, offset: u64, bytes: u64) -> Result<Seen, Unseen> {
         let transfer = self.transfer(number)?;
+        if hold(&transfer.progress).comparer.is_some() {
+            return transfer.difference(bytes);
+        }
         let unreadable = |errno| Unseen::Unreadable(stat::words("Can't read the file", errno));
         let file = transfer.file.as_fd();
         let (from, offset) = (offset, content::next_data(file, offset).map_err(unreadable)?);

@@ -4,7 +4,7 @@
 //! it. Whether it is what it seems the hash in the commit tells: what was not hashed in order as it
 //! was written is read again for that.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::content::ContentHasher;
@@ -12,6 +12,7 @@ use crate::model::entry::{Attributes, Hash};
 use crate::model::session::Partial;
 use crate::model::target::Obstacle;
 use crate::tree::content;
+use crate::tree::sink_root::differences::Source;
 use crate::tree::sink_root::staging::Staged;
 use crate::tree::sink_root::{SinkRoot, obstacle};
 use crate::tree::{hold, stat};
@@ -25,6 +26,37 @@ pub(super) struct Incoming {
     hasher: ContentHasher,
     /// Whether bytes came that are not in the hash, or twice.
     in_order: bool,
+    /// What ranges are copied from.
+    pub(super) basis: Option<Source>,
+}
+
+impl Incoming {
+    /// The staged object.
+    pub(super) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Writes bytes at a place; with `holes` blocks of zeros take no room.
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8], holes: bool) -> Result<(), Obstacle> {
+        // Only what was never written is zero where nothing is written.
+        let is_new = self.in_order && offset >= self.hasher.bytes();
+        let write = if holes && is_new { content::write_around_holes } else { content::write_at };
+        write(self.file.as_fd(), bytes, offset)
+            .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
+        self.note(offset, bytes);
+        Ok(())
+    }
+
+    /// Takes bytes into the hash that stand at a place.
+    pub(super) fn note(&mut self, offset: u64, bytes: &[u8]) {
+        if self.in_order && offset >= self.hasher.bytes() {
+            let hole = offset - self.hasher.bytes();
+            self.hasher.skip(hole);
+            self.hasher.update(bytes);
+        } else {
+            self.in_order = false;
+        }
+    }
 }
 
 impl SinkRoot {
@@ -36,24 +68,15 @@ impl SinkRoot {
         holes: bool,
     ) -> Result<(), Obstacle> {
         let incoming = self.incoming(number, true)?.ok_or(Obstacle::Missing)?;
-        let mut incoming = incoming.lock().unwrap_or_else(PoisonError::into_inner);
-        // Only what was never written is zero where nothing is written.
-        let is_new = incoming.in_order && offset >= incoming.hasher.bytes();
-        let write = if holes && is_new { content::write_around_holes } else { content::write_at };
-        write(incoming.file.as_fd(), bytes, offset)
-            .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
-        if is_new {
-            let hole = offset - incoming.hasher.bytes();
-            incoming.hasher.skip(hole);
-            incoming.hasher.update(bytes);
-        } else {
-            incoming.in_order = false;
-        }
-        Ok(())
+        incoming.lock().unwrap_or_else(PoisonError::into_inner).write(offset, bytes, holes)
     }
 
     /// A transfer under way, taken up from an earlier epoch or, if wished, begun.
-    fn incoming(&self, number: u64, begin: bool) -> Result<Option<Arc<Mutex<Incoming>>>, Obstacle> {
+    pub(super) fn incoming(
+        &self,
+        number: u64,
+        begin: bool,
+    ) -> Result<Option<Arc<Mutex<Incoming>>>, Obstacle> {
         if let Some(known) = hold(&self.transfers).get(number) {
             return Ok(Some(known));
         }
@@ -63,7 +86,8 @@ impl SinkRoot {
         let size = stat::of_fd(file.as_fd()).map(|stat| stat.stx_size);
         let in_order = size == Ok(0);
         let hasher = ContentHasher::new();
-        let incoming = Incoming { file, staged: Some(staged), hasher, in_order };
+        let (staged, basis) = (Some(staged), None);
+        let incoming = Incoming { file, staged, hasher, in_order, basis };
         Ok(Some(hold(&self.transfers).put(number, Mutex::new(incoming))))
     }
 

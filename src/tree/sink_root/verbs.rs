@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::model::delta::Signature;
 use crate::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use crate::model::item::Differences;
 use crate::model::path::{Name, RelPath};
@@ -103,6 +104,10 @@ impl Target for SinkRoot {
             Ok(Standing { entry: self.entry_at(dir, name)?, hash: None })
         };
         self.ways.at(path, look)?.map_err(cant_look)
+    }
+
+    fn sign(&self, path: &RelPath) -> Option<Signature> {
+        self.signature_of(path)
     }
 
     fn is_doubtful(&self, path: &RelPath) -> bool {

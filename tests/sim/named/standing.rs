@@ -49,7 +49,7 @@ fn h11_a_transfer_holds_no_watermark() {
     for seed in 0..20 {
         let mut world = World::new(seed);
         play(&mut world, "mkdir d; settle; hold backlog; large f; pause 50", 1);
-        let chunk = put_aside(&mut world, |body| matches!(body, Body::Chunk { .. }));
+        let chunk = put_aside(&mut world, |body| matches!(body, Body::Sign { .. }));
         play(&mut world, "let backlog", 1);
         for file in 0..60 {
             play(&mut world, &format!("small d/f{file}; pause 20"), 1);
@@ -336,6 +336,7 @@ fn h28_an_answer_names_only_what_was_listed() {
             made: vec![],
             lacking: vec![],
             listing: Some(listing),
+            signature: vec![],
         });
         watch(&mut world);
         world.check().unwrap();

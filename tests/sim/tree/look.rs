@@ -1,11 +1,14 @@
 //! Looks at the model tree, as a worker at the source would run them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use osync::model::delta::{Comparer, Delta, Signature, Signer};
 use osync::model::entry::{Entry, FileTime, Hash, Sighting};
 use osync::model::ledger::{Facts, Standing};
 use osync::model::look::{
-    Armed, DirAddress, Found, LookDone, LookJob, ReadContent, Seen, Sight, Task, Want, WatchState,
+    Armed, Comparing, DirAddress, Found, LookDone, LookJob, ReadContent, Seen, Sight, Task, Want,
+    WatchState,
 };
 use osync::model::op::{Listed, ListingEnd};
 use osync::model::path::{Name, RelPath};
@@ -27,6 +30,9 @@ pub(super) struct OpenFile {
     id: NodeId,
     hasher: blake3::Hasher,
     bytes: u64,
+    mtime: FileTime,
+    signer: Signer,
+    comparer: Option<Comparer>,
 }
 
 impl ModelTree {
@@ -49,6 +55,7 @@ impl Disk {
             }
             Task::Paths(paths) => return Seen::Paths(self.gone(paths)),
             Task::Chunk { transfer, offset, bytes } => {
+                // A transfer that is compared goes on by itself.
                 return self.chunk(*transfer, *offset, *bytes);
             }
             Task::List { listing, first: false, .. } => {
@@ -68,7 +75,13 @@ impl Disk {
             Task::Probe(names) => self.probe(dir, names),
             Task::OwnMeta if self.nodes[dir].links == 0 => Seen::Elsewhere,
             Task::OwnMeta => Seen::Own(self.nodes[dir].sighting()),
-            Task::Finish { transfer, name } => self.finish(dir, *transfer, name),
+            Task::Compare { transfer, name, told } => {
+                self.compare(job, *transfer, name, told.as_ref())
+            }
+            Task::Finish { transfer, name } => {
+                self.sign(job, *transfer, name);
+                self.finish(dir, *transfer, name)
+            }
             _ => unreachable!("Handled above"),
         }
     }
@@ -222,7 +235,10 @@ impl Disk {
                 }
                 Want::Hash => read = Some(ReadContent { hash, bytes: bytes_read, brought: false }),
                 Want::Open { transfer } => {
-                    let file = OpenFile { id, hasher: blake3::Hasher::new(), bytes: 0 };
+                    let hasher = blake3::Hasher::new();
+                    let (mtime, comparer) = (node.meta.mtime, None);
+                    let signer = Signer::new(bytes_read).unwrap();
+                    let file = OpenFile { id, hasher, bytes: 0, mtime, signer, comparer };
                     self.files.insert(transfer, file);
                 }
                 Want::Content | Want::Meta => {}
@@ -259,9 +275,44 @@ impl Disk {
         let end = begin.saturating_add(bytes as usize).min(content.len());
         let chunk = content[begin..end].to_vec();
         open.hasher.update(&chunk);
+        open.signer.update(&chunk);
         open.bytes += chunk.len() as u64;
         let is_last = chunk.len() < bytes as usize;
+        if let Some(comparer) = &mut open.comparer {
+            let mut delta = Delta::default();
+            comparer.take(&chunk, &mut delta);
+            if is_last {
+                comparer.finish(&mut delta);
+            }
+            return Seen::Delta { delta, end: comparer.decided(), is_last };
+        }
         Seen::Chunk { offset, bytes: chunk, is_last }
+    }
+
+    fn compare(
+        &mut self,
+        job: &LookJob,
+        transfer: u64,
+        name: &Name,
+        told: Option<&Arc<Signature>>,
+    ) -> Seen {
+        let key = job.sink.map(|sink| (sink, job.dir.path.join(name)));
+        let kept = || key.and_then(|key| self.signatures.get(&key).cloned());
+        let known = told.cloned().or_else(kept);
+        let Some(open) = self.files.get_mut(&transfer) else {
+            return Seen::Unreadable("No such transfer is open".into());
+        };
+        let basis = known.as_ref().map(|known| known.basis());
+        open.comparer = known.map(Comparer::new);
+        Seen::Comparing(basis.map_or(Comparing::Unsigned, Comparing::With))
+    }
+
+    fn sign(&mut self, job: &LookJob, transfer: u64, name: &Name) {
+        let (Some(sink), Some(open)) = (job.sink, self.files.get_mut(&transfer)) else { return };
+        let signer = std::mem::replace(&mut open.signer, Signer::new(0).unwrap());
+        if let Some(signature) = signer.finish(open.mtime) {
+            self.signatures.insert((sink, job.dir.path.join(name)), Arc::new(signature));
+        }
     }
 
     fn finish(&mut self, dir: NodeId, transfer: u64, name: &Name) -> Seen {

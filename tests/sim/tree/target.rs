@@ -1,5 +1,6 @@
 //! The model tree as the sink's target.
 
+use osync::model::delta::{Basis, Piece, Signature, Signer};
 use osync::model::entry::{Attributes, Entry, Hash, Meta, SpecialKind};
 use osync::model::item::Differences;
 use osync::model::path::{Name, RelPath};
@@ -30,14 +31,58 @@ impl ModelTree {
         Ok(())
     }
 
+    /// Opens what stands at a path as what a transfer takes ranges from; false if it is something
+    /// else.
+    pub fn open_basis(&self, transfer: u64, path: &RelPath, of: Basis) -> bool {
+        let mut disk = self.disk();
+        let Ok(id) = disk.at(path) else { return false };
+        let node = &disk.nodes[id];
+        let Inside::File(content) = &node.body else { return false };
+        if content.len() as u64 != of.size || node.meta.mtime != of.mtime {
+            return false;
+        }
+        disk.transfers.entry(transfer).or_default();
+        disk.bases.insert(transfer, id);
+        true
+    }
+
+    /// Writes ranges of a transfer; those that travel are in `new`.
+    pub fn put_together(
+        &self,
+        transfer: u64,
+        pieces: &[Piece],
+        mut new: &[u8],
+    ) -> Result<(), Obstacle> {
+        for piece in pieces {
+            let bytes = piece.bytes as usize;
+            let basis = self.disk().bases.get(&transfer).copied();
+            let range = match (piece.from, basis) {
+                (Some(from), Some(id)) => {
+                    let disk = self.disk();
+                    let Inside::File(old) = &disk.nodes[id].body else { panic!("no file") };
+                    let from = from as usize;
+                    old.get(from..from + bytes).ok_or(Obstacle::Missing)?.to_vec()
+                }
+                (Some(_), None) => return Err(Obstacle::Missing),
+                (None, _) => new.split_off(..bytes).unwrap().to_vec(),
+            };
+            self.write_chunk(transfer, piece.offset, &range)?;
+        }
+        Ok(())
+    }
+
     /// Forgets the staged object of a transfer.
     pub fn drop_transfer(&self, transfer: u64) {
-        self.disk().transfers.remove(&transfer);
+        let mut disk = self.disk();
+        disk.transfers.remove(&transfer);
+        disk.bases.remove(&transfer);
     }
 
     /// Forgets all staged objects, as a new epoch does.
     pub fn drop_transfers(&self) {
-        self.disk().transfers.clear();
+        let mut disk = self.disk();
+        disk.transfers.clear();
+        disk.bases.clear();
     }
 
     fn called(&self, verb: &str, path: &RelPath) {
@@ -92,6 +137,15 @@ impl Target for ModelTree {
             return Err(Obstacle::Missing);
         }
         self.stage(Inside::File(content), attributes)
+    }
+
+    fn sign(&self, path: &RelPath) -> Option<Signature> {
+        let disk = self.disk();
+        let node = &disk.nodes[disk.at(path).ok()?];
+        let Inside::File(content) = &node.body else { return None };
+        let mut signer = Signer::to_tell(content.len() as u64)?;
+        signer.update(content);
+        signer.finish(node.meta.mtime)
     }
 
     fn link(&self, from: &RelPath, path: &RelPath) -> bool {
