@@ -240,6 +240,10 @@ pub const LISTINGS_KEPT: usize = 128;
 pub const TRANSFERS_KEPT: usize = 64;
 /// Chunks of one transfer read ahead of one that is still missing, kept for the hash.
 pub const CHUNKS_AHEAD_MAX: usize = 8;
+/// Bytes of a large file of which it is asked at once whether they are in the page cache.
+pub const PASSAGE_WINDOW_BYTES: u64 = 1024 * 1024;
+/// Such windows that the kernel is asked for before they are read.
+pub const PASSAGE_AHEAD: u64 = 8;
 /// Times that a name is looked at again because it was replaced meanwhile.
 pub const LOOK_TRIES: u32 = 8;
 /// Bytes read from the kernel's queue of events at once.

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use crate::model::content::{ContentHasher, is_zero};
 use crate::model::entry::Hash;
+use crate::tree::passage::Passage;
 use crate::tree::stat;
 
 /// Bytes read at once.
@@ -39,12 +40,14 @@ pub(super) fn next_hole(file: BorrowedFd<'_>, from: u64) -> Result<u64, Errno> {
 pub(super) fn hash_of(file: BorrowedFd<'_>, size: u64) -> Result<(Hash, u64), Errno> {
     let has_holes = stat::has_holes(&stat::of_fd(file)?);
     let mut hasher = ContentHasher::new();
+    let mut passage = Passage::default();
     let mut buffer = vec![0; READ_BYTES.min(usize::try_from(size).unwrap_or(READ_BYTES).max(1))];
     while hasher.bytes() < size {
         if has_holes {
             let data = next_data(file, hasher.bytes())?.min(size);
             hasher.skip(data - hasher.bytes());
         }
+        passage.before(file, hasher.bytes(), size);
         let room = usize::try_from(size - hasher.bytes()).unwrap_or(READ_BYTES).min(buffer.len());
         match rustix::io::pread(file, &mut buffer[..room], hasher.bytes()) {
             Ok(0) => break,
@@ -52,7 +55,9 @@ pub(super) fn hash_of(file: BorrowedFd<'_>, size: u64) -> Result<(Hash, u64), Er
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
+        passage.behind(file, hasher.bytes());
     }
+    passage.end(file);
     Ok((hasher.finish(), hasher.bytes()))
 }
 

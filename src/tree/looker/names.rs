@@ -1,10 +1,9 @@
 //! Looking at single names, and reading files of which the whole is wanted.
 
-use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Advice, FileType};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::model::entry::{Entry, Hash, Identity, Sighting};
@@ -189,15 +188,7 @@ impl Looker {
     ) -> Result<Sight, Stop> {
         let (file, sighting) = self.open_checked(dir, name, expected)?;
         let size = sighting.entry.content_bytes();
-        let large = size > LIVE_BYTES_MAX;
-        if large {
-            // Advice only: a filesystem may not care.
-            let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
-        }
         let (hash, bytes) = hash_of(file.as_fd(), size).map_err(unreadable)?;
-        if large {
-            let _ = rustix::fs::fadvise(&file, 0, NonZeroU64::new(bytes), Advice::DontNeed);
-        }
         Ok(with_read(sighting, ReadContent { hash, bytes, brought: false }))
     }
 }

@@ -1,7 +1,7 @@
 //! Looks at real directories.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -361,4 +361,22 @@ fn a_name_that_keeps_changing_its_kind_never_blocks_a_look() {
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     churn.join().unwrap();
+}
+
+#[test]
+fn what_is_punched_while_it_is_read_travels_as_zeros() {
+    let tree = Tree::new();
+    let file = fs::File::create(tree.at("big")).unwrap();
+    file.write_all_at(&[7; 1_000_000], 0).unwrap();
+    tree.sight("big", Want::Open { transfer: 5 });
+    let chunk =
+        |offset| match tree.run(0, "", None, Task::Chunk { transfer: 5, offset, bytes: 262_144 }) {
+            Seen::Chunk { offset, bytes, .. } => (offset, bytes),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(chunk(0), (0, vec![7; 262_144]));
+    let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(&file, flags, 262_144, 262_144).unwrap();
+    assert_eq!(chunk(262_144), (262_144, vec![0; 262_144]), "found dense once, and believed");
+    assert_eq!(chunk(524_288), (524_288, vec![7; 262_144]));
 }

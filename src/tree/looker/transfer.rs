@@ -1,12 +1,11 @@
 //! Large files: kept open under a number, read in chunks, hashed in order.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
-use std::os::fd::{AsFd, OwnedFd};
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
 use rustix::buffer::spare_capacity;
-use rustix::fs::Advice;
 use rustix::io::Errno;
 
 use crate::model::content::ContentHasher;
@@ -16,6 +15,7 @@ use crate::model::limits::{CHUNK_BYTES, CHUNKS_AHEAD_MAX, SIGNED_BYTES_MIN};
 use crate::model::look::Seen;
 use crate::model::path::Name;
 use crate::tree::looker::{Dir, Looker, Unseen, no_xattrs};
+use crate::tree::passage::Passage;
 use crate::tree::xattrs::Object;
 use crate::tree::{content, hold, stat};
 
@@ -35,9 +35,32 @@ pub(super) struct Progress {
     /// What is read is compared with what the sink has.
     pub(super) comparer: Option<Comparer>,
     ahead: BTreeMap<u64, (u64, Vec<u8>)>,
+    /// Data without a hole, as it was found last: to ask at each chunk would take a filesystem
+    /// that searches page by page longer than reading does.
+    data: Range<u64>,
+    /// As long as it was when it was opened.
+    size: u64,
+    passage: Passage,
 }
 
 impl Progress {
+    /// Where the next data begins, at `from` or behind it, and where the hole behind it does.
+    fn data_at(&mut self, file: BorrowedFd<'_>, from: u64) -> Result<Range<u64>, Errno> {
+        if !self.data.contains(&from) {
+            let begin = content::next_data(file, from)?;
+            let end = content::next_hole(file, begin)?;
+            self.data = begin..end.max(begin.saturating_add(1));
+        }
+        Ok(self.data.start.max(from)..self.data.end)
+    }
+
+    /// Makes ready to read the next data, and says where they are.
+    fn prepare(&mut self, file: BorrowedFd<'_>, from: u64) -> Result<Range<u64>, Errno> {
+        let data = self.data_at(file, from)?;
+        self.passage.before(file, data.start, self.size.min(data.end));
+        Ok(data)
+    }
+
     /// Takes in a hole that begins at `from`, if there is one, and the chunk behind it; false if
     /// too many are ahead of one that is missing.
     fn take(&mut self, from: u64, offset: u64, bytes: &[u8]) -> bool {
@@ -69,15 +92,25 @@ impl Progress {
     }
 }
 
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        hold(&self.progress).passage.end(self.file.as_fd());
+    }
+}
+
 impl Looker {
     pub(super) fn keep_transfer(&self, number: u64, file: OwnedFd, seen: &Sighting) {
-        // Advice only: a filesystem may not care.
-        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
         let size = seen.entry.content_bytes();
         let is_signed = self.signatures.is_some() && size >= SIGNED_BYTES_MIN;
         let signer = if is_signed { Signer::new(size) } else { None };
-        let (hasher, ahead) = (ContentHasher::new(), BTreeMap::new());
-        let progress = Mutex::new(Progress { hasher, signer, comparer: None, ahead });
+        let (ahead, passage) = Default::default();
+        // Without holes there is nothing to search for; what is punched meanwhile reads as zeros.
+        let is_dense = stat::of_fd(file.as_fd()).is_ok_and(|stat| !stat::has_holes(&stat));
+        let data = if is_dense { 0..u64::MAX } else { 0..0 };
+        let hasher = ContentHasher::new();
+        let comparer = None;
+        let progress = Progress { hasher, signer, comparer, ahead, data, size, passage };
+        let progress = Mutex::new(progress);
         let transfer = Transfer { file, progress, opened: (size, seen.entry.meta().mtime) };
         hold(&self.transfers).put(number, transfer);
     }
@@ -95,10 +128,10 @@ impl Looker {
         }
         let unreadable = |errno| Unseen::Unreadable(stat::words("Can't read the file", errno));
         let file = transfer.file.as_fd();
-        let (from, offset) = (offset, content::next_data(file, offset).map_err(unreadable)?);
-        let hole = content::next_hole(file, offset).map_err(unreadable)?;
+        let data = hold(&transfer.progress).prepare(file, offset).map_err(unreadable)?;
+        let (from, offset) = (offset, data.start);
         // No frame holds more, whatever is asked.
-        let wanted = bytes.min(CHUNK_BYTES).min(hole.saturating_sub(offset).max(1));
+        let wanted = bytes.min(CHUNK_BYTES).min(data.end - offset);
         let wanted = usize::try_from(wanted).unwrap_or(0);
         let mut chunk: Vec<u8> = Vec::with_capacity(wanted);
         while chunk.len() < wanted {
@@ -110,13 +143,11 @@ impl Looker {
             }
         }
         chunk.truncate(wanted);
-        if !hold(&transfer.progress).take(from, offset, &chunk) {
+        let mut progress = hold(&transfer.progress);
+        if !progress.take(from, offset, &chunk) {
             return Err(Unseen::Unreadable("Too many chunks of the file were asked for".into()));
         }
-        let read = NonZeroU64::new(chunk.len() as u64);
-        if read.is_some() {
-            let _ = rustix::fs::fadvise(&transfer.file, offset, read, Advice::DontNeed);
-        }
+        progress.passage.behind(file, offset + chunk.len() as u64);
         Ok(Seen::Chunk { offset, is_last: chunk.len() < wanted, bytes: chunk })
     }
 
