@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::model::attributes::Carried;
 use crate::model::owners::OwnerMap;
+use crate::model::packing::Packing;
 use crate::model::selection::Selection;
 use crate::model::session::{DeletePolicy, Trust};
 
@@ -47,6 +48,8 @@ pub struct SourceConfig {
     pub limits: Limits,
     /// Large files travel whole, whatever the sink has of them.
     pub whole_files: bool,
+    /// Whether contents are packed on their way.
+    pub packing: Packing,
     /// Every sink is only to tell what would be done.
     pub dry: bool,
 }

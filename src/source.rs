@@ -195,6 +195,7 @@ fn serve<'scope, 'env>(
         root_stands: watch_root(scope, &looker, &closing),
         max_delete: config.max_delete,
         steering,
+        packing: config.packing,
         carried,
         selection,
         monitor,

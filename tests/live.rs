@@ -16,6 +16,7 @@ mod links;
 mod migrate;
 mod once;
 mod ordinary;
+mod packing;
 mod refusals;
 mod registers;
 mod room;

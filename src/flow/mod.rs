@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod map;
 pub mod marks;
 pub mod pace;
+pub mod packing;
 pub mod problems;
 pub mod room;
 pub mod session;

@@ -209,6 +209,26 @@ pub const NAMES_TOLD_MAX: usize = 20;
 /// Figures kept to tell how fast things go, one set a second.
 pub const PROGRESS_SAMPLES_MAX: usize = 600;
 
+/// A content of fewer bytes is not packed: what is won would not pay for the work.
+pub const PACK_BYTES_MIN: usize = 256;
+/// Pieces of a content that are packed to see whether it shrinks.
+pub const PACK_SAMPLES: usize = 4;
+/// Bytes of each of them.
+pub const PACK_SAMPLE_BYTES: usize = 4 * 1024;
+/// A packed content is of use if it has at most so many percent of the bytes.
+pub const PACK_SHRINKS_PERCENT: usize = 90;
+/// The level of zstd if none is given.
+pub const PACK_LEVEL_DEFAULT: i32 = 3;
+/// The greatest: above it zstd takes more memory than contents of this size could repay.
+pub const PACK_LEVEL_MAX: i32 = 19;
+/// Threads that pack the backlog for one sink, at most.
+pub const PACKERS_MAX: usize = 8;
+/// Bytes of content that are sent to learn how fast that goes, packed or plain.
+pub const PACK_TRIAL_BYTES: u64 = 2 * BACKLOG_CREDIT_BYTES;
+/// Such trials before the way that was slower is tried once more.
+pub const PACK_TRIALS: u32 = 32;
+/// Packed goes faster if it is faster by more than so many percent: it takes time of a host in use.
+pub const PACK_PAYS_PERCENT: u64 = 10;
 const _: () = assert!(BATCH_BYTES_MAX * 2 <= LIVE_CREDIT_BYTES);
 const _: () = assert!(CHUNK_BYTES * 2 <= BACKLOG_CREDIT_BYTES);
 const _: () = assert!(TOLD_BLOCKS_MAX as usize * 12 + 64 <= ANSWER_BYTES_MAX);

@@ -21,6 +21,7 @@ pub mod message;
 pub mod offer;
 pub mod op;
 pub mod owners;
+pub mod packing;
 pub mod path;
 pub mod priority;
 pub mod removal;

@@ -18,4 +18,8 @@ pub struct Header {
     pub watermark: Stamp,
     /// What it says.
     pub body: Body,
+    /// Of a content frame that zstd has packed: how many bytes it holds when unpacked. Left out of
+    /// any other message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packed: Option<u32>,
 }

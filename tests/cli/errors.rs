@@ -69,7 +69,7 @@ fn rules_and_rsyncs_options_are_heeded_or_refused() {
     insta::assert_snapshot!(
         "rsync",
         transcript(&[
-            "source [DIR]/pool -az",
+            "source [DIR]/pool -au",
             "source [DIR]/pool --partial",
             "source [DIR]/pool --link-dest=[DIR]/other",
             "source [DIR]/pool --delete-excluded",
@@ -83,6 +83,7 @@ fn rules_and_rsyncs_options_are_heeded_or_refused() {
             "sink oldhost [DIR]/new --exclude=x",
             "sink oldhost [DIR]/new -x",
             "sink oldhost [DIR]/new --no-links",
+            "sink oldhost [DIR]/new -z",
         ])
     );
 }

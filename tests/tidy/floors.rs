@@ -40,7 +40,7 @@ const BIN: [&str; 12] = [
 ];
 
 /// Each outside crate (or function) that has a home, with the places where it may be named.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("zmq", &["src/net/"]),
     ("zmq_sys", &["src/net/"]),
     ("inotify", &["src/tree/watch"]),
@@ -50,6 +50,7 @@ const HOMES: [(&str, &[&str]); 15] = [
         "crossbeam_channel",
         &["src/source.rs", "src/sink.rs", "src/local.rs", "src/phases/", "src/tree/watch"],
     ),
+    ("zstd", &["src/wire/packing.rs"]),
     ("heed", &["src/state/ledger/store.rs"]),
     ("indicatif", &["src/bin/"]),
     ("ctrlc", &["src/bin/"]),

@@ -230,9 +230,14 @@ fn bodies() -> Named<Body> {
 pub fn headers() -> Named<Header> {
     let header = |((name, body), lane): ((String, Body), Lane)| {
         let (epoch, sequence, watermark) = (Epoch(3), 1 << 33, Stamp(77));
-        (name, Header { epoch, lane, sequence, watermark, body })
+        (name, Header { epoch, lane, sequence, watermark, body, packed: None })
     };
-    bodies().into_iter().zip(Lane::ALL.into_iter().cycle()).map(header).collect()
+    let mut headers: Named<_> =
+        bodies().into_iter().zip(Lane::ALL.into_iter().cycle()).map(header).collect();
+    let packed = headers.iter().find(|(_, header)| matches!(header.body, Body::Chunk { .. }));
+    let packed = packed.map(|(_, header)| Header { packed: Some(1 << 19), ..header.clone() });
+    headers.extend(packed.map(|header| ("chunk-packed".to_owned(), header)));
+    headers
 }
 
 fn answers() -> Named<Answer> {

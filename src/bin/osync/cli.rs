@@ -16,6 +16,7 @@ use osync::model::priority::{IoPriority, Nice};
 use crate::filters::{FilterArgs, NoFilterArgs};
 use crate::habits::{HabitArgs, SinkHabitArgs};
 use crate::owners;
+use crate::packing::PackingArgs;
 use crate::parse::{self, Iops};
 
 const AFTER_HELP: &str = "\
@@ -154,6 +155,9 @@ pub struct SourceOptions {
     /// Send changed large files whole, and keep no signatures of them
     #[arg(short = 'W', long)]
     pub whole_file: bool,
+    /// Whether contents are packed.
+    #[command(flatten)]
+    pub packing: PackingArgs,
     /// What is to be offered.
     #[command(flatten)]
     pub filters: FilterArgs,

@@ -61,6 +61,9 @@ const KINDS: [Switch; 4] = [
     ("no-D", "no-d", "The same as --no-devices --no-specials"),
 ];
 
+/// What a source does to contents before they leave.
+const PACKING: [(&str, Option<char>); 2] = [("compress", Some('z')), ("compress-level", None)];
+
 /// Those that no operator takes.
 const NOT_TAKEN: [Switch; 1] = [("no-times", "no-t", TIMES)];
 
@@ -81,7 +84,7 @@ const REPORT: &str = "use --report FILE, --json or `osync status`";
 /// An option that is refused: its name, its letter, whether it has a value, what to do instead.
 type Refused = (&'static str, Option<char>, bool, &'static str);
 
-const REFUSED: [Refused; 81] = [
+const REFUSED: [Refused; 79] = [
     ("8-bit-output", Some('8'), false, REPORT),
     ("address", None, true, "use --bind ADDR"),
     ("append", None, false, BY_ITSELF),
@@ -93,9 +96,7 @@ const REFUSED: [Refused; 81] = [
     ("checksum-seed", None, true, "hashes are BLAKE3"),
     ("chmod", None, true, ALWAYS_WHOLE),
     ("compare-dest", None, true, ONE_WAY),
-    ("compress", Some('z'), false, LATER),
-    ("compress-choice", None, true, LATER),
-    ("compress-level", None, true, LATER),
+    ("compress-choice", None, true, "contents are packed with zstd"),
     ("confine-root", None, true, "neither side leaves its directory"),
     ("contimeout", None, true, "use --connect-timeout at the sink"),
     ("copy-as", None, true, "run osync as that user"),
@@ -282,6 +283,10 @@ impl Args for HabitArgs {
 impl FromArgMatches for SinkHabitArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<SinkHabitArgs, clap::Error> {
         let wanted = carried(matches)?;
+        if PACKING.iter().any(|(name, ..)| is_given(matches, name)) {
+            let says = "the source packs what it sends: give -z to `osync source` instead";
+            return Err(refused(says.to_owned()));
+        }
         match KINDS.iter().find(|(name, ..)| is_given(matches, name)) {
             None => Ok(SinkHabitArgs { wanted }),
             Some((name, ..)) => Err(refused(format!(
@@ -298,7 +303,13 @@ impl FromArgMatches for SinkHabitArgs {
 
 impl Args for SinkHabitArgs {
     fn augment_args(command: Command) -> Command {
-        command.args(shared()).args(switches(&KINDS, true))
+        let packing = PACKING.iter().map(|(name, letter)| {
+            let arg = option(name, *letter, true);
+            // The word behind it is a word of its own.
+            let is_bare = letter.is_some();
+            if is_bare { arg.num_args(0..=1).require_equals(true) } else { arg }
+        });
+        command.args(shared()).args(switches(&KINDS, true)).args(packing)
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -13,6 +13,7 @@ mod memory;
 mod operate;
 mod output;
 mod owners;
+mod packing;
 mod pages;
 mod parse;
 mod plan;
@@ -33,7 +34,7 @@ use crate::exit::Exit;
 fn main() -> ExitCode {
     memory::settle();
     // clap itself ends with 2 for wrong usage.
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(packing::joined(std::env::args_os()));
     // A panic has been told by then; to scripts it is a failure like others.
     let exit = std::panic::catch_unwind(|| run(&cli)).unwrap_or(Exit::Failed);
     ExitCode::from(exit.code())

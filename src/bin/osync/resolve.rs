@@ -141,6 +141,7 @@ fn source_config(
         selection: options.filters.selection(options.habits.kinds)?,
         limits: Limits { iops: options.iops.and_then(|iops| iops.0), ..Limits::default() },
         whole_files: options.whole_file,
+        packing: options.packing.resolved(),
         dry: false,
     })
 }

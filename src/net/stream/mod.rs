@@ -295,6 +295,7 @@ mod tests {
             sequence,
             watermark: Stamp(0),
             body: Body::Chunk { transfer: 1, offset: 0, holes: false },
+            packed: None,
         }
     }
 

@@ -11,6 +11,7 @@ use crossbeam_channel::{
     Receiver, RecvTimeoutError, SendTimeoutError, Sender, TryRecvError, select,
 };
 
+use crate::error::Error;
 use crate::flow::applier::Applier;
 use crate::model::message::{Body, MessageAnswer};
 use crate::model::op::{Answer, Failure, Need};
@@ -24,6 +25,7 @@ use crate::phases::transfer::pulse::{Guarded, Pulse, Unsaved};
 use crate::phases::transfer::steering::Manners;
 use crate::tree::sink_root::SinkRoot;
 use crate::wire::data::Header;
+use crate::wire::packing::Unpacker;
 
 /// How long a thread waits before it looks whether the epoch is over.
 const TEND: Duration = Duration::from_millis(50);
@@ -37,6 +39,44 @@ const READ_ONLY: &str = "The sink's filesystem is read-only: see to it; everythi
 pub struct Arrived {
     header: Header,
     content: Option<Frame>,
+}
+
+/// Unpacks contents for one thread.
+#[derive(Default)]
+struct Opener(Option<Unpacker>);
+
+impl Opener {
+    /// The content of a message, as it was before it was packed.
+    fn open(&mut self, header: &Header, content: Option<Frame>) -> Result<Content, Error> {
+        let (frame, plain) = match (content, header.packed) {
+            (Some(frame), Some(plain)) => (frame, plain),
+            (content, _) => return Ok(Content::Arrived(content)),
+        };
+        if self.0.is_none() {
+            self.0 = Some(Unpacker::new()?);
+        }
+        let unpacked = self.0.as_mut().map(|unpacker| unpacker.unpack(&frame, plain));
+        unpacked.transpose().map(|bytes| Content::Unpacked(bytes.unwrap_or_default()))
+    }
+}
+
+/// The content of a message.
+enum Content {
+    /// As it arrived, if there is any.
+    Arrived(Option<Frame>),
+    /// It had been packed.
+    Unpacked(Vec<u8>),
+}
+
+impl std::ops::Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Content::Arrived(frame) => frame.as_deref().unwrap_or_default(),
+            Content::Unpacked(bytes) => bytes,
+        }
+    }
 }
 
 /// The answer to a message, with what it applied.
@@ -101,7 +141,7 @@ pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Puls
             return pulse.lose(format!("{lane:?} message {got} came after message {last}"));
         }
         last = header.sequence;
-        if !is_whole(&header.body, content.as_deref()) {
+        if !is_whole(&header, content.as_deref()) {
             return pulse.lose(format!("{lane:?} message {last} has not the content it speaks of"));
         }
         let queue = match header.body {
@@ -117,10 +157,13 @@ pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Puls
     }
 }
 
-/// Whether the content frame is as long as the body says.
-fn is_whole(body: &Body, content: Option<&[u8]>) -> bool {
-    let bytes = content.map_or(0, <[u8]>::len) as u64;
-    body.frame_bytes().map_or(content.is_some(), |told| told == bytes)
+/// Whether the content frame is as long, or is said to be when unpacked, as the body says.
+fn is_whole(header: &Header, content: Option<&[u8]>) -> bool {
+    if header.packed.is_some() && content.is_none() {
+        return false;
+    }
+    let bytes = header.packed.map_or(content.map_or(0, <[u8]>::len) as u64, u64::from);
+    header.body.frame_bytes().map_or(content.is_some(), |told| told == bytes)
 }
 
 /// Queues a value, waiting for room; false when the epoch is over.
@@ -192,13 +235,20 @@ pub fn apply(
         Duty::Any(_) => c"apply",
     });
     let mut manners = Manners::new(pulse.steering.clone());
+    let mut opener = Opener::default();
     while let Some(Arrived { header, content }) = queues.next(duty, &mut manners) {
         if pulse.is_over() {
             continue;
         }
-        let content = content.as_deref().unwrap_or_default();
+        let content = match opener.open(&header, content) {
+            Ok(content) => content,
+            Err(error) => {
+                pulse.lose(error.to_string());
+                continue;
+            }
+        };
         let place = (header.lane, header.sequence);
-        let answer = applier.execute(place, header.watermark, &header.body, content);
+        let answer = applier.execute(place, header.watermark, &header.body, &content);
         let Some(answer) = answer else { continue };
         applier.take_items().iter().for_each(|item| monitor.item(item));
         for (index, exception) in &answer.exceptions {
@@ -222,12 +272,19 @@ pub fn take_chunks(
     let _guarded = Guarded(pulse);
     call_thread(c"chunks");
     let mut manners = Manners::new(pulse.steering.clone());
+    let mut opener = Opener::default();
     for Arrived { header, content } in chunks {
         manners.mind();
         if pulse.is_over() {
             continue;
         }
-        let content = content.as_deref().unwrap_or_default();
+        let content = match opener.open(&header, content) {
+            Ok(content) => content,
+            Err(error) => {
+                pulse.lose(error.to_string());
+                continue;
+            }
+        };
         let mut exceptions = Vec::new();
         let root = applier.target();
         let mut copied = 0;
@@ -236,7 +293,7 @@ pub fn take_chunks(
             // In a dry run content is taken and dropped.
             _ if applier.is_dry() => {}
             Body::Chunk { transfer, offset, holes } => {
-                if let Err(obstacle) = root.write_chunk(transfer, offset, content, holes) {
+                if let Err(obstacle) = root.write_chunk(transfer, offset, &content, holes) {
                     exceptions.push((0, Answer::Failed(failure(obstacle))));
                 }
             }
@@ -246,7 +303,7 @@ pub fn take_chunks(
                 Err(obstacle) => exceptions.push((0, Answer::Failed(failure(obstacle)))),
             },
             Body::Delta { transfer, holes, pieces } => {
-                match root.put_together(transfer, &pieces, content, holes) {
+                match root.put_together(transfer, &pieces, &content, holes) {
                     Ok(bytes) => copied = bytes,
                     Err(Obstacle::Missing) => {
                         exceptions.push((0, Answer::Needed(Need::Transfer)));
@@ -313,7 +370,8 @@ mod tests {
 
     fn arrived(lane: Lane, sequence: u64) -> Arrived {
         let (epoch, watermark) = (Epoch(1), Stamp(0));
-        let header = Header { epoch, lane, sequence, watermark, body: Body::Drop { transfer: 1 } };
+        let body = Body::Drop { transfer: 1 };
+        let header = Header { epoch, lane, sequence, watermark, body, packed: None };
         Arrived { header, content: None }
     }
 
@@ -380,13 +438,22 @@ mod tests {
                 hash: Hash([0; 32]),
             },
         };
+        let whole = |body: &Body, packed, content| {
+            let Arrived { header, .. } = arrived(Lane::Live, 1);
+            is_whole(&Header { body: body.clone(), packed, ..header }, content)
+        };
         let two = Body::Operations(vec![put(1), put(2)]);
-        assert!(is_whole(&two, Some(b"abc")));
-        assert!(!is_whole(&two, Some(b"abcd")) && !is_whole(&two, None));
+        assert!(whole(&two, None, Some(b"abc")));
+        assert!(!whole(&two, None, Some(b"abcd")) && !whole(&two, None, None));
         let vast = Body::Operations(vec![put(u64::MAX), put(4)]);
-        assert!(!is_whole(&vast, Some(b"abc")));
-        assert!(is_whole(&Body::Operations(vec![put(0)]), None));
-        assert!(!is_whole(&Body::Chunk { transfer: 1, offset: 0, holes: false }, None));
-        assert!(!is_whole(&Body::Drop { transfer: 1 }, Some(b"x")));
+        assert!(!whole(&vast, None, Some(b"abc")));
+        assert!(whole(&Body::Operations(vec![put(0)]), None, None));
+        let chunk = Body::Chunk { transfer: 1, offset: 0, holes: false };
+        assert!(!whole(&chunk, None, None) && whole(&chunk, Some(7), Some(b"x")));
+        let drop = Body::Drop { transfer: 1 };
+        assert!(!whole(&drop, None, Some(b"x")) && !whole(&drop, Some(1), Some(b"x")));
+        // What was packed is as long as it was before.
+        assert!(whole(&two, Some(3), Some(b"any")) && !whole(&two, Some(2), Some(b"any")));
+        assert!(!whole(&two, Some(3), None) && !whole(&Body::Operations(vec![]), Some(0), None));
     }
 }

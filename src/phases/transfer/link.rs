@@ -17,10 +17,12 @@ use crate::flow::session::Outgoing;
 use crate::model::key::PublicKey;
 use crate::model::limits::LANE_QUEUE;
 use crate::model::message::Report;
+use crate::model::packing::Packing;
 use crate::model::stamp::{Epoch, Lane, SinkId};
 use crate::net::stream::Lost;
 use crate::net::stream::bound::{DataHost, LaneSender, ReportReceiver};
 use crate::phases::call_thread;
+use crate::phases::transfer::packing::{Coming, Pace, Packers};
 use crate::phases::transfer::recall::{SharedLedger, hold};
 use crate::phases::transfer::steering::{Manners, Steering};
 use crate::state::ledger::Ledger;
@@ -71,7 +73,8 @@ pub struct Link {
     pub data_ports: [u16; 2],
     /// Port for the reports.
     pub report_port: u16,
-    lanes: [Sender<Outgoing>; 2],
+    lanes: [Sender<Queued>; 2],
+    packers: Packers,
     connected: Arc<[AtomicBool; 3]>,
     closed: Arc<AtomicBool>,
 }
@@ -87,7 +90,7 @@ impl Link {
         sink: (SinkId, PublicKey),
         epoch: Epoch,
         ledger: &SharedLedger,
-        (meter, steering): (&Meter, &Steering),
+        (meter, steering, packing): (&Meter, &Steering, Packing),
         news: &Sender<LinkNews>,
     ) -> Result<Link, Error> {
         let (id, key) = sink;
@@ -107,17 +110,18 @@ impl Link {
         let reports = host.reports(epoch, key)?;
         let data_ports = [live.port(), backlog.port()];
         let report_port = reports.port();
+        let packers = Packers::start(scope, packing, steering)?;
         let lanes = [live, backlog].map(|socket| {
-            let (queue, messages) = bounded::<Outgoing>(LANE_QUEUE);
+            let (queue, messages) = bounded::<Queued>(LANE_QUEUE);
             let index = usize::from(socket.port() != data_ports[0]);
-            let (teller, ledger) = (teller(index), Arc::clone(ledger));
+            let (teller, ledger, pace) = (teller(index), Arc::clone(ledger), packers.pace());
             let manners = (index > 0).then(|| Manners::new(steering.clone()));
-            scope.spawn(move || send_lane(socket, &messages, &ledger, (&teller, manners)));
+            scope.spawn(move || send_lane(socket, &messages, &ledger, &pace, (&teller, manners)));
             queue
         });
         let teller = teller(2);
         scope.spawn(move || read_reports(reports, &teller));
-        Ok(Link { data_ports, report_port, lanes, connected, closed })
+        Ok(Link { data_ports, report_port, lanes, packers, connected, closed })
     }
 
     /// Whether the sink has connected all three.
@@ -128,8 +132,11 @@ impl Link {
 
     /// Queues a message; false if the queue is full or closed, which ends the epoch.
     #[must_use]
-    pub fn send(&self, message: Outgoing) -> bool {
-        match self.lanes[message.lane.index()].try_send(message) {
+    pub fn send(&self, mut message: Outgoing) -> bool {
+        let lane = message.lane;
+        let content = message.content.take();
+        let content = content.map(|content| self.packers.hand_over(lane, content));
+        match self.lanes[lane.index()].try_send(Queued { message, content }) {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => false,
         }
@@ -140,6 +147,12 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.closed.store(true, Ordering::Release);
     }
+}
+
+/// A message on its way to its sender, and its content.
+struct Queued {
+    message: Outgoing,
+    content: Option<Coming>,
 }
 
 /// How a data thread speaks to the director's.
@@ -196,13 +209,14 @@ impl Teller {
 
 fn send_lane(
     mut socket: LaneSender,
-    messages: &Receiver<Outgoing>,
+    messages: &Receiver<Queued>,
     ledger: &Mutex<Ledger>,
+    pace: &Pace,
     (teller, mut manners): (&Teller, Option<Manners>),
 ) {
     call_thread([c"send-live", c"send-backlog"][teller.index.min(1)]);
     while !teller.is_closed() {
-        let message = match messages.recv_timeout(TEND) {
+        let Queued { message, content } = match messages.recv_timeout(TEND) {
             Ok(message) => message,
             Err(RecvTimeoutError::Timeout) => {
                 if teller.heed(socket.is_connected()) {
@@ -213,20 +227,32 @@ fn send_lane(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         manners.as_mut().map(Manners::mind);
-        let Outgoing { epoch, lane, sequence, watermark, body, content, offers, .. } = message;
+        let Outgoing { epoch, lane, sequence, watermark, body, offers, .. } = message;
         if !offers.is_empty()
             && let Err(error) = hold(ledger).offer(epoch, &offers)
         {
             teller.lost(error.to_string());
             return;
         }
-        let header = Header { epoch, lane, sequence, watermark, body };
+        let bytes = content.as_ref().map_or(0, Coming::bytes);
+        let (content, packed) = match content.map(Coming::wait) {
+            None => (None, None),
+            Some(Some((frame, packed))) => (Some(frame), packed),
+            Some(None) => {
+                teller.lost("A content was lost while it was packed".to_owned());
+                return;
+            }
+        };
+        let header = Header { epoch, lane, sequence, watermark, body, packed };
         let before = socket.bytes();
         if let Err(lost) = socket.send(&header, content) {
             teller.lost(lost.0);
             return;
         }
         teller.meter.add(socket.bytes() - before);
+        if lane == Lane::Backlog && bytes > 0 {
+            pace.sent(bytes);
+        }
     }
 }
 

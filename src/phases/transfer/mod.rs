@@ -12,6 +12,7 @@ pub mod applying;
 pub mod conduct;
 pub mod durability;
 pub mod link;
+mod packing;
 pub mod pulse;
 pub mod recall;
 pub mod reporting;

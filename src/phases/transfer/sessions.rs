@@ -214,7 +214,7 @@ impl Engine<'_, '_> {
         self.meet(id, &ledger, wish, epoch)?;
         let (meter, last_synchronised) = self.sessions.outlasting(id);
         let (scope, host) = (self.parts.scope, &self.parts.host);
-        let metered = (&meter, &self.parts.steering);
+        let metered = (&meter, &self.parts.steering, self.parts.packing);
         let link = Link::open(scope, host, (id, key), epoch, &ledger, metered, &self.news)?;
         let grant = Registered {
             epoch,

@@ -22,6 +22,7 @@ use crate::model::attributes::Carried;
 use crate::model::event::Notice;
 use crate::model::ledger::{Entries, Kin, KinQuery, Unsettled};
 use crate::model::limits::{COMMAND_QUEUE, LEDGER_QUEUE, NEWS_QUEUE};
+use crate::model::packing::Packing;
 use crate::model::path::{Name, RelPath};
 use crate::model::selection::Selection;
 use crate::model::stamp::{Epoch, SinkId};
@@ -88,6 +89,8 @@ pub struct Parts<'scope, 'env> {
     pub max_delete: MaxDelete,
     /// What a person limits.
     pub steering: Steering,
+    /// Whether contents are packed on their way.
+    pub packing: Packing,
     /// The attributes that are carried.
     pub carried: Carried,
     /// What of the pool is offered.

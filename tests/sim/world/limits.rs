@@ -36,7 +36,7 @@ pub struct Sent {
 impl Sent {
     fn of(message: &Outgoing, at: Duration) -> Sent {
         let Outgoing { epoch, lane, sequence, watermark, ref body, ref content, .. } = *message;
-        let header = Header { epoch, lane, sequence, watermark, body: body.clone() };
+        let header = Header { epoch, lane, sequence, watermark, body: body.clone(), packed: None };
         let bytes = encode(&header).unwrap().len() + content.as_ref().map_or(0, Vec::len);
         Sent { at, lane, bytes: bytes as u64 }
     }
