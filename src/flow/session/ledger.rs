@@ -56,6 +56,23 @@ impl Announced {
         let (facts, is_unknown, is_sure, beside) = (Some(facts), true, false, None);
         Announced { listed, facts, is_unknown, is_sure, beside, lead, takes }
     }
+
+    /// What the ledger knows of, and either doubts or is sure of, or neither.
+    fn known(
+        listed: Listed,
+        facts: Facts,
+        (is_doubted, is_durable): (bool, bool),
+        beside: Option<(Identity, Name)>,
+        takes: u64,
+    ) -> Announced {
+        // That it is one with its other names at the sink is seen to as well.
+        let identity = facts.identity;
+        let beside = beside.filter(|_| facts.has_others);
+        let beside = beside.map(|(home, name)| Beside { identity, home, name });
+        let is_sure = is_durable && facts.kind != Kind::Dir && !facts.has_others;
+        let facts = (!is_doubted).then_some(facts);
+        Announced { listed, facts, is_unknown: false, is_sure, beside, lead: None, takes }
+    }
 }
 
 impl Session {
@@ -130,23 +147,14 @@ impl Session {
             if is_partial {
                 self.count_spared(id, &listed);
             } else {
-                // That it is one with its other names at the sink is seen to as well.
-                let identity = facts.identity;
-                let beside = beside.filter(|_| facts.has_others);
-                let beside = beside.map(|(home, name)| Beside { identity, home, name });
-                let is_sure =
-                    standing == Standing::Durable && facts.kind != Kind::Dir && !facts.has_others;
-                let facts = (!is_doubted).then_some(facts);
-                let (is_unknown, lead) = (false, None);
-                announced.push(Announced {
+                let is_durable = standing == Standing::Durable;
+                announced.push(Announced::known(
                     listed,
                     facts,
-                    is_unknown,
-                    is_sure,
+                    (is_doubted, is_durable),
                     beside,
-                    lead,
                     takes,
-                });
+                ));
             }
         }
         self.check(dir, checks, hashes);
