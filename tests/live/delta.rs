@@ -72,10 +72,13 @@ fn append(path: &Path, number: u64) {
     file.write_all(&content(number, 30_000)).unwrap();
 }
 
+/// As most editors do it: what is cut off and written anew would be seen half written.
 fn insert_a_byte(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     bytes.insert(BYTES / 3, 7);
-    fs::write(path, bytes).unwrap();
+    let aside = path.parent().unwrap().with_file_name("aside");
+    fs::write(&aside, bytes).unwrap();
+    fs::rename(aside, path).unwrap();
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::model::limits::{
 
 /// How a signature in bytes begins.
 const MAGIC: [u8; 4] = *b"osg1";
+/// Blocks that travel are doubled below this: the page of most databases.
+const TOLD_BLOCK_LEAST: u64 = 8 * 1024;
 /// Bytes before the sums.
 const HEAD_BYTES: usize = 28;
 /// Bytes of one block's sums.
@@ -160,6 +162,9 @@ impl Signer {
     pub fn to_tell(size: u64) -> Option<Signer> {
         let root = size.isqrt().max(1);
         let mut block = (1 << root.ilog2()).clamp(SIGNATURE_BLOCK_MIN, SIGNATURE_BLOCK_MAX);
+        if block < TOLD_BLOCK_LEAST {
+            block *= 2;
+        }
         while size.div_ceil(block) > TOLD_BLOCKS_USUAL && block < SIGNATURE_BLOCK_MAX {
             block *= 2;
         }

@@ -1,6 +1,7 @@
 //! Large files against what a sink has of them: read once, for the hash, for the signature of the
 //! next time, and for what has changed.
 
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::model::look::{Comparing, LookJob, Seen};
 use crate::model::path::Name;
 use crate::tree::looker::transfer::Transfer;
 use crate::tree::looker::{Looker, Unseen};
-use crate::tree::{content, hold, stat};
+use crate::tree::{hold, stat};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 128 * 1024;
@@ -75,7 +76,8 @@ impl Transfer {
                 || delta.literals.len() > most
         };
         while !is_last && !is_enough(&delta, comparer.offset()) {
-            let read = self.read_on(comparer.offset(), &mut buffer);
+            let data = progress.prepare(self.file.as_fd(), comparer.offset());
+            let read = data.and_then(|data| Ok((data.start, self.read(data, &mut buffer)?)));
             let (offset, read) = read
                 .map_err(|errno| Unseen::Unreadable(stat::words("Can't read the file", errno)))?;
             if offset > comparer.offset() {
@@ -83,6 +85,7 @@ impl Transfer {
             }
             progress.hash(offset, &buffer[..read]);
             comparer.take(&buffer[..read], &mut delta);
+            progress.passage.behind(self.file.as_fd(), comparer.offset());
             is_last = read == 0;
         }
         if is_last {
@@ -93,16 +96,11 @@ impl Transfer {
         Ok(Seen::Delta { delta, end, is_last })
     }
 
-    /// Reads the next bytes: where they begin, behind a hole or not, and how many they are; none at
-    /// the end.
-    fn read_on(&self, from: u64, buffer: &mut [u8]) -> Result<(u64, usize), Errno> {
-        let file = self.file.as_fd();
-        let offset = content::next_data(file, from)?;
-        let hole = content::next_hole(file, offset)?;
-        let most = usize::try_from(hole.saturating_sub(offset).max(1)).unwrap_or(usize::MAX);
+    /// Reads the first bytes of a range: how many they are; none at the end of the file.
+    fn read(&self, data: Range<u64>, buffer: &mut [u8]) -> Result<usize, Errno> {
+        let most = usize::try_from(data.end - data.start).unwrap_or(usize::MAX);
         let most = most.min(buffer.len());
         let buffer = &mut buffer[..most];
-        let read = rustix::io::retry_on_intr(|| rustix::io::pread(file, &mut *buffer, offset))?;
-        Ok((offset, read))
+        rustix::io::retry_on_intr(|| rustix::io::pread(&self.file, &mut *buffer, data.start))
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct Progress {
     data: Range<u64>,
     /// As long as it was when it was opened.
     size: u64,
-    passage: Passage,
+    pub(super) passage: Passage,
 }
 
 impl Progress {
@@ -55,7 +55,7 @@ impl Progress {
     }
 
     /// Makes ready to read the next data, and says where they are.
-    fn prepare(&mut self, file: BorrowedFd<'_>, from: u64) -> Result<Range<u64>, Errno> {
+    pub(super) fn prepare(&mut self, file: BorrowedFd<'_>, from: u64) -> Result<Range<u64>, Errno> {
         let data = self.data_at(file, from)?;
         self.passage.before(file, data.start, self.size.min(data.end));
         Ok(data)
