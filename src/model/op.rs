@@ -135,6 +135,18 @@ impl Op {
         }
     }
 
+    /// Bytes of the paths in the header frame.
+    #[must_use]
+    pub fn path_bytes(&self) -> u64 {
+        let other = match self {
+            Op::Rename { from, .. } | Op::Link { from, .. } | Op::Exchange { b: from, .. } => {
+                from.as_bytes().len()
+            }
+            _ => 0,
+        };
+        (self.path().as_bytes().len() + other) as u64
+    }
+
     /// Bytes of extended attributes in the header frame.
     #[must_use]
     pub fn xattr_bytes(&self) -> u64 {

@@ -309,7 +309,12 @@ impl Session {
                 self.marks.put_off(dir, name, Hint::ALONE, now, false);
             }
             Need::Content => self.marks.put_off(dir, name, Hint::CONTENT, now, false),
-            Need::Transfer => self.marks.put_off(dir, name, Hint::WHOLE, now, false),
+            Need::Transfer => {
+                // All of it was sent, and came to something else: that is not to go on for ever.
+                let is_vain = self.marks.get(dir, name).is_some_and(|mark| mark.hint.whole);
+                let delay = if is_vain { self.retry_delay(dir, name) } else { Duration::ZERO };
+                self.marks.put_off(dir, name, Hint::WHOLE, now + delay, is_vain);
+            }
             Need::Parent => {
                 let failed = self.ask_parent(dir, shared);
                 let delay = if failed { self.retry_delay(dir, name) } else { PARENT_DELAY };

@@ -168,18 +168,23 @@ impl Session {
         shared: &mut Shared,
     ) {
         let mut batch: Vec<Draft> = Vec::new();
-        let (mut bytes, mut weight) = (0, 0);
+        let (mut bytes, mut weight, mut paths) = (0, 0, 0);
         for draft in drafts {
             let more = draft.op.frame_bytes();
             let heavier = more + draft.op.xattr_bytes();
-            if batch.len() == BATCH_OPS_MAX || (weight > 0 && weight + heavier > BATCH_BYTES_MAX) {
+            let longer = draft.op.path_bytes();
+            let is_full = batch.len() == BATCH_OPS_MAX
+                || (weight > 0 && weight + heavier > BATCH_BYTES_MAX)
+                || (paths > 0 && paths + longer > BATCH_BYTES_MAX);
+            if is_full {
                 let rest = content.split_off((bytes as usize).min(content.len()));
                 let head = std::mem::replace(&mut content, rest);
                 self.post_batch(lane, std::mem::take(&mut batch), head, shared);
-                (bytes, weight) = (0, 0);
+                (bytes, weight, paths) = (0, 0, 0);
             }
             bytes += more;
             weight += heavier;
+            paths += longer;
             batch.push(draft);
         }
         if !batch.is_empty() {
@@ -221,11 +226,10 @@ impl Session {
             operations.push(Operation { stamp, op });
         }
         let xattrs: u64 = operations.iter().map(|operation| operation.op.xattr_bytes()).sum();
-        let paths: usize = operations.iter().map(|o| o.op.path().as_bytes().len()).sum();
-        let bytes = MESSAGE_BYTES
-            + OP_BYTES * operations.len() as u64
-            + (paths + content.len()) as u64
-            + xattrs;
+        let paths: u64 = operations.iter().map(|operation| operation.op.path_bytes()).sum();
+        let content_bytes = content.len() as u64;
+        let bytes =
+            MESSAGE_BYTES + OP_BYTES * operations.len() as u64 + paths + content_bytes + xattrs;
         let has_content = operations.iter().any(|o| matches!(o.op, Op::Put { .. }));
         let ready = Ready {
             flight: Flight { bytes, cargo: Cargo::Ops(sent) },
