@@ -1,14 +1,19 @@
-//! Tools of scripts/bench.sh: makes a pool of many files, and measures how long new files take
-//! to arrive elsewhere.
+//! Tools of scripts/bench.sh: makes pools and large files, changes these, and measures how long new
+//! files take to arrive elsewhere.
 //!
 //! `pool make DIR FILES MEDIAN SEED` writes files of lognormal size, 1,000 in a directory.
-//! `pool latency SOURCE SINK COUNT` writes new files of 1 kB, one after the other, and prints the
-//! median and the worst time in milliseconds until each stood at the sink.
+//! `pool file FILE BYTES SEED` writes one file of random bytes.
+//! `pool change HOW FILE SEED` changes a file in place: `append`, `pages`, `runs` or `insert`.
+//! `pool latency SOURCE SINK COUNT` writes new files of 1 kB, one after the other, and prints for
+//! each, in milliseconds and on a line of its own, the time until it stood at the sink.
 
 // A tool for a script: it speaks to people, and what goes wrong ends it.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::error::Error;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -19,14 +24,32 @@ const SIGMA: f64 = 1.0;
 const PER_DIR: u64 = 1_000;
 /// Patience with one file.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between one new file and the next.
+const PAUSE: Duration = Duration::from_millis(5);
+/// What is appended to a log.
+const APPENDED_BYTES: usize = 1 << 20;
+/// Pages of a database that change, scattered, and their size.
+const PAGES: usize = 200;
+const PAGE_BYTES: u64 = 4_096;
+/// Runs of a disk image that change, as many as turn to zeros, and their size.
+const RUNS: usize = 16;
+const RUN_BYTES: u64 = 256 * 1024;
+
+/// What went wrong: a sentence for whoever runs the script.
+type Failure = Box<dyn Error>;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
         ["make", dir, files, median, seed] => make(Path::new(dir), files, median, seed),
+        ["file", file, bytes, seed] => fill(Path::new(file), bytes, seed),
+        ["change", how, file, seed] => change(how, Path::new(file), seed),
         ["latency", source, sink, count] => latency(Path::new(source), Path::new(sink), count),
-        _ => Err("usage: pool make DIR FILES MEDIAN SEED | pool latency SOURCE SINK COUNT".into()),
+        _ => Err("usage: pool make DIR FILES MEDIAN SEED | pool file FILE BYTES SEED | \
+                  pool change append|pages|runs|insert FILE SEED | \
+                  pool latency SOURCE SINK COUNT"
+            .into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,13 +83,23 @@ impl Dice {
         let normal = (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos();
         (median * (SIGMA * normal).exp()).round() as usize
     }
+
+    /// So many bytes, rounded up to eights.
+    fn noise(&mut self, bytes: usize) -> Vec<u8> {
+        (0..bytes.div_ceil(8)).flat_map(|_| self.next().to_le_bytes()).collect()
+    }
+
+    /// The beginning of one of the parts of this size that a file has, the last excluded.
+    fn place(&mut self, length: u64, part: u64) -> u64 {
+        self.next() % (length / part).max(1) * part
+    }
 }
 
-fn make(dir: &Path, files: &str, median: &str, seed: &str) -> Result<(), Box<dyn Error>> {
+fn make(dir: &Path, files: &str, median: &str, seed: &str) -> Result<(), Failure> {
     let (files, median): (u64, f64) = (files.parse()?, median.parse()?);
     let mut dice = Dice(seed.parse()?);
     let mut bytes = 0_u64;
-    let noise: Vec<u8> = (0..1 << 20).flat_map(|_| dice.next().to_le_bytes()).collect();
+    let noise = dice.noise(8 << 20);
     for number in 0..files {
         let folder = dir.join(format!("d{:05}", number / PER_DIR));
         if number % PER_DIR == 0 {
@@ -81,9 +114,58 @@ fn make(dir: &Path, files: &str, median: &str, seed: &str) -> Result<(), Box<dyn
     Ok(())
 }
 
-fn latency(source: &Path, sink: &Path, count: &str) -> Result<(), Box<dyn Error>> {
+/// Random, so that only what was there before can save bytes, and compression can't.
+fn fill(file: &Path, bytes: &str, seed: &str) -> Result<(), Failure> {
+    let mut dice = Dice(seed.parse()?);
+    let mut left: u64 = bytes.parse()?;
+    let mut file = BufWriter::new(File::create(file)?);
+    while left > 0 {
+        let part = left.min(1 << 20);
+        file.write_all(&dice.noise(part as usize)[..part as usize])?;
+        left -= part;
+    }
+    Ok(file.flush()?)
+}
+
+fn change(how: &str, path: &Path, seed: &str) -> Result<(), Failure> {
+    let mut dice = Dice(seed.parse()?);
+    let file = File::options().read(true).write(true).open(path)?;
+    let length = file.metadata()?.len();
+    match how {
+        "append" => file.write_all_at(&dice.noise(APPENDED_BYTES), length)?,
+        "pages" => scatter(&file, &mut dice, PAGES, PAGE_BYTES)?,
+        "runs" => {
+            scatter(&file, &mut dice, RUNS, RUN_BYTES)?;
+            for _ in 0..RUNS {
+                let at = dice.place(length, RUN_BYTES);
+                file.write_all_at(&vec![0; RUN_BYTES as usize], at)?;
+            }
+        }
+        "insert" => insert(&file, length / 2, b'i')?,
+        _ => return Err(format!("No change named {how}").into()),
+    }
+    Ok(())
+}
+
+/// Writes noise over some parts of a file, aligned.
+fn scatter(file: &File, dice: &mut Dice, parts: usize, bytes: u64) -> Result<(), Failure> {
+    let length = file.metadata()?.len();
+    for _ in 0..parts {
+        let at = dice.place(length, bytes);
+        file.write_all_at(&dice.noise(bytes as usize), at)?;
+    }
+    Ok(())
+}
+
+/// Puts one byte between two others, as an editor does: what follows is written anew.
+fn insert(file: &File, at: u64, byte: u8) -> Result<(), Failure> {
+    let mut tail = vec![byte; (file.metadata()?.len() - at) as usize + 1];
+    file.read_exact_at(&mut tail[1..], at)?;
+    Ok(file.write_all_at(&tail, at)?)
+}
+
+fn latency(source: &Path, sink: &Path, count: &str) -> Result<(), Failure> {
     let count: usize = count.parse()?;
-    let mut took = Vec::with_capacity(count);
     for number in 0..count {
         let name = format!("new-{number}");
         let there = sink.join(&name);
@@ -95,11 +177,8 @@ fn latency(source: &Path, sink: &Path, count: &str) -> Result<(), Box<dyn Error>
             }
             std::thread::sleep(Duration::from_micros(500));
         }
-        took.push(begun.elapsed().as_secs_f64() * 1_000.0);
-        std::thread::sleep(Duration::from_millis(20));
+        println!("{:.1}", begun.elapsed().as_secs_f64() * 1_000.0);
+        std::thread::sleep(PAUSE);
     }
-    took.sort_by(f64::total_cmp);
-    let worst = took.last().ok_or("No files to measure")?;
-    println!("{:.1} {worst:.1}", took[took.len() / 2]);
     Ok(())
 }

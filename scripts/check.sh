@@ -20,7 +20,7 @@ else
 fi
 
 say "scripts"
-for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+for script in scripts/*.sh scripts/bench/*.sh .ci/run; do bash -n "$script"; done
 
 say "lints"
 cargo clippy --locked --all-targets -- -D warnings
