@@ -157,6 +157,35 @@ fn entry_bytes(listed: &Listed) -> u64 {
     ENTRY_BYTES + marks + (listed.name.as_bytes().len() + target) as u64
 }
 
+/// What a message of operations has taken up.
+#[derive(Debug, Default)]
+struct Load {
+    operations: usize,
+    /// Bytes of content, and of extended attributes.
+    content: u64,
+    xattrs: u64,
+    /// Bytes of paths.
+    paths: u64,
+}
+
+impl Load {
+    /// Whether one more finds room; the first always does.
+    fn takes(&self, op: &Op) -> bool {
+        let content = self.content + self.xattrs + op.frame_bytes() + op.xattr_bytes();
+        self.operations == 0
+            || self.operations < BATCH_OPS_MAX
+                && content <= BATCH_BYTES_MAX
+                && self.paths + op.path_bytes() <= BATCH_BYTES_MAX
+    }
+
+    fn add(&mut self, op: &Op) {
+        self.operations += 1;
+        self.content += op.frame_bytes();
+        self.xattrs += op.xattr_bytes();
+        self.paths += op.path_bytes();
+    }
+}
+
 impl Session {
     /// Sends operations, in as many messages as the bounds ask for. `content` holds the bytes of
     /// their `Put`s in order. Each draft's stamp must be held; its answer releases it.
@@ -168,23 +197,15 @@ impl Session {
         shared: &mut Shared,
     ) {
         let mut batch: Vec<Draft> = Vec::new();
-        let (mut bytes, mut weight, mut paths) = (0, 0, 0);
+        let mut load = Load::default();
         for draft in drafts {
-            let more = draft.op.frame_bytes();
-            let heavier = more + draft.op.xattr_bytes();
-            let longer = draft.op.path_bytes();
-            let is_full = batch.len() == BATCH_OPS_MAX
-                || (weight > 0 && weight + heavier > BATCH_BYTES_MAX)
-                || (paths > 0 && paths + longer > BATCH_BYTES_MAX);
-            if is_full {
-                let rest = content.split_off((bytes as usize).min(content.len()));
+            if !load.takes(&draft.op) {
+                let rest = content.split_off((load.content as usize).min(content.len()));
                 let head = std::mem::replace(&mut content, rest);
                 self.post_batch(lane, std::mem::take(&mut batch), head, shared);
-                (bytes, weight, paths) = (0, 0, 0);
+                load = Load::default();
             }
-            bytes += more;
-            weight += heavier;
-            paths += longer;
+            load.add(&draft.op);
             batch.push(draft);
         }
         if !batch.is_empty() {
@@ -483,5 +504,42 @@ impl Session {
         self.flights.iter().flat_map(|lane| lane.values()).any(|flight| touches(&flight.cargo))
             || self.ready.iter().flatten().any(|ready| touches(&ready.flight.cargo))
             || self.gathered.iter().any(|draft| is_within(draft.dir))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Load;
+    use crate::model::entry::{Attributes, FileTime, Hash, Meta};
+    use crate::model::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, FRAME_BYTES_MAX};
+    use crate::model::op::Op;
+    use crate::model::path::{Name, RelPath};
+
+    fn loaded(op: &Op) -> Load {
+        let mut load = Load::default();
+        while load.takes(op) {
+            load.add(op);
+        }
+        load
+    }
+
+    #[test]
+    fn a_message_ends_by_count_by_content_and_by_paths() {
+        let name = Name::new([b'x'; 250]).unwrap();
+        let make =
+            |bytes| (0..bytes / 251).fold(RelPath::root(), |path: RelPath, _| path.join(&name));
+        let put = |size, path| {
+            let attributes = Attributes::plain(Meta::plain(0, 0, 0, FileTime::default()));
+            Op::Put { path, size, attributes, hash: Hash([0; 32]) }
+        };
+        assert_eq!(loaded(&put(1, make(300))).operations, BATCH_OPS_MAX);
+        assert_eq!(loaded(&put(BATCH_BYTES_MAX / 4, make(300))).operations, 4);
+        let deep = loaded(&Op::MakeDir { path: make(60_000) });
+        assert!(deep.paths <= BATCH_BYTES_MAX && deep.operations > 1, "{deep:?}");
+        assert!(deep.paths < FRAME_BYTES_MAX as u64 / 2);
+        assert!(
+            Load::default().takes(&put(BATCH_BYTES_MAX * 2, make(300))),
+            "one always finds room"
+        );
     }
 }

@@ -176,19 +176,3 @@ fn h8_content_waits_in_no_lane_below_a_name_that_is_a_file() {
         assert!(!Lane::ALL.into_iter().any(|lane| waiting(world, 0, lane).iter().any(late)));
     });
 }
-
-#[test]
-fn names_far_below_do_not_make_a_message_too_large() {
-    // 90 names of 250 bytes above each file: 256 such paths would be more than a frame holds.
-    let mut above = String::from("d");
-    let mut history = String::from("settle; stop; mkdir d;");
-    for at in 0..90 {
-        above += &format!("/{at:0250}");
-        history += &format!("mkdir {above};");
-    }
-    history.extend((0..300).map(|at| format!("small {above}/f{at};")));
-    // Each message is weighed as it is sent.
-    over(0..1, World::new, &format!("{history} restart source"), |world| {
-        assert!(has(world, &above))
-    });
-}
