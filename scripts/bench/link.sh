@@ -19,9 +19,10 @@ bench_link() {
     : >"$work/delay.out"
     # shellcheck disable=SC2046 # One word for each port.
     "${sink_in[@]}" "$delay" "$reach" "$far" 25 \
-        "$ssh_fixed" "$command_port" $(seq "$data_first" "$data_last") >"$work/delay.out" &
+        "$ssh_fixed" "$command_port" $(seq "$data_first" "$data_last") >"$work/delay.out" \
+        2>"$work/delay.err" &
     until grep -q ready "$work/delay.out"; do
-        kill -0 $! 2>/dev/null || fail "no proxy"
+        kill -0 $! 2>/dev/null || { cat "$work/delay.err" >&2; fail "no proxy"; }
         sleep 0.01
     done
     start_sshd "$ssh_fixed"

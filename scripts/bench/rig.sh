@@ -120,10 +120,10 @@ head_line() { # what was measured
     [ -z "$mounted" ] || disk+=" in a file on $(findmnt -n -o FSTYPE -T "$work")"
     echo "## $(date -u +%Y-%m-%d), $1"
     echo
-    echo "$(nproc) x ${model:-unknown processor}, $memory, Linux $(uname -r)," \
+    prose "$(nproc) x ${model:-unknown processor}, $memory, Linux $(uname -r)," \
         "$disk, $("$osync" --version)."
     # shellcheck disable=SC2001 # A pattern of more than one shape.
-    echo "By \`$(sed 's/ --\(dir\|bin\) [^ ]*//g' <<<"$command_line")\`."
+    prose "By \`$(sed 's/ --\(dir\|bin\) [^ ]*//g' <<<"$command_line")\`."
 }
 
 # Sentences, in lines as the documents have them.
@@ -184,6 +184,7 @@ operators_live() {
 }
 
 start_source() { # options
+    : >"$work/source.out"
     "${source_in[@]}" "$osync" source "$place/pool" "${ports[@]}" --bind "$listen" \
         --state "$place/state/source" "${options_source[@]}" "$@" \
         >"$work/source.out" 2>"$work/source.err" &
@@ -335,7 +336,7 @@ row() { # label, list, list of osync
         -v all="$(runs_of "$2")" \
         'BEGIN { if (t <= 0) t = 0.005
                  printf "| %s | %.2f | %s | %.0f | %s | %s |\n",
-                        label, t, n > 1 ? int(n / t) : "-", b / t / 1e6, r, all }'
+                        label, t, (n > 1 ? int(n / t) : "-"), b / t / 1e6, r, all }'
 }
 peak_line() {
     prose "Peak memory: source $(mib "${peaks[source]}") MiB, sink $(mib "${peaks[sink]}") MiB;" \
