@@ -12,17 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use osync::flow::director::Director;
-use osync::flow::session::{Action, Outgoing, Terms};
+use osync::flow::session::{Action, Terms};
 use osync::model::abilities::Abilities;
 use osync::model::attributes::Carried;
 use osync::model::entry::Identity;
 use osync::model::event::Notice;
 use osync::model::ledger::{Kin, Unsettled};
-use osync::model::limits::{
-    BACKLOG_CREDIT_BYTES, BATCH_BYTES_MAX, FRAME_BYTES_MAX, LIVE_CREDIT_BYTES,
-};
+use osync::model::limits::{BACKLOG_CREDIT_BYTES, LIVE_CREDIT_BYTES};
 use osync::model::look::{LookDone, LookJob, Task};
-use osync::model::message::Body;
 use osync::model::path::RelPath;
 use osync::model::removal::MaxDelete;
 use osync::model::selection::Selection;
@@ -30,7 +27,6 @@ use osync::model::session::{Credit, DeletePolicy, Ending, Outcome, Trust};
 use osync::model::stamp::{Epoch, Lane, SinkId};
 use osync::model::status::State;
 use osync::phases::transfer::recall::Ledgers;
-use osync::wire::codec::encode;
 
 use self::faults::Memory;
 pub use self::limits::Limits;
@@ -456,7 +452,6 @@ impl World {
                     ledger.offer(message.epoch, &message.offers).unwrap();
                     drop(ledger);
                     self.limits.note_sent(&message, self.now);
-                    assert_fits(&message);
                     self.sinks[sink].send(message);
                 }
                 Action::AskOffered { sink, query, dir, names } => {
@@ -594,15 +589,5 @@ impl World {
             }
         }
         Ok(())
-    }
-}
-
-/// No header is larger than a frame may be: only many long paths could make it so.
-fn assert_fits(message: &Outgoing) {
-    let Body::Operations(operations) = &message.body else { return };
-    let paths: u64 = operations.iter().map(|operation| operation.op.path_bytes()).sum();
-    if paths > BATCH_BYTES_MAX {
-        let bytes = encode(&message.body).unwrap().len();
-        assert!(bytes < FRAME_BYTES_MAX as usize, "a header of {bytes} bytes");
     }
 }

@@ -85,15 +85,14 @@ impl Session {
         entries: Vec<Found>,
         shared: &mut Shared,
     ) -> (Vec<Announced>, Vec<Other>) {
+        let Some(listing) = self.listings.get_mut(&id) else { return Default::default() };
         let mut others = Vec::new();
-        let Some(listing) = self.listings.get_mut(&id) else { return (Vec::new(), others) };
         let is_partial = listing.is_partial;
         let is_patrol = is_partial && listing.patrol.is_some();
         listing.names +=
             entries.iter().filter(|found| found.facts.kind != Kind::Dir).count() as u32;
         let mut announced = Vec::with_capacity(if is_partial { 0 } else { entries.len() });
-        let mut checks: Vec<Wanted> = Vec::new();
-        let mut hashes: Vec<Option<Hash>> = Vec::new();
+        let mut checks: Vec<(Wanted, Option<Hash>)> = Vec::new();
         for Found { listed, facts, standing, beside, has_writer, takes } in entries {
             if has_writer {
                 self.meet_writer(dir, &listed.name);
@@ -130,8 +129,8 @@ impl Session {
                         self.doubt_name(dir, &listed.name, Hint::CONTENT, shared);
                     } else {
                         let name = listed.name.clone();
-                        checks.push(Wanted { name, bytes: facts.size, lead, takes: None });
-                        hashes.push(hash);
+                        let wanted = Wanted { name, bytes: facts.size, lead, takes: None };
+                        checks.push((wanted, hash));
                         if is_retouched && facts.size > LIVE_BYTES_MAX {
                             // Reading it takes its time: the attributes do not wait for that.
                             self.doubt_name(dir, &listed.name, Hint::META, shared);
@@ -147,16 +146,11 @@ impl Session {
             if is_partial {
                 self.count_spared(id, &listed);
             } else {
-                let is_durable = standing == Standing::Durable;
-                announced.push(Announced::known(
-                    listed,
-                    facts,
-                    (is_doubted, is_durable),
-                    beside,
-                    takes,
-                ));
+                let judged = (is_doubted, standing == Standing::Durable);
+                announced.push(Announced::known(listed, facts, judged, beside, takes));
             }
         }
+        let (checks, hashes) = checks.into_iter().unzip();
         self.check(dir, checks, hashes);
         (announced, others)
     }
