@@ -11,7 +11,7 @@
 const APART: libc::c_int = 8 << 20;
 /// Free bytes at the end of an arena that are kept.
 #[cfg(target_env = "gnu")]
-const SPARE: libc::c_int = 8 << 20;
+const SPARE: libc::c_int = 2 << 20;
 /// Arenas: more would only keep more spare.
 #[cfg(target_env = "gnu")]
 const ARENAS: libc::c_int = 2;
