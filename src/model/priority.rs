@@ -8,7 +8,7 @@ use std::str::FromStr;
 const NICE_GENTLEST: u8 = 19;
 const LEVEL_GENTLEST: u8 = 7;
 
-/// How gentle; by default as any other thread.
+/// How gentle; the default is that of any other thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Priority {
     /// About the processor.
@@ -30,6 +30,10 @@ impl Priority {
 pub struct Nice(u8);
 
 impl Nice {
+    /// What the backlog is without a word: where processors are busy, live changes find one a few
+    /// milliseconds sooner, and so does whatever else runs on the host.
+    pub const OF_BACKLOG: Nice = Nice(5);
+
     /// As a number.
     #[must_use]
     pub fn value(self) -> u8 {

@@ -9,6 +9,7 @@ use osync::control::{
     ControlReply, ControlRequest, FigureFields, Operator, StatusObject, find_operator,
 };
 use osync::error::Error;
+use osync::model::priority::Nice;
 use osync::model::status::Role;
 
 use crate::cli::{SetArgs, StatusArgs};
@@ -158,7 +159,7 @@ fn limits_in_words(status: &StatusObject) -> Option<String> {
             words.push(format!("bwlimit {}", osync::control::tame(&settings.bwlimit)));
         }
         words.extend(settings.iops.map(|iops| format!("iops {}", HumanCount(iops))));
-        if settings.nice > 0 {
+        if settings.nice != Nice::OF_BACKLOG.value() {
             words.push(format!("nice {}", settings.nice));
         }
         if settings.ionice != "none" {

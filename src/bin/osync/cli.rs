@@ -175,6 +175,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "RATE", value_parser = parse::bandwidth)]
     pub bwlimit: Option<Bandwidth>,
     /// Make the threads that work for the backlog as nice as this about the processor, 0 to 19
+    /// (5 without it, so that live changes are not kept waiting)
     #[arg(long, value_name = "N", value_parser = parse::nice)]
     pub nice: Option<Nice>,
     /// Put their use of the disk into this class: none, best-effort, best-effort:0 to 7, or idle

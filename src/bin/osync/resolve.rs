@@ -13,7 +13,7 @@ use osync::model::attributes::Carried;
 use osync::model::bandwidth::Bandwidth;
 use osync::model::limits::INVITE_BYTES_MAX;
 use osync::model::owners::{IdRule, OwnerMap};
-use osync::model::priority::Priority;
+use osync::model::priority::{Nice, Priority};
 use osync::model::session::{DeletePolicy, Trust};
 
 use crate::cli::SourceOptions;
@@ -77,7 +77,7 @@ fn limits(args: &LimitArgs) -> Limits {
         bandwidth: args.bwlimit.clone().unwrap_or_default(),
         iops: None,
         priority: Priority {
-            nice: args.nice.unwrap_or_default(),
+            nice: args.nice.unwrap_or(Nice::OF_BACKLOG),
             io: args.ionice.unwrap_or_default(),
         },
     }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Error;
-use crate::model::priority::Priority;
+use crate::model::priority::{Nice, Priority};
 use crate::model::setting::{Limits, Setting};
 use crate::os::{clock, priority};
 
@@ -17,10 +17,18 @@ impl Steering {
     ///
     /// # Errors
     /// `Refused`, if the system does not let threads be as gentle as that.
-    pub fn new(limits: Limits) -> Result<Steering, Error> {
-        priority::try_change(Priority::default(), limits.priority).map_err(|error| {
-            Error::Refused(format!("The threads of the backlog can't be as gentle: {error}"))
-        })?;
+    pub fn new(mut limits: Limits) -> Result<Steering, Error> {
+        let unasked = Priority { nice: Nice::OF_BACKLOG, ..Priority::default() };
+        match priority::try_change(Priority::default(), limits.priority) {
+            Ok(()) => {}
+            // A sandbox may not allow what nobody has asked for.
+            Err(_) if limits.priority == unasked => limits.priority = Priority::default(),
+            Err(error) => {
+                return Err(Error::Refused(format!(
+                    "The threads of the backlog can't be as gentle: {error}"
+                )));
+            }
+        }
         Ok(Steering(Arc::new(Mutex::new(limits))))
     }
 
