@@ -42,7 +42,7 @@ pub enum Body {
     Delta {
         /// Names the staged object.
         transfer: u64,
-        /// Whether zeros among them are to be holes.
+        /// Whether zeros among them are to be holes, and what lies between them, which is zero.
         holes: bool,
         /// The ranges, in rising order.
         pieces: Vec<Piece>,

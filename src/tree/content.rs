@@ -114,7 +114,6 @@ fn write_run(
 
 /// Writes the holes of a file out as zeros.
 pub(super) fn fill_holes(file: BorrowedFd<'_>) -> Result<(), Errno> {
-    let zeros = vec![0; READ_BYTES];
     let size = stat::of_fd(file)?.stx_size;
     let mut at = 0;
     while at < size {
@@ -125,12 +124,29 @@ pub(super) fn fill_holes(file: BorrowedFd<'_>) -> Result<(), Errno> {
             Err(errno) => return Err(errno),
         };
         at = next_data(file, hole)?.min(size);
-        let mut cursor = hole;
-        while cursor < at {
-            let count = zeros.len().min((at - cursor) as usize);
-            write_at(file, &zeros[..count], cursor)?;
-            cursor += count as u64;
-        }
+        write_zeros(file, hole, at)?;
+    }
+    Ok(())
+}
+
+/// Gives a file room from one place, behind which it has nothing, to another: zeros are read there.
+pub(super) fn make_dense(file: BorrowedFd<'_>, from: u64, to: u64) -> Result<(), Errno> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    match fallocate(file, FallocateFlags::empty(), from, to.saturating_sub(from)) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => write_zeros(file, from, to),
+        done => done,
+    }
+}
+
+/// Writes zeros from one place in a file to another.
+fn write_zeros(file: BorrowedFd<'_>, from: u64, to: u64) -> Result<(), Errno> {
+    let left = usize::try_from(to.saturating_sub(from)).unwrap_or(READ_BYTES);
+    let zeros = vec![0; READ_BYTES.min(left)];
+    let mut at = from;
+    while at < to {
+        let count = zeros.len().min(usize::try_from(to - at).unwrap_or(READ_BYTES));
+        write_at(file, &zeros[..count], at)?;
+        at += count as u64;
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Comparing a content, as it is read, with a signature.
 //!
 //! What comes is held until it is decided: a block is either where it is expected (behind the one
-//! before it, as it was in the old content), or is searched for byte by byte with the weak sum, or
-//! travels. The search costs the more the less it finds, so it has bounds: blocks whose sums agree
-//! by chance are looked at only as long as that costs no more than the search itself, and after
-//! `SEARCH_BYTES_MAX` bytes in vain only blocks at their expected places are found.
+//! before it, as it was in the old content), or all zero, which needs no telling, or is searched
+//! for byte by byte with the weak sum, or travels. The search costs the more the less it finds, so
+//! it has bounds: blocks whose sums agree by chance are looked at only as long as that costs no
+//! more than the search itself, and after `SEARCH_BYTES_MAX` bytes in vain only blocks at their
+//! expected places are found.
 
 use std::sync::Arc;
 
+use crate::model::content::is_zero;
 use crate::model::delta::rolling::{Rolling, WINDOW};
 use crate::model::delta::signature::{Sums, strong};
 use crate::model::delta::{Delta, Signature};
@@ -33,7 +35,7 @@ pub struct Comparer {
 enum Found {
     /// The block that begins there is at this place in the old content.
     Block(usize, u64),
-    /// It is one that is expected there.
+    /// It is one that is expected there, or zeros are.
     Expected(usize),
     /// Nothing before there; what follows needs more bytes.
     Nothing(usize),
@@ -86,6 +88,11 @@ impl Comparer {
                 done += bytes;
                 continue;
             }
+            if let Some(bytes) = self.zeros(done, is_end) {
+                // What lies between pieces is zero.
+                done += bytes;
+                continue;
+            }
             if !is_end && self.held.len() - done < self.known.block() as usize + WINDOW {
                 break;
             }
@@ -121,7 +128,16 @@ impl Comparer {
         (strong(held) == sums.strong).then_some((from, bytes))
     }
 
-    /// Searches for the next place at which a block of the old content begins.
+    /// How many zeros lie at a place of what is held: a whole block, or what is left at the end.
+    fn zeros(&self, place: usize, is_end: bool) -> Option<usize> {
+        let left = self.held.len() - place;
+        let block = self.known.block() as usize;
+        let bytes = if is_end { block.min(left) } else { block };
+        (bytes > 0 && is_zero(self.held.get(place..place + bytes)?)).then_some(bytes)
+    }
+
+    /// Searches for the next place at which a block of the old content begins, or zeros where one
+    /// is expected.
     fn search(&mut self, begin: usize, is_end: bool) -> Found {
         let block = self.known.block() as usize;
         let last = if is_end { self.held.len() } else { self.held.len() - block };
@@ -132,7 +148,8 @@ impl Comparer {
                 return found;
             }
             place = boundary;
-            if place < last && self.expected(place).is_some() {
+            let is_known = self.expected(place).is_some() || self.zeros(place, is_end).is_some();
+            if place < last && is_known {
                 return Found::Expected(place);
             }
         }

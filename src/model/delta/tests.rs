@@ -29,7 +29,8 @@ fn compare(old: &Signature, new: &[u8], step: usize) -> Delta {
     delta
 }
 
-fn apply(old: &[u8], delta: &Delta) -> Vec<u8> {
+/// What lies between the pieces, and behind the last one up to `size`, is zero.
+fn apply(old: &[u8], delta: &Delta, size: usize) -> Vec<u8> {
     let (mut new, mut rest) = (Vec::new(), &delta.literals[..]);
     for piece in &delta.pieces {
         assert!(piece.offset as usize >= new.len() && piece.bytes > 0);
@@ -41,13 +42,14 @@ fn apply(old: &[u8], delta: &Delta) -> Vec<u8> {
         }
     }
     assert!(rest.is_empty());
+    new.resize(size, 0);
     new
 }
 
 /// The bytes that travel from one content to another.
 fn travelling(old: &[u8], new: &[u8]) -> usize {
     let delta = compare(&sign(old), new, 100_000);
-    assert!(apply(old, &delta) == new);
+    assert!(apply(old, &delta, new.len()) == new);
     delta.literals.len() + delta.pieces.len() * 16
 }
 
@@ -83,6 +85,20 @@ fn an_inserted_byte_costs_a_block_and_so_does_a_removed_one() {
 }
 
 #[test]
+fn zeros_do_not_travel() {
+    let old = noise(8 << 20, 1);
+    let mut new = old.clone();
+    new[1 << 20..2 << 20].fill(0);
+    new[3_000_001..4_000_000].fill(0);
+    new[7_500_000..].fill(0);
+    // What is left of blocks at both ends of a run.
+    assert!(travelling(&old, &new) <= 4 * 1_024 + 200);
+    new.extend(vec![0; 1 << 20]);
+    assert!(travelling(&old, &new) <= 4 * 1_024 + 200);
+    assert!(travelling(&old, &vec![0; 4 << 20]) == 0);
+}
+
+#[test]
 fn what_moved_far_is_found() {
     let old = noise(4 << 20, 1);
     let mut new = old[2 << 20..].to_vec();
@@ -96,8 +112,11 @@ fn runs_of_one_byte_and_repetitions_cost_no_time_without_end() {
     old[1 << 20..2 << 20].copy_from_slice(&noise(1 << 20, 3));
     let mut new = vec![0; 5];
     new.extend(&old);
+    assert!(travelling(&old, &new) < 10_000);
+    let [ones, shifted] = [&old, &new].map(|zeros| zeros.iter().map(|byte| byte | 1).collect());
+    let (ones, shifted): (Vec<u8>, Vec<u8>) = (ones, shifted);
     // Not all, for a run of one byte is no place to find.
-    assert!(travelling(&old, &new) < 1_100_000);
+    assert!(travelling(&ones, &shifted) < 1_100_000);
     // Blocks that all begin alike.
     let alike = |seed: u64| {
         let pages = (0..512).flat_map(|page| {
@@ -152,7 +171,7 @@ fn a_hole_is_a_run_of_zeros() {
     comparer.skip(1_100_000, &mut delta);
     comparer.take(&content[1_100_000..], &mut delta);
     comparer.finish(&mut delta);
-    assert!(apply(&content, &delta) == content);
+    assert!(apply(&content, &delta, content.len()) == content);
     assert!(delta.literals.len() < 4_096);
 }
 
@@ -162,21 +181,26 @@ proptest! {
     #[test]
     fn whatever_was_done_the_new_content_comes_out(
         bytes in 0..60_000_usize,
-        edits in proptest::collection::vec((any::<u32>(), 0..9_000_usize, 0..3_u8), 0..6),
+        edits in proptest::collection::vec((any::<u32>(), 0..9_000_usize, 0..4_u8), 0..6),
         is_plain in any::<bool>(),
+        plain in 0..2_u8,
         step in 1..40_000_usize,
     ) {
-        let old = if is_plain { vec![7; bytes] } else { noise(bytes, 1) };
+        let old = if is_plain { vec![plain; bytes] } else { noise(bytes, 1) };
         let mut new = old.clone();
         for (number, (at, bytes, kind)) in (2..).zip(edits) {
             let begin = at as usize % (new.len() + 1);
             let end = if kind == 0 { begin } else { (begin + bytes).min(new.len()) };
-            let put = if kind == 1 { Vec::new() } else { noise(bytes, number) };
+            let put = match kind {
+                1 => Vec::new(),
+                3 => vec![0; bytes],
+                _ => noise(bytes, number),
+            };
             new.splice(begin..end, put);
         }
         let signature = sign(&old);
         let delta = compare(&signature, &new, step);
-        prop_assert!(apply(&old, &delta) == new);
+        prop_assert!(apply(&old, &delta, new.len()) == new);
         prop_assert!(delta.literals.len() <= new.len());
     }
 

@@ -89,7 +89,8 @@ impl SinkRoot {
     }
 
     /// Writes ranges of a transfer's content, those that travel from `new`; tells how many bytes
-    /// came from the basis. With `holes` blocks of zeros take no room.
+    /// came from the basis. What lies between them is zero; with `holes` blocks of zeros take no
+    /// room.
     ///
     /// # Errors
     /// `Missing` if there is no such transfer, or no such range in its basis; `NoRoom` or `Other`.
@@ -106,6 +107,7 @@ impl SinkRoot {
         let mut buffer = vec![0; COPY_BYTES];
         let mut copied = 0;
         for piece in pieces {
+            incoming.fill(piece.offset, holes)?;
             if piece.from.is_some() {
                 incoming.copy(piece, &mut buffer, holes)?;
                 copied += piece.bytes;

@@ -11,6 +11,8 @@ use super::SinkRoot;
 use crate::error::Error;
 use crate::model::attributes::Carried;
 use crate::model::backup::Backup;
+use crate::model::content::ContentHasher;
+use crate::model::delta::{Basis, Piece};
 use crate::model::entry::{Attributes, Entry, FileTime, Hash, Meta};
 use crate::model::owners::{IdRule, OwnerMap};
 use crate::model::path::{Name, RelPath};
@@ -508,6 +510,36 @@ fn a_missing_root_is_made_but_not_its_parents() {
         Err(Error::Disk { .. })
     ));
     assert!(matches!(SinkRoot::open(dir.path(), "a/b", false), Err(Error::Usage(_))));
+}
+
+#[test]
+fn zeros_that_did_not_travel_take_room_where_they_are_to() {
+    let sink = Sink::new();
+    let size = 1_000_000;
+    let mut whole = vec![0; size];
+    whole[..10_000].fill(1);
+    whole[500_000..510_000].fill(2);
+    fs::write(sink.at("old"), [1; 10_000]).unwrap();
+    let old = fs::metadata(sink.at("old")).unwrap();
+    let mtime = FileTime { seconds: old.mtime(), nanos: old.mtime_nsec() as u32 };
+    for (transfer, holes) in [(1, false), (2, true)] {
+        let of = Basis { size: 10_000, mtime };
+        assert!(sink.root.open_basis(transfer, &path("old"), of).unwrap());
+        let first = Piece { offset: 0, bytes: 10_000, from: Some(0) };
+        let second = Piece { offset: 500_000, bytes: 10_000, from: None };
+        sink.root.put_together(transfer, &[first], &[], holes).unwrap();
+        sink.root.put_together(transfer, &[second], &[2; 10_000], holes).unwrap();
+        let attributes = Attributes { holes, ..dress(0o600) };
+        let mut hasher = ContentHasher::new();
+        hasher.update(&whole);
+        let hash = hasher.finish();
+        let staged = sink.root.take_transfer(transfer, size as u64, &hash, &attributes);
+        let mut staged = staged.unwrap();
+        sink.root.place(&mut staged, &path("new")).unwrap();
+        assert!(fs::read(sink.at("new")).unwrap() == whole);
+        let room = fs::metadata(sink.at("new")).unwrap().blocks() * 512;
+        assert_eq!(room < size as u64, holes, "{room} bytes");
+    }
 }
 
 #[test]

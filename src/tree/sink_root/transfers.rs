@@ -26,6 +26,8 @@ pub(super) struct Incoming {
     hasher: ContentHasher,
     /// Whether bytes came that are not in the hash, or twice.
     in_order: bool,
+    /// How far it was written, or is known to be zero.
+    end: u64,
     /// What ranges are copied from.
     pub(super) basis: Option<Source>,
 }
@@ -47,8 +49,19 @@ impl Incoming {
         Ok(())
     }
 
+    /// Gives the file room up to a place, unless that is to be a hole: zeros are read there.
+    pub(super) fn fill(&mut self, to: u64, holes: bool) -> Result<(), Obstacle> {
+        if !holes && self.end < to {
+            content::make_dense(self.file.as_fd(), self.end, to)
+                .map_err(|errno| obstacle("Can't write to the staged file", errno))?;
+            self.end = to;
+        }
+        Ok(())
+    }
+
     /// Takes bytes into the hash that stand at a place.
     pub(super) fn note(&mut self, offset: u64, bytes: &[u8]) {
+        self.end = self.end.max(offset.saturating_add(bytes.len() as u64));
         if self.in_order && offset >= self.hasher.bytes() {
             let hole = offset - self.hasher.bytes();
             self.hasher.skip(hole);
@@ -84,10 +97,10 @@ impl SinkRoot {
             return Ok(None);
         };
         let size = stat::of_fd(file.as_fd()).map(|stat| stat.stx_size);
-        let in_order = size == Ok(0);
+        let (in_order, end) = (size == Ok(0), size.unwrap_or(0));
         let hasher = ContentHasher::new();
         let (staged, basis) = (Some(staged), None);
-        let incoming = Incoming { file, staged, hasher, in_order, basis };
+        let incoming = Incoming { file, staged, hasher, in_order, end, basis };
         Ok(Some(hold(&self.transfers).put(number, Mutex::new(incoming))))
     }
 
@@ -135,6 +148,7 @@ impl SinkRoot {
         if stat.stx_size > size {
             return Err(Obstacle::Missing);
         }
+        incoming.fill(size, attributes.holes)?;
         if stat.stx_size < size {
             // It ends with a hole.
             rustix::fs::ftruncate(&incoming.file, size)
