@@ -218,26 +218,26 @@ impl<'scope, 'env> Engine<'scope, 'env> {
         let gone = || Error::Network("The command service has ended".to_owned());
         for turn in 0..BURST {
             let wait = if turn == 0 { wake } else { Duration::ZERO };
-            let now = self.now();
+            // Each asks for the time once it has come: it may have been waited for.
             select! {
                 recv(self.parts.notices) -> notice => {
                     if let Ok(notice) = notice {
-                        self.director.notice(notice, now);
+                        self.director.notice(notice, self.began.elapsed());
                     }
                 }
                 recv(self.parts.workers.done) -> done => {
                     if let Ok(done) = done {
-                        self.director.look_done(done, now);
+                        self.director.look_done(done, self.began.elapsed());
                     }
                 }
                 recv(self.heard) -> news => {
                     if let Ok(news) = news {
-                        self.heed(news, now);
+                        self.heed(news, self.began.elapsed());
                     }
                 }
                 recv(self.verdicts) -> verdict => {
                     if let Ok(verdict) = verdict {
-                        self.take_verdict(verdict, now);
+                        self.take_verdict(verdict, self.began.elapsed());
                     }
                 }
                 recv(self.parts.calls) -> call => self.called(call.map_err(|_| gone())?),
@@ -250,7 +250,7 @@ impl<'scope, 'env> Engine<'scope, 'env> {
                 }
                 recv(self.parts.root_stands) -> stands => {
                     match stands {
-                        Ok(true) => self.director.lift(&Cause::Root, now),
+                        Ok(true) => self.director.lift(&Cause::Root, self.began.elapsed()),
                         Ok(false) => self.root_lost(),
                         Err(_) => {}
                     }
