@@ -12,6 +12,7 @@
 //! | busy | settled, `again` | waiting |
 //! | busy | put off | waiting |
 
+mod calm;
 mod held;
 
 use std::collections::{BTreeMap, HashMap};
@@ -112,6 +113,12 @@ pub struct Mark {
     pub hint: Hint,
     /// Since when; for lag and latency.
     pub since: Duration,
+    /// When its writer was at work last, who has not closed it since.
+    written: Option<Duration>,
+    /// Until when it may wait for calm at most, once it has.
+    calm_by: Option<Duration>,
+    /// It waits for calm, whatever else is said of it.
+    awaits_calm: bool,
     /// Marked again while busy: why, and since when.
     pub again: Option<(Hint, Duration)>,
     /// What it waits for.
@@ -190,7 +197,8 @@ impl Marks {
             .flat_map(|(dir, names)| names.iter().map(move |(name, mark)| (*dir, name, mark)))
     }
 
-    /// Marks a name; a look may begin after `delay`, later if the name was costly just now.
+    /// Marks a name; a look may begin after `delay`, for which its writer may go on, later if the
+    /// name was costly just now.
     pub fn mark(
         &mut self,
         dir: DirKey,
@@ -200,6 +208,7 @@ impl Marks {
         delay: Duration,
     ) -> Marked {
         if let Some(mark) = self.table.get_mut(&dir).and_then(|names| names.get_mut(name)) {
+            mark.note_writer(hint, now, delay);
             match mark.state {
                 State::Waiting => {
                     mark.hint = mark.hint.join(hint);
@@ -208,7 +217,8 @@ impl Marks {
                         _ => mark.began + FAILED_DEBOUNCE,
                     };
                     let at = now.max(floor);
-                    let may_heed = mark.failures == 0 || mark.is_curable;
+                    let is_closed = !mark.awaits_calm || mark.written.is_none();
+                    let may_heed = is_closed && (mark.failures == 0 || mark.is_curable);
                     if may_heed && at < mark.slot.0 && delay.is_zero() {
                         self.reslot(dir, name, at);
                     }
@@ -229,6 +239,9 @@ impl Marks {
             floor = floor.min(now + DEBOUNCE);
         }
         self.insert(dir, name, hint, now, (now + delay).max(floor));
+        if let Some(mark) = self.table.get_mut(&dir).and_then(|names| names.get_mut(name)) {
+            mark.note_writer(hint, now, delay);
+        }
         Marked::Kept
     }
 
@@ -238,6 +251,9 @@ impl Marks {
         let mark = Mark {
             hint,
             since,
+            written: None,
+            calm_by: None,
+            awaits_calm: false,
             again: None,
             state: State::Waiting,
             began: since,
@@ -275,6 +291,7 @@ impl Marks {
         let (dir, name) = self.ripe.remove(&slot)?;
         let mark = self.table.get_mut(&dir)?.get_mut(&name)?;
         mark.state = State::Busy;
+        mark.awaits_calm = false;
         mark.began = now;
         Some((dir, name, mark.hint))
     }
@@ -314,6 +331,7 @@ impl Marks {
             mark.hint = hint;
             mark.since = again;
             mark.failures = 0;
+            mark.calm_by = None;
             mark.state = State::Waiting;
             self.reslot(dir, name, until);
         } else {

@@ -159,6 +159,7 @@ fn change(words: &[&str]) -> Change {
         ["write", at, "medium"] => Change::Write(path(at), Size::Medium, true),
         ["write", at, "large"] => Change::Write(path(at), Size::Large, true),
         ["write", at, "open"] => Change::Write(path(at), Size::Small, false),
+        ["write", at, "large", "open"] => Change::Write(path(at), Size::Large, false),
         ["mkdir", at] => Change::Mkdir(path(at)),
         ["symlink", at] => Change::Symlink(path(at)),
         ["ln", from, to] => Change::Link(path(from), path(to)),

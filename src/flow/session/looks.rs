@@ -357,6 +357,7 @@ impl Session {
                 Some(ReadContent { bytes: size, hash, .. }) => {
                     Op::Put { path, size, attributes, hash }
                 }
+                None if self.marks.await_calm(at.dir, at.name, shared.now) => return None,
                 None => {
                     let (dir, name) = (at.dir, at.name.clone());
                     let lead = self.leads.lead(&facts);

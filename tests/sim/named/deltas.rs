@@ -48,6 +48,22 @@ fn what_the_sink_has_does_not_travel_again() {
     }
 }
 
+/// What is written in several steps is not sent half done.
+#[test]
+fn a_large_file_is_read_once_its_writer_pauses() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        play(&mut world, "large f; settle; hold backlog", 1);
+        for _ in 0..10 {
+            play(&mut world, "write f large open; pause 10", 1);
+            assert!(bodies(&world).is_empty(), "seed {seed}: {:?}", bodies(&world));
+        }
+        play(&mut world, "pause 200", 1);
+        assert!(takes_from_the_sink(&bodies(&world)), "seed {seed}: {:?}", bodies(&world));
+        play(&mut world, "let backlog; settle", 1);
+    }
+}
+
 #[test]
 fn a_basis_that_is_another_is_refused_and_the_file_arrives() {
     for seed in 0..20 {
