@@ -30,6 +30,12 @@ impl Problems {
         true
     }
 
+    /// Whether something went wrong at a path, as far as that is kept.
+    #[must_use]
+    pub fn has(&self, path: &RelPath) -> bool {
+        self.kept.contains_key(path)
+    }
+
     /// Forgets the problem at a path: it went well this time.
     pub fn clear(&mut self, path: &RelPath) {
         if !self.kept.is_empty() {

@@ -1,7 +1,7 @@
 //! The whole file: kinds, owners, access lists, extended attributes, capabilities, flags.
 
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::support::churn::{Churn, Plan, Verb};
@@ -105,6 +105,10 @@ fn an_ordinary_user_keeps_what_he_may_and_counts_the_rest() {
     zoo::fifo(&tree.join("fifo"));
     fs::write(tree.join("mine"), "mine").unwrap();
     whole::try_set_xattr(&tree.join("mine"), "user.mine", b"1").unwrap();
+    // Nobody but root may give such a file attributes as it is.
+    fs::write(tree.join("closed"), "closed").unwrap();
+    whole::try_set_xattr(&tree.join("closed"), "user.mine", b"1").unwrap();
+    fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o444)).unwrap();
     pair.give_source();
     let is_root = rustix::process::geteuid().is_root();
     if is_root {
@@ -121,6 +125,9 @@ fn an_ordinary_user_keeps_what_he_may_and_counts_the_rest() {
     let mut value = [0; 8];
     let kept = rustix::fs::lgetxattr(pair.sink_dir().join("mine"), "user.mine", &mut value[..]);
     assert_eq!(kept, Ok(1), "{report}");
+    let closed = pair.sink_dir().join("closed");
+    assert_eq!(rustix::fs::lgetxattr(&closed, "user.mine", &mut value[..]), Ok(1), "{report}");
+    assert_eq!(fs::metadata(&closed).unwrap().permissions().mode() & 0o777, 0o444);
     if is_root {
         assert_eq!(report["lost_attributes"]["owners and groups"], 1, "{report}");
         assert_eq!(report["lost_attributes"]["devices"], 1, "{report}");

@@ -75,8 +75,10 @@ impl Session {
         // What is superseded met something newer of ours, which is no difference of the trees. What
         // failed before is a problem, and would be found by every sweep.
         let is_new = |at: &&usize| {
-            let mark = self.marks.get(sent.dir, &sent.entries[**at].name);
+            let name = &sent.entries[**at].name;
+            let mark = self.marks.get(sent.dir, name);
             mark.is_none_or(|mark| mark.failures == 0)
+                && (self.problems.count() == 0 || !self.problems.has(&sent.path.join(name)))
         };
         let found = needed.iter().chain(&retouch).filter(is_new).count();
         self.count_differences(found as u64);

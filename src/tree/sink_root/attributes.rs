@@ -114,11 +114,16 @@ impl Keeps {
             rustix::fs::fchown(file, uid, gid).map_err(no_owner)?;
         }
         let mode = self.mode_of_new(meta);
-        if !birth.is_some_and(|birth| birth.has_mode(mode)) {
+        let is_bare = birth.is_some() && attributes.xattrs.is_empty();
+        let takes = is_bare || takes_xattrs(mode);
+        if !(takes && birth.is_some_and(|birth| birth.has_mode(mode))) {
+            let first = if takes { mode } else { mode | Mode::WUSR };
+            self.kept_mode(rustix::fs::fchmod(file, first))?;
+        }
+        let lack = if is_bare { None } else { self.set_xattrs(Object::Open(file), attributes) };
+        if !takes {
             self.kept_mode(rustix::fs::fchmod(file, mode))?;
         }
-        let is_bare = birth.is_some() && attributes.xattrs.is_empty();
-        let lack = if is_bare { None } else { self.set_xattrs(Object::Open(file), attributes) };
         rustix::fs::futimens(file, &times).map_err(no_time)?;
         Ok(lack)
     }
@@ -170,14 +175,20 @@ impl Keeps {
             chowned = true;
         }
         let is_symlink = stat::file_type(stat) == FileType::Symlink;
-        let mode = if self.carried.modes { meta.mode } else { now.mode };
-        if !is_symlink && (chowned || now.mode != mode) {
-            // A path-only descriptor takes no mode; this way leads to its object and no other.
-            let mode = Mode::from_raw_mode(u32::from(mode & 0o7777));
-            let path = held(object);
-            self.kept_mode(rustix::fs::chmodat(CWD, path, mode, AtFlags::empty()))?;
+        let bits = if self.carried.modes { meta.mode } else { now.mode };
+        let mode = Mode::from_raw_mode(u32::from(bits & 0o7777));
+        let takes = is_symlink || takes_xattrs(mode);
+        let first = if takes { mode } else { mode | Mode::WUSR };
+        // A path-only descriptor takes no mode; this way leads to its object and no other.
+        let set_mode =
+            |mode| self.kept_mode(rustix::fs::chmodat(CWD, held(object), mode, AtFlags::empty()));
+        if !is_symlink && (chowned || u32::from(now.mode) != first.as_raw_mode()) {
+            set_mode(first)?;
         }
         let lack = self.set_xattrs(Object::Held(object), attributes);
+        if !takes {
+            set_mode(mode)?;
+        }
         set_times(object, &times).map_err(no_time)?;
         self.seal_object(object, meta.flags, now.flags).map_err(no_flags)?;
         Ok(lack)
@@ -258,6 +269,13 @@ impl Keeps {
         let last_access = atime.map_or(read, timespec);
         Ok(Timestamps { last_access, last_modification: timespec(mtime) })
     }
+}
+
+/// Whether an object of this mode takes attributes of the user's: from anybody but root only one
+/// that its owner may write to does. Where there is an access control list the mode that comes
+/// after it changes nothing, for it is the one that the list stands for.
+fn takes_xattrs(mode: Mode) -> bool {
+    mode.contains(Mode::WUSR) || rustix::process::geteuid().is_root()
 }
 
 /// Takes off what would refuse any change; `flags` is what the object has.
