@@ -4,6 +4,8 @@
 //! osync does not honour is refused with a sentence that says what to do instead. None is passed
 //! over in silence.
 
+use std::ops::RangeInclusive;
+
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -61,8 +63,14 @@ const KINDS: [Switch; 4] = [
     ("no-D", "no-d", "The same as --no-devices --no-specials"),
 ];
 
-/// What a source does to contents before they leave.
-const PACKING: [(&str, Option<char>); 2] = [("compress", Some('z')), ("compress-level", None)];
+/// What a source alone does, with how many values each takes: before contents leave, and while it
+/// looks at its disk.
+const AT_SOURCE: [(&str, Option<char>, RangeInclusive<usize>); 4] = [
+    ("compress", Some('z'), 0..=1),
+    ("compress-level", None, 1..=1),
+    ("whole-file", Some('W'), 0..=0),
+    ("iops", None, 1..=1),
+];
 
 /// Those that no operator takes.
 const NOT_TAKEN: [Switch; 1] = [("no-times", "no-t", TIMES)];
@@ -283,9 +291,10 @@ impl Args for HabitArgs {
 impl FromArgMatches for SinkHabitArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<SinkHabitArgs, clap::Error> {
         let wanted = carried(matches)?;
-        if PACKING.iter().any(|(name, ..)| is_given(matches, name)) {
-            let says = "the source packs what it sends: give -z to `osync source` instead";
-            return Err(refused(says.to_owned()));
+        if let Some((name, ..)) = AT_SOURCE.iter().find(|(name, ..)| is_given(matches, name)) {
+            return Err(refused(format!(
+                "the source sees to that: give --{name} to `osync source` instead"
+            )));
         }
         match KINDS.iter().find(|(name, ..)| is_given(matches, name)) {
             None => Ok(SinkHabitArgs { wanted }),
@@ -303,13 +312,12 @@ impl FromArgMatches for SinkHabitArgs {
 
 impl Args for SinkHabitArgs {
     fn augment_args(command: Command) -> Command {
-        let packing = PACKING.iter().map(|(name, letter)| {
-            let arg = option(name, *letter, true);
+        let elsewhere = AT_SOURCE.iter().map(|(name, letter, values)| {
+            let arg = option(name, *letter, *values.end() > 0);
             // The word behind it is a word of its own.
-            let is_bare = letter.is_some();
-            if is_bare { arg.num_args(0..=1).require_equals(true) } else { arg }
+            if *values == (0..=1) { arg.num_args(0..=1).require_equals(true) } else { arg }
         });
-        command.args(shared()).args(switches(&KINDS, true)).args(packing)
+        command.args(shared()).args(switches(&KINDS, true)).args(elsewhere)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -321,7 +329,7 @@ impl Args for SinkHabitArgs {
 mod tests {
     use clap::Parser;
 
-    use super::{ATTRIBUTES, DEFAULTS, KINDS, NOT_TAKEN, REFUSED};
+    use super::{AT_SOURCE, ATTRIBUTES, DEFAULTS, KINDS, NOT_TAKEN, REFUSED};
     use crate::cli::{Cli, Command};
 
     /// Parses the command line of an operator with one option more.
@@ -379,6 +387,14 @@ mod tests {
                 let kept = [&kept[..], &xattrs, &[wanted.flags, wanted.links]].concat();
                 let expected: [bool; 7] = std::array::from_fn(|other| other != at);
                 assert_eq!(kept, expected, "{option}");
+            }
+        }
+        for (name, letter, values) in AT_SOURCE {
+            let value = if values == (1..=1) { "=5" } else { "" };
+            let says = parse(&SINK, &format!("--{name}{value}")).unwrap_err();
+            assert!(says.contains(&format!("give --{name} to `osync source`")), "{says}");
+            if let Some(letter) = letter {
+                assert!(parse(&SINK, &format!("-{letter}")).unwrap_err().contains("osync source"));
             }
         }
         for (name, ..) in KINDS {

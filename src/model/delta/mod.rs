@@ -17,6 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::entry::FileTime;
+use crate::model::limits::{DELTA_SPAN_MAX, PIECES_MAX};
 use crate::model::path::RelPath;
 use crate::model::stamp::SinkId;
 
@@ -41,6 +42,15 @@ pub struct Piece {
     pub bytes: u64,
     /// Where the same bytes begin in what the sink has; nothing if they travel.
     pub from: Option<u64>,
+}
+
+/// Whether pieces follow each other and ask for no more work than those of an honest source: one
+/// reading may go beyond the bounds that it is held to.
+#[must_use]
+pub fn are_bounded(pieces: &[Piece]) -> bool {
+    let bytes = pieces.iter().fold(0_u64, |bytes, piece| bytes.saturating_add(piece.bytes));
+    let in_order = pieces.windows(2).all(|two| two[0].end() <= two[1].offset);
+    in_order && pieces.len() <= 2 * PIECES_MAX && bytes <= 2 * DELTA_SPAN_MAX
 }
 
 impl Piece {

@@ -13,6 +13,7 @@ use crossbeam_channel::{
 
 use crate::error::Error;
 use crate::flow::applier::Applier;
+use crate::model::delta;
 use crate::model::message::{Body, MessageAnswer};
 use crate::model::op::{Answer, Failure, Need};
 use crate::model::stamp::{Lane, Sequence};
@@ -160,6 +161,11 @@ pub fn receive(mut socket: LaneReceiver, lane: Lane, inlet: &Inlet, pulse: &Puls
 /// Whether the content frame is as long, or is said to be when unpacked, as the body says.
 fn is_whole(header: &Header, content: Option<&[u8]>) -> bool {
     if header.packed.is_some() && content.is_none() {
+        return false;
+    }
+    if let Body::Delta { pieces, .. } = &header.body
+        && !delta::are_bounded(pieces)
+    {
         return false;
     }
     let bytes = header.packed.map_or(content.map_or(0, <[u8]>::len) as u64, u64::from);
@@ -359,6 +365,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::{Arrived, Duty, Manners, Queues, is_whole};
+    use crate::model::delta::Piece;
     use crate::model::entry::{Attributes, FileTime, Hash, Meta};
     use crate::model::message::Body;
     use crate::model::op::{Op, Operation};
@@ -450,6 +457,15 @@ mod tests {
         assert!(whole(&Body::Operations(vec![put(0)]), None, None));
         let chunk = Body::Chunk { transfer: 1, offset: 0, holes: false };
         assert!(!whole(&chunk, None, None) && whole(&chunk, Some(7), Some(b"x")));
+        let delta = |ranges: &[(u64, u64)]| {
+            let from = Some(0);
+            let piece = |&(offset, bytes): &(u64, u64)| Piece { offset, bytes, from };
+            Body::Delta { transfer: 1, holes: false, pieces: ranges.iter().map(piece).collect() }
+        };
+        assert!(whole(&delta(&[(0, 5), (5, 1)]), None, Some(b"")));
+        for ranges in [&[(0, 5), (4, 1)][..], &[(5, 1), (0, 5)], &[(0, u64::MAX)]] {
+            assert!(!whole(&delta(ranges), None, Some(b"")), "{ranges:?}");
+        }
         let drop = Body::Drop { transfer: 1 };
         assert!(!whole(&drop, None, Some(b"x")) && !whole(&drop, Some(1), Some(b"x")));
         // What was packed is as long as it was before.
