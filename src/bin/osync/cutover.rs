@@ -152,7 +152,18 @@ fn progress_line(status: &StatusObject, sink: Option<&str>) -> String {
     if let Some(reason) = reason(status, sink) {
         line += &format!("; {}", tame(reason));
     }
-    line
+    line + &limited(figures.bwlimit, status.settings.as_ref().and_then(|settings| settings.iops))
+}
+
+/// That limits hold the end up, and how to take them off.
+fn limited(rate: Option<u64>, iops: Option<u64>) -> String {
+    let rate = rate.map(|rate| format!("{} a second (bwlimit=off)", HumanBytes(rate)));
+    let iops = iops.map(|iops| format!("{iops} operations a second (iops=off)"));
+    let limits: Vec<String> = rate.into_iter().chain(iops).collect();
+    if limits.is_empty() {
+        return String::new();
+    }
+    format!("; limited to {}: `osync set DIR` takes that off", limits.join(" and "))
 }
 
 fn in_words(result: &ResultObject) -> String {
@@ -234,7 +245,14 @@ mod tests {
 
     use osync::control::FigureFields;
 
-    use super::Plan;
+    use super::{Plan, limited};
+
+    #[test]
+    fn limits_that_hold_the_end_up_are_told() {
+        assert_eq!(limited(None, None), "");
+        let both = limited(Some(20 << 10), Some(5));
+        assert!(both.contains("20.00 KiB a second (bwlimit=off) and 5 operations"), "{both}");
+    }
 
     #[test]
     fn a_plan_estimates_only_what_it_can() {

@@ -231,6 +231,9 @@ impl View {
             self.rates.files,
             bytes_a_second(self.rates.sent),
         );
+        if let Some(rate) = figures.bwlimit {
+            text += &format!(" of {} allowed", bytes_a_second(real(rate)));
+        }
         if figures.problems > 0 {
             text += &format!(", problems {}", HumanCount(figures.problems));
         }
