@@ -29,6 +29,10 @@ use crate::wire::command::{Alive, Heartbeat, Refusal, Reply, Request};
 
 /// From one heartbeat to the next.
 const BEAT: Duration = Duration::from_millis(250);
+/// The same at first: a quiet pair is compared in less than that, and people wait to see it.
+const FIRST_BEAT: Duration = Duration::from_millis(50);
+/// For so long.
+const FIRST_BEATS: Duration = Duration::from_secs(3);
 /// The same while the session comes to its end.
 const LAST_BEAT: Duration = Duration::from_millis(25);
 /// How often the sink's own affairs are looked at between two of them.
@@ -104,6 +108,7 @@ impl Conductor<'_> {
     /// Beats until the epoch or the session is over. `wish` outlives the epoch; a wish that came
     /// with the registration needs no `Unregister`.
     pub fn run(&self, client: &mut CommandClient, wish: &mut Option<Wish>) -> Course {
+        let began = Instant::now();
         let mut memory =
             Memory { heard: Instant::now(), unregistered: wish.is_some(), unseen: [None; 3] };
         loop {
@@ -121,7 +126,12 @@ impl Conductor<'_> {
             if let Some(course) = end {
                 return course;
             }
-            if let Some(course) = self.rest(wish, memory.unregistered) {
+            let beat = match memory.unregistered {
+                true => LAST_BEAT,
+                false if began.elapsed() < FIRST_BEATS => FIRST_BEAT,
+                false => BEAT,
+            };
+            if let Some(course) = self.rest(wish, memory.unregistered, beat) {
                 if matches!(course, Course::Stopped) {
                     self.pass_last_barrier(client);
                 }
@@ -131,8 +141,7 @@ impl Conductor<'_> {
     }
 
     /// Waits for the next beat, or for something that can't wait.
-    fn rest(&self, wish: &mut Option<Wish>, unregistered: bool) -> Option<Course> {
-        let beat = if unregistered { LAST_BEAT } else { BEAT };
+    fn rest(&self, wish: &mut Option<Wish>, unregistered: bool, beat: Duration) -> Option<Course> {
         let until = Instant::now() + beat;
         while Instant::now() < until {
             if self.stop.is_now() || (self.late)() {
