@@ -115,20 +115,23 @@ impl Pen<'_, '_> {
             Offer::Name(path) => {
                 let (set, name) = self.own_slot(path);
                 self.undress(moment, set)?;
-                self.put(set, name, moment, Step::Offered { kin: None })
+                let known = self.get(set, name)?;
+                self.put(known, (set, name), moment, Step::Offered { kin: None })
             }
             Offer::Content { path, kin } => {
                 let (set, name) = self.own_slot(path);
                 self.undress(moment, set)?;
                 let step = Step::Offered { kin: Some(kin.identity) };
-                self.put_at(set, name, moment, step, Some(kin.home))?;
+                let known = self.get(set, name)?;
+                self.put_at(known, (set, name), moment, step, Some(kin.home))?;
                 self.begin_generation((set, name), moment, kin)
             }
             Offer::Link { path, kin } => {
                 let (set, name) = self.own_slot(path);
                 self.undress(moment, set)?;
                 let step = Step::Offered { kin: Some(kin.identity) };
-                self.put_at(set, name, moment, step, Some(kin.home))?;
+                let known = self.get(set, name)?;
+                self.put_at(known, (set, name), moment, step, Some(kin.home))?;
                 self.begin_link((set, name), &kin.identity, kin.home)
             }
             Offer::Dir(path) => self.offer_dir(moment, path),
@@ -136,7 +139,7 @@ impl Pen<'_, '_> {
             Offer::Retouched(path) => {
                 let (set, name) = self.own_slot(path);
                 let known = self.get(set, name)?;
-                self.put(set, name, moment, taken_back(known))?;
+                self.put(known, (set, name), moment, taken_back(known))?;
                 match known.and_then(|record| object_of(&record.step)) {
                     Some(object) => self.object_offered((set, name), moment, &object),
                     None => Ok(()),
@@ -186,12 +189,13 @@ impl Pen<'_, '_> {
 
     /// Offers a name without taking anything back that is known of it, if that fits.
     fn announce(&mut self, moment: Moment, set: SetNo, name: &[u8], is_dir: bool) -> Written {
-        match self.get(set, name)?.map(|record| record.step) {
+        let known = self.get(set, name)?;
+        match known.map(|record| record.step) {
             Some(Step::Offered { .. }) => Ok(()),
             Some(Step::Applied { facts, .. }) if (facts.kind == Kind::Dir) == is_dir => Ok(()),
             _ => {
                 self.undress(moment, set)?;
-                self.put(set, name, moment, Step::Offered { kin: None })
+                self.put(known, (set, name), moment, Step::Offered { kin: None })
             }
         }
     }
@@ -208,11 +212,12 @@ impl Pen<'_, '_> {
             Deed::Dressed { dir, facts } => {
                 let Some(set) = self.ledger.tree.own_at(dir.as_bytes()) else { return Ok(()) };
                 let step = Step::Applied { report, facts: *facts, proof: Proof::None };
-                self.answer(set, OWN, moment, step).map(drop)
+                let known = self.get(set, OWN)?;
+                self.answer(known, (set, OWN), moment, step).map(drop)
             }
             Deed::Linked { path, from, facts, generation } => {
                 let (dir, name) = split(path.as_bytes());
-                let Some((set, _)) = self.find(dir, name)? else { return Ok(()) };
+                let Some((set, before)) = self.find(dir, name)? else { return Ok(()) };
                 let object = self.ledger.object(self.change, &facts.identity)?;
                 let object = object.filter(|object| object.generation == *generation);
                 let known = object.as_ref().map(|object| object.record.step);
@@ -223,7 +228,7 @@ impl Pen<'_, '_> {
                     }
                     _ => Step::Offered { kin: Some(facts.identity) },
                 };
-                if !self.answer(set, name, moment, step)? {
+                if !self.answer(before, (set, name), moment, step)? {
                     return Ok(());
                 }
                 let (dir, anchor) = split(from.as_bytes());
@@ -232,8 +237,8 @@ impl Pen<'_, '_> {
             }
             Deed::Parted(path) => {
                 let (dir, name) = split(path.as_bytes());
-                let Some((set, _)) = self.find(dir, name)? else { return Ok(()) };
-                self.answer(set, name, moment, Step::Offered { kin: None }).map(drop)
+                let Some((set, known)) = self.find(dir, name)? else { return Ok(()) };
+                self.answer(known, (set, name), moment, Step::Offered { kin: None }).map(drop)
             }
             Deed::Gone(path) => self.gone(moment, report, path),
             Deed::Moved { from, to, seen } => {
@@ -276,10 +281,10 @@ impl Pen<'_, '_> {
         {
             // A listing has found the same since, by size and time: the hash is news.
             let step = Step::Applied { report, facts: later, proof: Proof::Agreed(hash) };
-            return self.put(set, name, (record.epoch, record.stamp), step);
+            return self.put(known, (set, name), (record.epoch, record.stamp), step);
         }
         let after = |known| step_after(known, report, facts, hash);
-        if self.answer(set, name, moment, after(known))? {
+        if self.answer(known, (set, name), moment, after(known))? {
             self.object_stands((set, name), moment, facts, after)?;
         }
         Ok(())
@@ -302,7 +307,9 @@ impl Pen<'_, '_> {
             super::facts_of(&record).is_some_and(same) && self.ledger.is_durable(&record)
         });
         // The stamp of what others are linked to has to be that of the last answer.
-        if (is_known && !facts.has_others) || !self.answer(set, name, moment, after(known))? {
+        if is_known && !facts.has_others
+            || !self.answer(known, (set, name), moment, after(known))?
+        {
             return Ok(());
         }
         self.object_stands((set, name), moment, facts, after)
@@ -310,26 +317,25 @@ impl Pen<'_, '_> {
 
     fn gone(&mut self, moment: Moment, report: u64, path: &RelPath) -> Written {
         let (dir, name) = split(path.as_bytes());
-        let Some((set, _)) = self.find(dir, name)? else { return Ok(()) };
-        self.answer(set, name, moment, Step::Gone { report })?;
+        let Some((set, known)) = self.find(dir, name)? else { return Ok(()) };
+        self.answer(known, (set, name), moment, Step::Gone { report })?;
         self.ledger.tombs.push_back((set, name.to_vec()));
         Ok(())
     }
 
-    /// Writes an answer, unless something newer was offered there since; tells whether it did.
+    /// Writes an answer over what was just read, unless something newer was offered there since;
+    /// tells whether it did.
     fn answer(
         &mut self,
-        set: SetNo,
-        name: &[u8],
+        known: Option<Record>,
+        (set, name): (SetNo, &[u8]),
         moment: Moment,
         step: Step,
     ) -> Result<bool, store::Failed> {
-        let known = self.get(set, name)?;
         if known.is_some_and(|record| (record.epoch, record.stamp) > moment) {
             return Ok(false);
         }
-        let home = home_of(&step);
-        self.put_over(known, (set, name), moment, step, home)?;
+        self.put(known, (set, name), moment, step)?;
         Ok(true)
     }
 
@@ -425,7 +431,7 @@ impl Pen<'_, '_> {
         if known.is_some_and(|record| (record.epoch, record.stamp) > moment) {
             return Ok(());
         }
-        self.put(set, OWN, moment, taken_back(known))
+        self.put(known, (set, OWN), moment, taken_back(known))
     }
 
     fn own_slot<'p>(&mut self, path: &'p RelPath) -> (SetNo, &'p [u8]) {
@@ -454,26 +460,23 @@ impl Pen<'_, '_> {
         Ok(self.change.name(&self.key)?.and_then(record::decode))
     }
 
-    fn put(&mut self, set: SetNo, name: &[u8], moment: Moment, step: Step) -> Written {
-        let home = home_of(&step);
-        self.put_at(set, name, moment, step, home)
+    /// Writes a record over what was just read.
+    fn put(
+        &mut self,
+        known: Option<Record>,
+        slot: (SetNo, &[u8]),
+        moment: Moment,
+        step: Step,
+    ) -> Written {
+        let home = match &step {
+            Step::Applied { facts, .. } => facts.home,
+            Step::Offered { .. } | Step::Gone { .. } => None,
+        };
+        self.put_at(known, slot, moment, step, home)
     }
 
     /// The same for a name of which it is known in which directory of the source it is.
     fn put_at(
-        &mut self,
-        set: SetNo,
-        name: &[u8],
-        moment: Moment,
-        step: Step,
-        home: Option<Identity>,
-    ) -> Written {
-        let known = self.get(set, name)?;
-        self.put_over(known, (set, name), moment, step, home)
-    }
-
-    /// The same over what was just read.
-    fn put_over(
         &mut self,
         known: Option<Record>,
         (set, name): (SetNo, &[u8]),
@@ -520,14 +523,6 @@ impl Pen<'_, '_> {
             self.change.put_place(&self.key, place.as_deref())?;
         }
         Ok(())
-    }
-}
-
-/// In which directory of the source a name is, as far as a step tells.
-fn home_of(step: &Step) -> Option<Identity> {
-    match step {
-        Step::Applied { facts, .. } => facts.home,
-        Step::Offered { .. } | Step::Gone { .. } => None,
     }
 }
 
