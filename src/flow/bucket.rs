@@ -30,6 +30,12 @@ impl Bucket {
         self.level = self.level.min(self.depth());
     }
 
+    /// Tokens a second, if there is a limit.
+    #[must_use]
+    pub fn rate(&self) -> Option<u64> {
+        (self.rate > 0).then_some(self.rate)
+    }
+
     /// Whether something may be begun: nothing is owed.
     #[must_use]
     pub fn has_room(&self, now: Duration) -> bool {

@@ -22,7 +22,6 @@ const LOOKS_A_SECOND: u64 = 10;
 /// How much the backlog asks of the disk; as much as it likes by default.
 #[derive(Debug, Default)]
 pub struct Ease {
-    rate: Option<u64>,
     bucket: Bucket,
     /// What looks under way were counted for.
     under_way: HashMap<LookId, u64>,
@@ -31,7 +30,6 @@ pub struct Ease {
 impl Ease {
     /// Sets how many operations a second there may be; none for no limit.
     pub fn set_rate(&mut self, rate: Option<u64>, now: Duration) {
-        self.rate = rate;
         self.bucket.set_rate(rate, now);
         if rate.is_none() {
             self.under_way.clear();
@@ -41,7 +39,7 @@ impl Ease {
     /// Operations a second, if there is a limit.
     #[must_use]
     pub fn rate(&self) -> Option<u64> {
-        self.rate
+        self.bucket.rate()
     }
 
     /// Whether a look for the backlog may begin.
@@ -59,14 +57,14 @@ impl Ease {
     /// How many files one look is to bring, of at most so many.
     #[must_use]
     pub fn names(&self, most: usize) -> usize {
-        let Some(rate) = self.rate else { return most };
+        let Some(rate) = self.rate() else { return most };
         let names = rate / LOOKS_A_SECOND / of_want(Want::Content);
         usize::try_from(names).unwrap_or(most).clamp(1, most)
     }
 
     /// A look for the backlog begins.
     pub fn begin(&mut self, id: LookId, task: &Task, now: Duration) {
-        if self.rate.is_some() {
+        if self.rate().is_some() {
             let most = most(task);
             self.bucket.spend(most, now);
             self.under_way.insert(id, most);

@@ -503,13 +503,13 @@ mod tests {
     use crate::model::path::Name;
     use crate::model::stamp::DirKey;
 
-    const ROOT: DirKey = DirKey::ROOT;
+    pub(super) const ROOT: DirKey = DirKey::ROOT;
 
-    fn name(text: &str) -> Name {
+    pub(super) fn name(text: &str) -> Name {
         Name::new(text.as_bytes()).unwrap()
     }
 
-    fn ms(n: u64) -> Duration {
+    pub(super) fn ms(n: u64) -> Duration {
         Duration::from_millis(n)
     }
 

@@ -23,7 +23,6 @@ const PAGE: u64 = 4096;
 /// The pace at which one sink is sent to; as fast as it goes by default.
 #[derive(Debug, Clone, Default)]
 pub struct Pace {
-    rate: Option<u64>,
     /// Of all bytes that leave.
     all: Bucket,
     /// Of what the backlog may send though bytes are owed.
@@ -33,7 +32,6 @@ pub struct Pace {
 impl Pace {
     /// Sets how many bytes may leave in a second; none for no limit.
     pub fn set_rate(&mut self, rate: Option<u64>, now: Duration) {
-        self.rate = rate;
         self.all.set_rate(rate, now);
         self.share.set_rate(rate.map(|rate| (rate / SHARE).max(1)), now);
     }
@@ -41,7 +39,7 @@ impl Pace {
     /// Bytes that may leave in a second, if there is a limit.
     #[must_use]
     pub fn rate(&self) -> Option<u64> {
-        self.rate
+        self.all.rate()
     }
 
     /// Whether a message of the backlog may leave.
@@ -72,7 +70,7 @@ impl Pace {
     /// How much content a message of the backlog is to bring, of at most so much.
     #[must_use]
     pub fn content_bytes(&self, most: u64) -> u64 {
-        let Some(rate) = self.rate else { return most };
+        let Some(rate) = self.rate() else { return most };
         let piece = (rate / MESSAGES_A_SECOND).max(MESSAGE_BYTES_LEAST);
         (piece / PAGE * PAGE).min(most)
     }

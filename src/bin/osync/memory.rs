@@ -2,7 +2,7 @@
 //! threads that hand them to each other.
 //!
 //! Left to itself the C library would give each of them back to the kernel and take it again, page
-//! by page, which costs a tenth of all the time of a first copy; and it would keep an arena for
+//! by page, which took a twentieth of all the time of a first copy; and it would keep an arena for
 //! each of two dozen threads.
 
 /// Bytes from which a piece of memory is the kernel's again as soon as it is free: more than any

@@ -44,22 +44,9 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::CALM_MAX;
+    use crate::flow::marks::tests::{ROOT, ms, name};
     use crate::flow::marks::{Hint, Marks};
-    use crate::model::path::Name;
-    use crate::model::stamp::DirKey;
-
-    const ROOT: DirKey = DirKey::ROOT;
-
-    fn name(text: &str) -> Name {
-        Name::new(text.as_bytes()).unwrap()
-    }
-
-    fn ms(n: u64) -> Duration {
-        Duration::from_millis(n)
-    }
 
     #[test]
     fn large_content_waits_until_its_writer_pauses() {

@@ -305,23 +305,14 @@ impl Session {
         content: Vec<u8>,
         shared: &mut Shared,
     ) {
-        let bytes = MESSAGE_BYTES + content.len() as u64;
-        let ready = Ready {
-            flight: Flight { bytes, cargo: Cargo::Chunk { transfer } },
-            body: Body::Chunk { transfer: wire, offset, holes },
-            content: Some(content),
-            offers: Vec::new(),
-        };
-        self.post(Lane::Backlog, ready, shared);
+        let body = Body::Chunk { transfer: wire, offset, holes };
+        self.post_bare(Cargo::Chunk { transfer }, body, (0, Some(content)), shared);
     }
 
     /// Asks the sink for a signature of what stands at the name of a transfer.
     pub(super) fn post_sign(&mut self, transfer: u64, path: RelPath, shared: &mut Shared) {
-        let bytes = MESSAGE_BYTES + path.as_bytes().len() as u64;
-        let (flight, body) =
-            (Flight { bytes, cargo: Cargo::Sign { transfer } }, Body::Sign { path });
-        let ready = Ready { flight, body, content: None, offers: Vec::new() };
-        self.post(Lane::Backlog, ready, shared);
+        let bytes = path.as_bytes().len() as u64;
+        self.post_bare(Cargo::Sign { transfer }, Body::Sign { path }, (bytes, None), shared);
     }
 
     /// Tells the sink what the pieces of a transfer come from.
@@ -332,11 +323,9 @@ impl Session {
         of: Basis,
         shared: &mut Shared,
     ) {
-        let bytes = MESSAGE_BYTES + path.as_bytes().len() as u64;
+        let bytes = path.as_bytes().len() as u64;
         let body = Body::Basis { transfer: wire, path, of };
-        let flight = Flight { bytes, cargo: Cargo::Chunk { transfer } };
-        let ready = Ready { flight, body, content: None, offers: Vec::new() };
-        self.post(Lane::Backlog, ready, shared);
+        self.post_bare(Cargo::Chunk { transfer }, body, (bytes, None), shared);
     }
 
     /// Sends the next part of a difference.
@@ -348,25 +337,27 @@ impl Session {
         shared: &mut Shared,
     ) {
         let Delta { pieces, literals } = delta;
-        let bytes = MESSAGE_BYTES + PIECE_BYTES * pieces.len() as u64 + literals.len() as u64;
-        let ready = Ready {
-            flight: Flight { bytes, cargo: Cargo::Chunk { transfer } },
-            body: Body::Delta { transfer: wire, holes, pieces },
-            content: Some(literals),
-            offers: Vec::new(),
-        };
-        self.post(Lane::Backlog, ready, shared);
+        let bytes = PIECE_BYTES * pieces.len() as u64;
+        let body = Body::Delta { transfer: wire, holes, pieces };
+        self.post_bare(Cargo::Chunk { transfer }, body, (bytes, Some(literals)), shared);
     }
 
     /// Tells the sink that a transfer is given up.
     pub(super) fn post_drop(&mut self, transfer: u64, shared: &mut Shared) {
-        let ready = Ready {
-            flight: Flight { bytes: MESSAGE_BYTES, cargo: Cargo::Drop },
-            body: Body::Drop { transfer },
-            content: None,
-            offers: Vec::new(),
-        };
-        self.post(Lane::Backlog, ready, shared);
+        self.post_bare(Cargo::Drop, Body::Drop { transfer }, (0, None), shared);
+    }
+
+    /// Sends a message of the backlog that offers nothing: so many header bytes, and its content.
+    fn post_bare(
+        &mut self,
+        cargo: Cargo,
+        body: Body,
+        (header, content): (u64, Option<Vec<u8>>),
+        shared: &mut Shared,
+    ) {
+        let bytes = MESSAGE_BYTES + header + content.as_ref().map_or(0, Vec::len) as u64;
+        let flight = Flight { bytes, cargo };
+        self.post(Lane::Backlog, Ready { flight, body, content, offers: Vec::new() }, shared);
     }
 
     /// Keeps the own attributes of a directory until there are more to go with them.

@@ -47,17 +47,22 @@ pub struct Arrived {
 struct Opener(Option<Unpacker>);
 
 impl Opener {
-    /// The content of a message, as it was before it was packed.
-    fn open(&mut self, header: &Header, content: Option<Frame>) -> Result<Content, Error> {
+    /// The content of a message, as it was before it was packed; nothing if it is not what was
+    /// announced, which ends the epoch.
+    fn open(&mut self, header: &Header, content: Option<Frame>, pulse: &Pulse) -> Option<Content> {
         let (frame, plain) = match (content, header.packed) {
             (Some(frame), Some(plain)) => (frame, plain),
-            (content, _) => return Ok(Content::Arrived(content)),
+            (content, _) => return Some(Content::Arrived(content)),
         };
-        if self.0.is_none() {
-            self.0 = Some(Unpacker::new()?);
+        let unpacked = self.unpacker().and_then(|unpacker| unpacker.unpack(&frame, plain));
+        unpacked.map(Content::Unpacked).map_err(|error| pulse.lose(error.to_string())).ok()
+    }
+
+    fn unpacker(&mut self) -> Result<&mut Unpacker, Error> {
+        match &mut self.0 {
+            Some(unpacker) => Ok(unpacker),
+            none => Ok(none.insert(Unpacker::new()?)),
         }
-        let unpacked = self.0.as_mut().map(|unpacker| unpacker.unpack(&frame, plain));
-        unpacked.transpose().map(|bytes| Content::Unpacked(bytes.unwrap_or_default()))
     }
 }
 
@@ -246,13 +251,7 @@ pub fn apply(
         if pulse.is_over() {
             continue;
         }
-        let content = match opener.open(&header, content) {
-            Ok(content) => content,
-            Err(error) => {
-                pulse.lose(error.to_string());
-                continue;
-            }
-        };
+        let Some(content) = opener.open(&header, content, pulse) else { continue };
         let place = (header.lane, header.sequence);
         let answer = applier.execute(place, header.watermark, &header.body, &content);
         let Some(answer) = answer else { continue };
@@ -284,13 +283,7 @@ pub fn take_chunks(
         if pulse.is_over() {
             continue;
         }
-        let content = match opener.open(&header, content) {
-            Ok(content) => content,
-            Err(error) => {
-                pulse.lose(error.to_string());
-                continue;
-            }
-        };
+        let Some(content) = opener.open(&header, content, pulse) else { continue };
         let mut exceptions = Vec::new();
         let root = applier.target();
         let mut copied = 0;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::flow::ledger::judge;
 use crate::model::delta::{Signature, Signatures};
@@ -23,8 +23,9 @@ use crate::state::signatures::SignatureStore;
 /// A ledger, as threads share it.
 pub type SharedLedger = Arc<Mutex<Ledger>>;
 
-/// The signatures for one sink, as threads share them.
-type SharedSignatures = Arc<Mutex<SignatureStore>>;
+/// The signatures for one sink, as threads share them; read from the disk by the first that asks.
+type SharedSignatures = Arc<LazyLock<Mutex<SignatureStore>, OpenSignatures>>;
+type OpenSignatures = Box<dyn FnOnce() -> Mutex<SignatureStore> + Send>;
 
 /// The ledgers of the sinks of this run, and the signatures beside them.
 #[derive(Clone, Default)]
@@ -44,8 +45,9 @@ impl Ledgers {
 
     /// Likewise; the signatures for the sink lie in that directory.
     pub fn put_with_signatures(&self, sink: SinkId, ledger: &SharedLedger, dir: &Path) {
-        let store = Arc::new(Mutex::new(SignatureStore::open(dir)));
-        hold(&self.signatures).insert(sink, store);
+        let dir = dir.to_path_buf();
+        let open: OpenSignatures = Box::new(move || Mutex::new(SignatureStore::open(&dir)));
+        hold(&self.signatures).insert(sink, Arc::new(LazyLock::new(open)));
         self.put(sink, ledger);
     }
 

@@ -98,12 +98,11 @@ impl Workers {
         steering: &Steering,
         look: impl Fn(&LookJob) -> LookDone + Send + Sync + 'static,
     ) -> Workers {
-        let (urgent, urgent_jobs) = bounded::<LookJob>(LOOK_JOBS);
-        let (lazy, lazy_jobs) = bounded::<LookJob>(LOOK_JOBS);
+        let (urgent, urgents) = bounded::<LookJob>(LOOK_JOBS);
+        let (lazy, lazies) = bounded::<LookJob>(LOOK_JOBS);
         let (results, done) = bounded(LOOK_QUEUE);
         let look: Look = Arc::new(look);
         let steering = steering.clone();
-        let (urgents, lazies) = (urgent_jobs, lazy_jobs);
         let spent = Arc::default();
         let bench = Bench { look, steering, urgent: urgents, lazy: lazies, results, spent };
         let first = [Duty::Urgent, Duty::Any(Lane::Live)];

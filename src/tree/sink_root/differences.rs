@@ -125,8 +125,7 @@ impl SinkRoot {
 impl Incoming {
     /// Takes one range from the basis.
     fn copy(&mut self, piece: &Piece, buffer: &mut [u8], holes: bool) -> Result<(), Obstacle> {
-        let basis = self.basis.take().ok_or(Obstacle::Missing)?;
-        let mut basis = basis;
+        let mut basis = self.basis.take().ok_or(Obstacle::Missing)?;
         let copied = self.copy_from(&mut basis, piece, buffer, holes);
         self.basis = Some(basis);
         copied
