@@ -27,7 +27,7 @@ use crate::model::status::Role;
 use crate::monitor::Monitor;
 use crate::net::Context;
 use crate::phases::init::own_keys;
-use crate::phases::init::sink::{Registrar, Session};
+use crate::phases::init::sink::{Greeting, Registrar, Session};
 use crate::phases::termination::tell_kept;
 use crate::phases::transfer::conduct::{Conductor, Course, Wish, check_place};
 use crate::phases::transfer::durability::Durability;
@@ -59,7 +59,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// When it can't start, the first connection fails, or the source refuses it.
 #[allow(clippy::needless_pass_by_value)] // Each operator owns its configuration.
 pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<Ended, Error> {
-    let dry = config.dry || is_source_dry(&config, stop);
+    let context = Context::new()?;
+    let greeting = if config.dry { None } else { greet(&config, &context, stop) };
+    let dry = config.dry || greeting.as_ref().is_some_and(|greeting| greeting.dry);
     let config = SinkConfig { dry, ..config };
     let (directory, _lock) = take_directory(&config.directory, config.dry)?;
     let state = match config.dry {
@@ -85,7 +87,7 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
         return Ok(Ended::Interrupted);
     }
     let registrar = Registrar {
-        context: Context::new()?,
+        context,
         state,
         keys,
         host: config.source.host.clone(),
@@ -94,6 +96,7 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
         invite,
         connect_timeout: config.connect_timeout,
         dry: config.dry,
+        line: greeting.map(|greeting| greeting.line),
     };
     let began = Instant::now();
     let met = AtomicBool::new(false);
@@ -102,7 +105,7 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     let over = AtomicBool::new(false);
     let end = std::thread::scope(|scope| {
         scope.spawn(|| sink.durability.inspect(&|| over.load(Ordering::Acquire)));
-        let end = sink.run(&registrar);
+        let end = sink.run(registrar);
         over.store(true, Ordering::Release);
         end
     });
@@ -111,14 +114,14 @@ pub fn run(config: SinkConfig, monitor: &dyn Monitor, stop: &Stop) -> Result<End
     end
 }
 
-/// Whether the source is on a dry run, as far as it can be asked now and without a person: a sink
-/// touches nothing then. One that is not asked in time is refused later.
-fn is_source_dry(config: &SinkConfig, stop: &Stop) -> bool {
-    let greet = || -> Result<bool, Error> {
+/// Asks whether the source is on a dry run, as far as that can be done now and without a person: a
+/// sink touches nothing then. One that is not asked in time is refused later.
+fn greet(config: &SinkConfig, context: &Context, stop: &Stop) -> Option<Greeting> {
+    let ask = || -> Result<Greeting, Error> {
         let state = StateDir::peek(&config.state);
         let invite = config.invite.as_ref().map(|text| text.trim().parse()).transpose()?;
         let registrar = Registrar {
-            context: Context::new()?,
+            context: context.clone(),
             keys: own_keys(&state, KeyRole::Sink)?,
             state,
             host: config.source.host.clone(),
@@ -127,11 +130,12 @@ fn is_source_dry(config: &SinkConfig, stop: &Stop) -> bool {
             invite,
             connect_timeout: config.connect_timeout,
             dry: true,
+            line: None,
         };
         registrar.greet(&|| stop.is_asked())
     };
     // Whatever is wrong is said when it is tried in earnest.
-    greet().unwrap_or_default()
+    ask().ok()
 }
 
 /// Opens the tree, and takes up its marker; in a dry run neither is touched.
@@ -190,7 +194,7 @@ struct Sink<'a> {
 
 impl Sink<'_> {
     /// Epoch after epoch, until one is the last.
-    fn run(&self, registrar: &Registrar) -> Result<Ended, Error> {
+    fn run(&self, mut registrar: Registrar) -> Result<Ended, Error> {
         let once = Wish { ending: Ending::Once, of_process: true };
         let mut wish = (self.config.once || self.config.dry).then_some(once);
         let mut pause = PAUSE_MIN;
@@ -202,7 +206,7 @@ impl Sink<'_> {
             let met = self.met.load(Ordering::Acquire);
             let halt = || self.stop.is_now() || self.is_late() || (!met && self.stop.is_asked());
             let alone = |why: &str| self.standing.alone(why, self.monitor);
-            let registration = self.registration(registrar, wish);
+            let registration = self.registration(&registrar, wish);
             let shown = registration.marker.id;
             let Some(mut session) = registrar.register(registration, !met, &halt, &alone)? else {
                 return Ok(self.stopped());
@@ -216,7 +220,7 @@ impl Sink<'_> {
                 }
             }
             let started = Instant::now();
-            let why = match self.epoch(&mut session, &mut wish, registrar, shown)? {
+            let why = match self.epoch(&mut session, &mut wish, &registrar, shown)? {
                 Course::Finished(report) => return Ok(Ended::Finished(self.strictly(*report))),
                 Course::Stopped => return Ok(self.stopped()),
                 Course::Failed(error) => return Err(error),

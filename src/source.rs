@@ -27,7 +27,7 @@ use crate::ended::Ended;
 use crate::error::Error;
 use crate::model::attributes::{Carried, Namespace};
 use crate::model::event::Notice;
-use crate::model::limits::{COMMAND_QUEUE, HUNG_MS, NOTICE_QUEUE, REPLY_QUEUE};
+use crate::model::limits::{COMMAND_QUEUE, FAREWELL_MS, HUNG_MS, NOTICE_QUEUE, REPLY_QUEUE};
 use crate::model::look::LookJob;
 use crate::model::status::Role;
 use crate::monitor::Monitor;
@@ -53,6 +53,8 @@ use crate::wire::command::Reply;
 
 /// How long the service waits for a request before it looks whether it is to stop.
 const SERVICE_WAIT: Duration = Duration::from_millis(100);
+/// How long sinks that left may take to hang up.
+const FAREWELL: Duration = Duration::from_millis(FAREWELL_MS);
 /// How often the root's path is looked at.
 const ROOT_CHECK: Duration = Duration::from_secs(1);
 /// How long a person's request waits for the director.
@@ -125,6 +127,18 @@ fn readable(wanted: Carried) -> Carried {
     carried
 }
 
+/// Gives a looker what the person asked for.
+fn equipped(looker: Looker, config: &SourceConfig, ledgers: &Ledgers) -> Arc<Looker> {
+    let looker = match config.watch {
+        WatchKind::Auto => looker.sweep_distant(),
+        WatchKind::Fanotify | WatchKind::Inotify | WatchKind::Sweep => looker,
+    };
+    Arc::new(match config.whole_files {
+        true => looker,
+        false => looker.comparing(Arc::new(ledgers.clone())),
+    })
+}
+
 #[allow(clippy::too_many_arguments)]
 fn serve<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
@@ -139,20 +153,12 @@ fn serve<'scope, 'env>(
 ) -> Result<Ended, Error> {
     let closing = Stop::new();
     let _ends = EndsAll(closing.clone());
-    let looker = Looker::open(&directory, watcher.clone())?;
-    let looker = match config.watch {
-        WatchKind::Auto => looker.sweep_distant(),
-        WatchKind::Fanotify | WatchKind::Inotify | WatchKind::Sweep => looker,
-    };
     let carried = readable(config.carried);
     let selection = Arc::new(config.selection.clone());
     let ledgers = Ledgers::default();
-    let looker = looker.carrying(carried).select(Arc::clone(&selection));
-    let looker = match config.whole_files {
-        true => looker,
-        false => looker.comparing(Arc::new(ledgers.clone())),
-    };
-    let looker = Arc::new(looker);
+    let looker = Looker::open(&directory, watcher.clone())?;
+    let looker =
+        equipped(looker.carrying(carried).select(Arc::clone(&selection)), config, &ledgers);
     let (eyes, memory) = (Arc::clone(&looker), ledgers.clone());
     let look = move |job: &LookJob| eyes.complete(job, memory.annotate(job, eyes.run(job)));
     let steering = Steering::new(config.limits.clone())?;
@@ -160,7 +166,7 @@ fn serve<'scope, 'env>(
     let PreparedService { service, doorkeeper, gatekeeper, .. } = prepared;
     let (call, calls) = bounded::<Call>(COMMAND_QUEUE);
     let (answer, answers) = bounded(REPLY_QUEUE);
-    let waker = service.waker();
+    let (waker, rouser) = (service.waker(), service.waker());
     let until = closing.clone();
     let service = scope.spawn(move || {
         call_thread(c"service");
@@ -204,7 +210,9 @@ fn serve<'scope, 'env>(
         directory,
     };
     let end = Engine::new(parts, doorkeeper).run();
-    closing.raise(StopLevel::Now);
+    let is_farewell = matches!(end, Ok(Ended::Finished(_)));
+    closing.raise(if is_farewell { StopLevel::Terminate } else { StopLevel::Now });
+    rouser.wake();
     match service.join() {
         Ok(Ok(())) | Err(_) => end,
         Ok(Err(error)) => end.and(Err(error)),
@@ -219,11 +227,15 @@ fn serve_commands(
     until: &Stop,
 ) -> Result<(), Error> {
     loop {
+        // Asked first: what was answered before the end, a farewell above all, still leaves.
+        let end = until.level();
         while let Ok((routing, reply)) = answers.try_recv() {
             service.reply(&routing, &reply)?;
         }
-        if until.is_now() {
-            return Ok(());
+        match end {
+            StopLevel::Go => {}
+            StopLevel::Terminate => return service.see_off(FAREWELL).map(drop),
+            StopLevel::Now => return Ok(()),
         }
         if let Some(call) = service.recv(SERVICE_WAIT)? {
             // When the director is that busy, the sink asks again.

@@ -171,6 +171,8 @@ pub const IO_THREADS: i32 = 2;
 pub const CANDIDATES_MAX: usize = 256;
 /// A connection that has not shaken hands after this long is given up.
 pub const HANDSHAKE_MS: u64 = 5_000;
+/// How long a reply may take to leave, and who got it to hang up, once the command service ends.
+pub const FAREWELL_MS: u64 = 500;
 /// A data message that finds no room for this long means that the peer is gone.
 pub const SEND_MS: u64 = 15_000;
 /// A TCP connection that is tried by hand may take this long.

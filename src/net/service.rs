@@ -3,13 +3,15 @@
 //! It lives in one thread. A request comes with the key that the gatekeeper has admitted; what
 //! can't be read comes as an error, to be answered with a refusal.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::model::key::PublicKey;
 use crate::model::limits::{
-    COMMAND_HWM, HANDSHAKE_MS, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, ROUTING_FRAMES_MAX,
+    COMMAND_HWM, FAREWELL_MS, HANDSHAKE_MS, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, ROUTING_FRAMES_MAX,
 };
 use crate::model::session::FinalReport;
 use crate::model::stamp::Lane;
@@ -55,6 +57,8 @@ pub struct CommandService {
     socket: Watched,
     waker: Waker,
     port: u16,
+    /// The connections that stand, by their descriptors.
+    callers: RefCell<HashSet<i32>>,
 }
 
 impl CommandService {
@@ -77,6 +81,7 @@ impl CommandService {
             socket.set_rcvhwm(COMMAND_HWM)?;
             socket.set_maxmsgsize(REQUEST_BYTES_MAX)?;
             socket.set_handshake_ivl(i32::try_from(HANDSHAKE_MS).unwrap_or(i32::MAX))?;
+            socket.set_linger(i32::try_from(FAREWELL_MS).unwrap_or(i32::MAX))?;
             socket.set_tcp_keepalive(1)
         };
         set(&socket).map_err(|e| trouble("Can't set up the command service", e))?;
@@ -89,7 +94,7 @@ impl CommandService {
             ports::bind_one(socket.socket_mut(), address, port)?;
             port
         };
-        Ok(CommandService { socket, waker: Waker::new()?, port })
+        Ok(CommandService { socket, waker: Waker::new()?, port, callers: RefCell::default() })
     }
 
     /// The port that it listens on.
@@ -125,7 +130,7 @@ impl CommandService {
                 Err(e) => return Err(trouble("The command service has failed", e)),
             }
             let woken = items[2].is_readable();
-            self.log_events();
+            self.read_events();
             if woken {
                 self.waker.quiet();
             }
@@ -172,10 +177,41 @@ impl CommandService {
         }
     }
 
-    fn log_events(&self) {
+    /// Waits until all who called have hung up, for so long at most. Whoever sees the connection
+    /// end together with a reply may lose the reply: so it is left to them to end it. Whether all
+    /// did.
+    ///
+    /// # Errors
+    /// When the context has ended.
+    pub fn see_off(&self, patience: Duration) -> Result<bool, Error> {
+        let deadline = Instant::now() + patience;
+        loop {
+            self.read_events();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let is_empty = self.callers.borrow().is_empty();
+            if is_empty || left.is_zero() {
+                return Ok(is_empty);
+            }
+            match zmq::poll(&mut [self.socket.poll_item()], millis(left).max(1)) {
+                Ok(_) | Err(zmq::Error::EINTR) => {}
+                Err(e) => return Err(trouble("The command service has failed", e)),
+            }
+        }
+    }
+
+    fn read_events(&self) {
         while let Some(event) = self.socket.next() {
-            if let Event::HandshakeFailed(failure) = event {
-                tracing::debug!(?failure, "A handshake with the command service has failed");
+            match event {
+                Event::Accepted(caller) => {
+                    self.callers.borrow_mut().insert(caller);
+                }
+                Event::Disconnected(caller) => {
+                    self.callers.borrow_mut().remove(&caller);
+                }
+                Event::HandshakeFailed(failure) => {
+                    tracing::debug!(?failure, "A handshake with the command service has failed");
+                }
+                _ => {}
             }
         }
     }
@@ -267,6 +303,22 @@ mod tests {
         assert_eq!(call.peer, rig.sink.public);
         assert_eq!(call.address, "127.0.0.1");
         assert_eq!(call.request.unwrap(), introduce());
+    }
+
+    #[test]
+    fn a_reply_leaves_though_the_service_ends_at_once() {
+        let rig = Rig::new();
+        for _ in 0..20 {
+            let service = rig.service();
+            let port = service.port();
+            let thread = std::thread::spawn(move || {
+                let call = service.recv(LONG).unwrap().unwrap();
+                service.reply(&call.routing, &Reply::Introduced).unwrap();
+                assert!(service.see_off(LONG).unwrap());
+            });
+            assert_eq!(rig.call(port, &rig.sink, &rig.source), Ok(Reply::Introduced));
+            thread.join().unwrap();
+        }
     }
 
     #[test]

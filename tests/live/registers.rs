@@ -39,7 +39,7 @@ impl Caller {
         let invite: Invite =
             fs::read_to_string(pair.path("invite")).unwrap().trim().parse().unwrap();
         let keys = own_keys(&state, KeyRole::Sink).unwrap();
-        let registrar = Registrar {
+        let mut registrar = Registrar {
             context: Context::new().unwrap(),
             state,
             keys: keys.clone(),
@@ -49,6 +49,7 @@ impl Caller {
             invite: Some(invite.clone()),
             connect_timeout: SOON,
             dry: false,
+            line: None,
         };
         registrar.register(registration(0, Epoch(0)), true, &|| false, &|_| ()).unwrap().unwrap();
         Caller { context: registrar.context, keys, invite, port: pair.port() }

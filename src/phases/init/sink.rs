@@ -1,11 +1,14 @@
 //! The sink's half of the init phase: find the source, be introduced, register, be ready.
 
+mod greeting;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+pub use self::greeting::{Greeting, Line};
 use crate::error::Error;
 use crate::model::key::PublicKey;
-use crate::model::limits::{CALL_MS, GREETING_MS, RETRY_MS_MAX, RETRY_MS_MIN};
+use crate::model::limits::{CALL_MS, RETRY_MS_MAX, RETRY_MS_MIN};
 use crate::model::stamp::Epoch;
 use crate::net::Context;
 use crate::net::client::{CallError, CommandClient};
@@ -18,10 +21,10 @@ use crate::state::keys::KeyRole;
 use crate::state::unix_now;
 use crate::wire::command::{Refusal, Registered, Registration, Reply, Request};
 
+/// When a source that is not ready is asked again: at first, and at most.
+const READY_PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 /// How often a wait looks whether it is to stop.
 const STOP_EVERY: Duration = Duration::from_millis(50);
-/// How long a greeting may take.
-const GREETING: Duration = Duration::from_millis(GREETING_MS);
 /// How long one command may take.
 const CALL: Duration = Duration::from_millis(CALL_MS);
 
@@ -45,6 +48,8 @@ pub struct Registrar {
     pub connect_timeout: Duration,
     /// For a dry run: the source is to remember nothing of it.
     pub dry: bool,
+    /// Where a greeting was answered: the first try goes on there.
+    pub line: Option<Line>,
 }
 
 /// A registration that was granted.
@@ -105,7 +110,7 @@ impl Registrar {
     /// When the source refuses this sink, speaks another version or, the first time, can't be
     /// reached in time.
     pub fn register(
-        &self,
+        &mut self,
         mut registration: Registration,
         first: bool,
         stop: &dyn Fn() -> bool,
@@ -147,28 +152,6 @@ impl Registrar {
         Ok(None)
     }
 
-    /// Asks the source, once and before anything is touched, whether it is on a dry run.
-    ///
-    /// # Errors
-    /// When the source can't be asked: it is not there, or does not know this sink.
-    pub fn greet(&self, stop: &dyn Fn() -> bool) -> Result<bool, Error> {
-        let server = self.server_key()?;
-        let ask = |keys: &KeyPair| {
-            let mut client = self.connect(server, keys)?;
-            client.call_unless(&Request::Greet, GREETING, stop)
-        };
-        let reply = match (ask(&self.keys), &self.invite) {
-            (Err(CallError::NotAuthorised(_)), Some(invite)) => {
-                ask(&KeyPair::from_secret(invite.one_time.clone())?)
-            }
-            (reply, _) => reply,
-        };
-        match reply.map_err(Error::from)? {
-            Reply::Greeted { dry } => Ok(dry),
-            _ => Err(unexpected()),
-        }
-    }
-
     /// The key that the source must have: the invite's, or the one it is known by.
     fn server_key(&self) -> Result<PublicKey, Error> {
         if let Some(invite) = &self.invite {
@@ -203,31 +186,43 @@ impl Registrar {
         self.state.remember_source(&self.directory, &self.host, self.port, server, unix_now())
     }
 
+    /// Registers; a stranger is introduced first, if there is an invite.
     fn attempt(
-        &self,
+        &mut self,
         server: PublicKey,
         registration: &Registration,
         patience: Duration,
         stop: &dyn Fn() -> bool,
     ) -> Result<Session, Setback> {
-        match (self.ask(server, registration, patience, stop), &self.invite) {
-            (Err(Setback::Stranger), Some(invite)) => {
-                self.introduce(invite, patience, stop)?;
-                self.ask(server, registration, patience, stop)
+        let line = self.line.take();
+        let door = match line {
+            Some(Line::OneTime(client)) => client,
+            line => {
+                let client = match line {
+                    Some(Line::Own(client)) => client,
+                    _ => self.connect(server, &self.keys)?,
+                };
+                match (self.ask(client, server, registration, patience, stop), &self.invite) {
+                    (Err(Setback::Stranger), Some(invite)) => {
+                        self.connect(server, &one_time(invite).map_err(Setback::Final)?)?
+                    }
+                    (result, _) => return result,
+                }
             }
-            (result, _) => result,
-        }
+        };
+        self.introduce(door, patience, stop)?;
+        self.ask(self.connect(server, &self.keys)?, server, registration, patience, stop)
     }
 
     /// Registers with this sink's own key.
     fn ask(
         &self,
+        mut client: CommandClient,
         server: PublicKey,
         registration: &Registration,
         patience: Duration,
         stop: &dyn Fn() -> bool,
     ) -> Result<Session, Setback> {
-        let mut client = self.connect(server, &self.keys)?;
         let request = Request::Register(registration.clone());
         let reply = client.call_unless(&request, patience, stop);
         match reply.map_err(|error| self.setback(error))? {
@@ -260,12 +255,10 @@ impl Registrar {
     /// Hands over this sink's own key, with the key of the invite.
     fn introduce(
         &self,
-        invite: &Invite,
+        mut client: CommandClient,
         patience: Duration,
         stop: &dyn Fn() -> bool,
     ) -> Result<(), Setback> {
-        let one_time = KeyPair::from_secret(invite.one_time.clone()).map_err(Setback::Final)?;
-        let mut client = self.connect(invite.server, &one_time)?;
         let public_key = self.keys.public.as_bytes().to_vec();
         let request = Request::Introduce { public_key, dry: self.dry };
         match client.call_unless(&request, patience, stop) {
@@ -309,12 +302,16 @@ impl Session {
     ) -> Result<bool, Error> {
         let deadline = Instant::now() + patience;
         let request = Request::EnsureReadiness { epoch: self.registered.epoch };
+        let (mut pause, longest) = READY_PAUSE;
         while !stop() {
             match self.client.call_unless(&request, CALL, stop) {
                 Err(CallError::TimedOut(_)) if stop() => break,
                 reply => match reply? {
                     Reply::Ready => return Ok(true),
-                    Reply::NotYet if Instant::now() < deadline => rest(STOP_EVERY, stop),
+                    Reply::NotYet if Instant::now() < deadline => {
+                        rest(pause, stop);
+                        pause = (pause * 2).min(longest);
+                    }
                     Reply::NotYet => {
                         return Err(Error::TimedOut(
                             "The source was not ready in time: can its data ports be reached?"
@@ -328,6 +325,10 @@ impl Session {
         }
         Ok(false)
     }
+}
+
+fn one_time(invite: &Invite) -> Result<KeyPair, Error> {
+    KeyPair::from_secret(invite.one_time.clone())
 }
 
 fn unexpected() -> Error {
@@ -452,6 +453,7 @@ mod tests {
             invite,
             connect_timeout: Duration::from_secs(10),
             dry: false,
+            line: None,
         }
     }
 
@@ -477,11 +479,11 @@ mod tests {
         }
     }
 
-    fn join(registrar: &Registrar) -> Result<Session, Error> {
+    fn join(registrar: &mut Registrar) -> Result<Session, Error> {
         registrar.register(registration("new"), true, GOES_ON, &|_| ()).map(Option::unwrap)
     }
 
-    fn refused(registrar: &Registrar) -> String {
+    fn refused(registrar: &mut Registrar) -> String {
         match join(registrar) {
             Err(Error::Refused(text)) => text,
             Err(other) => panic!("{other}"),
@@ -495,8 +497,8 @@ mod tests {
         let source = Source::start(&base);
         let server = KeyPair::generate().unwrap().public;
         let invite = Some(Invite { server, ..source.invite.clone() });
-        let sink = registrar(&base, "sink", source.port, invite);
-        let text = refused(&sink);
+        let mut sink = registrar(&base, "sink", source.port, invite);
+        let text = refused(&mut sink);
         assert!(text.contains("is not the source that this invite belongs to"), "{text}");
     }
 
@@ -506,24 +508,24 @@ mod tests {
         let source = Source::start(&base);
         let invite = Some(source.invite.clone());
         let mut sink = registrar(&base, "sink", source.port, invite.clone());
-        let mut session = join(&sink).unwrap();
+        let mut session = join(&mut sink).unwrap();
         assert_eq!(session.registered.epoch, Epoch(1));
         assert!(session.ensure_readiness(Duration::from_secs(5), GOES_ON).unwrap());
         // The same sink again, with the invite that is of no account now, and without.
-        assert_eq!(join(&sink).unwrap().registered.epoch, Epoch(2));
+        assert_eq!(join(&mut sink).unwrap().registered.epoch, Epoch(2));
         sink.invite = None;
-        assert_eq!(join(&sink).unwrap().registered.epoch, Epoch(3));
+        assert_eq!(join(&mut sink).unwrap().registered.epoch, Epoch(3));
         // Anybody else.
         let mut thief = registrar(&base, "thief", source.port, invite);
-        assert!(refused(&thief).contains("Another sink has used this invite"));
+        assert!(refused(&mut thief).contains("Another sink has used this invite"));
         thief.invite = None;
-        assert!(refused(&thief).contains("--invite"));
+        assert!(refused(&mut thief).contains("--invite"));
         // Known as that source, but still not let in.
         thief
             .state
             .remember_source("/x".as_ref(), "127.0.0.1", 1, source.invite.server, 0)
             .unwrap();
-        let sentence = refused(&thief);
+        let sentence = refused(&mut thief);
         assert!(sentence.contains(&thief.keys.public.to_string()), "{sentence}");
         source.finish();
     }
@@ -537,18 +539,18 @@ mod tests {
         let source = Source::start(&base);
         // An invite of the run before is still good.
         let mut sink = registrar(&base, "sink", source.port, Some(invite));
-        assert_eq!(join(&sink).unwrap().registered.epoch, Epoch(1));
+        assert_eq!(join(&mut sink).unwrap().registered.epoch, Epoch(1));
         source.finish();
         let source = Source::start(&base);
         sink.invite = None;
         sink.port = source.port;
-        assert_eq!(join(&sink).unwrap().registered.epoch, Epoch(2));
+        assert_eq!(join(&mut sink).unwrap().registered.epoch, Epoch(2));
         // Revoked by a person while the source runs.
         let state = StateDir::open(Some(&base.path().join("source"))).unwrap();
         assert_eq!(state.authorised_sinks().unwrap()[0].host, "new");
         assert_eq!(state.revoke_sink(&sink.keys.public, None).unwrap(), 1);
-        while join(&sink).is_ok() {}
-        assert!(refused(&sink).contains("does not know this sink"));
+        while join(&mut sink).is_ok() {}
+        assert!(refused(&mut sink).contains("does not know this sink"));
         source.finish();
     }
 
@@ -559,7 +561,7 @@ mod tests {
         let source = Source::start(&base);
         let mut sink = registrar(&base, "sink", closed, Some(source.invite.clone()));
         sink.connect_timeout = Duration::from_millis(300);
-        let Err(Error::TimedOut(sentence)) = join(&sink) else { panic!("no time-out") };
+        let Err(Error::TimedOut(sentence)) = join(&mut sink) else { panic!("no time-out") };
         assert!(sentence.contains("Nobody listens"), "{sentence}");
         let asked = std::cell::Cell::new(0);
         let stop = || asked.replace(asked.get() + 1) > 20;

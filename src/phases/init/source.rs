@@ -181,6 +181,10 @@ impl Doorkeeper {
         if dry {
             return self.receive_guest(sink);
         }
+        if self.knows(&sink) {
+            // A person has let it in: the invite is left for another.
+            return Reply::Introduced;
+        }
         match self.spend(peer, address, sink) {
             Ok(Spending::Accepted) => Reply::Introduced,
             Ok(Spending::Spent) => refuse(

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
 use rustix::mm::Advice;
@@ -20,9 +21,14 @@ const MAPS: &str = "/proc/self/maps";
 /// Counts what this process has mapped of files.
 const STATM: &str = "/proc/self/statm";
 
+/// How many rows are met between two looks: each may map as much as the kernel takes in one piece.
+const ROWS: u32 = 64;
+
 /// The map of a store.
 pub(super) struct Resident {
     known: Option<Known>,
+    /// Met since the store was opened.
+    rows: AtomicU32,
 }
 
 struct Known {
@@ -38,7 +44,14 @@ impl Resident {
         let known = Known::of(file).inspect_err(|error| {
             tracing::warn!("Can't tell how much of \"{}\" is mapped: {error}", file.display());
         });
-        Resident { known: known.ok() }
+        Resident { known: known.ok(), rows: AtomicU32::new(0) }
+    }
+
+    /// A row is read or written: bounds the map now and then, for one change may touch many pages.
+    pub(super) fn meet_row(&self) {
+        if self.rows.fetch_add(1, Ordering::Relaxed) % ROWS == ROWS - 1 {
+            self.bound();
+        }
     }
 
     /// Lets the map go if there is too much of it in memory.

@@ -118,10 +118,12 @@ macro_rules! read_by {
     ($type:ident) => {
         impl Read for $type<'_> {
             fn name(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed> {
+                self.store.resident.meet_row();
                 self.store.names.get(&self.txn, key)
             }
 
             fn kin(&self, key: &[u8]) -> Result<Option<&[u8]>, Failed> {
+                self.store.resident.meet_row();
                 self.store.kin.get(&self.txn, key)
             }
 
@@ -133,6 +135,7 @@ macro_rules! read_by {
             ) -> Result<(), Failed> {
                 let range = (Bound::Excluded(after), Bound::Unbounded);
                 for row in self.store.kin.range(&self.txn, &range)? {
+                    self.store.resident.meet_row();
                     let (key, value) = row?;
                     let Some(place) = key.strip_prefix(object) else { break };
                     // A set comes before each name; what is shorter is damaged.
@@ -162,6 +165,7 @@ impl View<'_> {
         mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), Failed> {
         for row in self.store.names.prefix_iter(&self.txn, prefix)? {
+            self.store.resident.meet_row();
             let (key, value) = row?;
             if !each(key, value) {
                 break;
@@ -173,6 +177,7 @@ impl View<'_> {
     /// All directories.
     pub(super) fn places(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Failed> {
         for row in self.store.places.iter(&self.txn)? {
+            self.store.resident.meet_row();
             let (key, value) = row?;
             each(key, value);
         }
@@ -183,11 +188,13 @@ impl View<'_> {
 impl Change<'_> {
     /// Writes the record of a name.
     pub(super) fn put_name(&mut self, key: &[u8], value: &[u8]) -> Result<(), Failed> {
+        self.store.resident.meet_row();
         self.store.names.put(&mut self.txn, key, value)
     }
 
     /// Forgets a name.
     pub(super) fn drop_name(&mut self, key: &[u8]) -> Result<(), Failed> {
+        self.store.resident.meet_row();
         self.store.names.delete(&mut self.txn, key).map(drop)
     }
 
@@ -200,6 +207,7 @@ impl Change<'_> {
 
     /// Writes what stands at a directory's name, or forgets it.
     pub(super) fn put_place(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Failed> {
+        self.store.resident.meet_row();
         match value {
             Some(value) => self.store.places.put(&mut self.txn, key, value),
             None => self.store.places.delete(&mut self.txn, key).map(drop),
@@ -208,6 +216,7 @@ impl Change<'_> {
 
     /// Writes what is known of an object with several names, or of one of these; or forgets it.
     pub(super) fn put_kin(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Failed> {
+        self.store.resident.meet_row();
         match value {
             Some(value) => self.store.kin.put(&mut self.txn, key, value),
             None => self.store.kin.delete(&mut self.txn, key).map(drop),
@@ -217,6 +226,7 @@ impl Change<'_> {
     /// Writes what is known of one of the names of an object, unless something is known already:
     /// then gives that.
     pub(super) fn keep_kin(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Vec<u8>>, Failed> {
+        self.store.resident.meet_row();
         let known = self.store.kin.get_or_put(&mut self.txn, key, value)?;
         Ok(known.map(<[u8]>::to_vec))
     }
