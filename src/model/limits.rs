@@ -288,7 +288,7 @@ pub const LEDGER_BYTES_MAX: usize = 1 << 36;
 pub const LEDGER_DEPTH_MAX: usize = 32;
 /// Bytes of mapped files in memory, the ledger's and the program's own together, above which the
 /// ledger lets its map go.
-pub const LEDGER_RESIDENT_MAX: u64 = 24 << 20;
+pub const LEDGER_RESIDENT_MAX: u64 = 18 << 20;
 /// Epochs of which a ledger remembers what is durable; what is older is compared again.
 pub const LEDGER_EPOCHS_MAX: usize = 4_096;
 /// Renames that a ledger remembers until they are durable; what is beyond stays in doubt.

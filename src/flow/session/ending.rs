@@ -7,9 +7,10 @@
 //! | probing | files that were open for writing were probed once more | the end |
 //!
 //! A sweep that found nothing is the last; one that found something is followed by another, up
-//! to a bound. For `Ending::Cutover` nothing may be marked at the end; for `Ending::Once` names
-//! that changed after the backlog emptied are listed as hot, and for both what is still open for
-//! writing.
+//! to a bound. Where the end is wished from the beginning, and the ledger of an earlier session is
+//! not believed, the first walk is the first sweep. For `Ending::Cutover` nothing may be marked at
+//! the end; for `Ending::Once` names that changed after the backlog emptied are listed as hot, and
+//! for both what is still open for writing.
 
 use std::time::Duration;
 
@@ -76,18 +77,26 @@ impl Session {
             return;
         }
         self.outcome = None;
+        // A walk that compares all, of a sink that was filled before, may find nothing: then it is
+        // all that a sweep is, and need not be followed by one.
+        let is_sweep = !self.terms.is_believed && self.is_untouched() && !self.terms.dry;
         self.termination = Some(Termination {
             ending,
-            stage: Stage::Draining,
+            stage: if is_sweep { Stage::Sweeping } else { Stage::Draining },
             began: shared.now,
             emptied: None,
             walked: None,
             hurried: Duration::ZERO,
-            sweeps: 0,
+            sweeps: u32::from(is_sweep),
             differences: 0,
             sent: (self.sent, shared.now),
             writers: Writers::default(),
         });
+    }
+
+    /// Whether nothing of this epoch was listed yet.
+    fn is_untouched(&self) -> bool {
+        self.counted_dirs == 0 && self.listings.is_empty() && self.clear_count == 0
     }
 
     /// Goes back to the transfer phase, after a termination phase that could not finish.

@@ -53,7 +53,6 @@ struct Known {
     /// What the sink limits.
     bwlimit: Option<u64>,
     terms: Option<Terms>,
-    ending: Option<Ending>,
     /// The data sockets are connected and the director knows.
     begun: bool,
     ledger: SharedLedger,
@@ -211,7 +210,7 @@ impl Engine<'_, '_> {
             None => Arc::new(Mutex::new(self.open_ledger(&key, wish)?)),
         };
         let epoch = self.parts.epochs(wish.dry).next(wish.last_epoch)?;
-        self.meet(id, &ledger, wish, epoch)?;
+        let is_believed = self.meet(id, &ledger, wish, epoch)?;
         let (meter, last_synchronised) = self.sessions.outlasting(id);
         let (scope, host) = (self.parts.scope, &self.parts.host);
         let metered = (&meter, &self.parts.steering, self.parts.packing);
@@ -238,6 +237,8 @@ impl Engine<'_, '_> {
             marker: wish.marker,
             partials: wish.partials.iter().map(|one| (one.transfer, one.bytes)).collect(),
             dry: wish.dry,
+            is_believed,
+            ending: wish.ending,
         };
         let known = Known {
             key,
@@ -247,7 +248,6 @@ impl Engine<'_, '_> {
             is_dry: wish.dry,
             bwlimit: wish.bwlimit,
             terms: Some(terms),
-            ending: wish.ending,
             begun: false,
             ledger,
             meter,
@@ -263,20 +263,21 @@ impl Engine<'_, '_> {
         Ok(grant)
     }
 
-    /// Shows a sink's marker to its ledger, and the ledger to the workers.
+    /// Shows a sink's marker to its ledger, and the ledger to the workers. Whether the ledger is
+    /// believed.
     fn meet(
         &self,
         id: SinkId,
         ledger: &SharedLedger,
         wish: &Registration,
         epoch: Epoch,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let mut known = hold(ledger);
         if wish.dry {
             // All of it is compared, whatever the ledger says: it tells only what was offered.
-            known.meet(&wish.marker, epoch)?;
+            let is_believed = known.meet(&wish.marker, epoch)?;
             self.parts.ledgers.put(id, ledger);
-            return Ok(());
+            return Ok(is_believed);
         }
         if known.damage().is_none() && !known.has_met() && wish.marker.barrier > 0 {
             self.parts.monitor.note(
@@ -284,14 +285,15 @@ impl Engine<'_, '_> {
                  and names removed at the source before now will stay there",
             );
         }
-        if !known.meet(&wish.marker, epoch)? {
+        let is_believed = known.meet(&wish.marker, epoch)?;
+        if !is_believed {
             self.parts.monitor.note(
                 "The sink bears no mark of the session before: that one was ended, or this is \
                  another disk, or an older state of it. All of it is compared",
             );
         }
         self.parts.ledgers.put_with_signatures(id, ledger, &known.signatures());
-        Ok(())
+        Ok(is_believed)
     }
 
     fn open_ledger(&self, key: &PublicKey, wish: &Registration) -> Result<Ledger, Error> {
@@ -342,14 +344,10 @@ impl Engine<'_, '_> {
         let Some(known) = self.sessions.known.get_mut(&id) else { return Reply::NotYet };
         if !known.begun {
             known.begun = true;
-            let ending = known.ending;
             if let Some(terms) = known.terms.clone() {
                 self.director.begin(id, terms, now);
             }
             self.steer();
-            if let Some(ending) = ending {
-                self.director.terminate(id, ending, now);
-            }
             self.act();
         }
         Reply::Ready

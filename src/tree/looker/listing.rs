@@ -246,7 +246,7 @@ pub(super) fn probe(dir: &Dir, names: &[Name]) -> Seen {
 
 fn is_written(dir: &Dir, name: &Name) -> bool {
     let file = beneath::open_file(dir.fd(), name).ok();
-    file.and_then(|file| lease::has_writer(file.as_fd())).unwrap_or(false)
+    file.and_then(lease::has_writer).unwrap_or(false)
 }
 
 fn open_reader(dir: &Dir) -> Result<rustix::fs::Dir, Unseen> {
