@@ -116,7 +116,7 @@ head_line() { # what was measured
     local model memory disk
     model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
     memory=$(awk '/^MemTotal/ { printf "%.0f GiB", $2 / 1048576 }' /proc/meminfo)
-    disk=$(findmnt -n -o FSTYPE -T "$place")
+    disk=$(findmnt -n -o FSTYPE -T "$place" | tail -n 1)
     [ -z "$mounted" ] || disk+=" in a file on $(findmnt -n -o FSTYPE -T "$work")"
     echo "## $(date -u +%Y-%m-%d), $1"
     echo

@@ -30,10 +30,10 @@ use crate::wire::command::{Alive, Heartbeat, Refusal, Reply, Request};
 /// From one heartbeat to the next.
 const BEAT: Duration = Duration::from_millis(250);
 /// The same at first: a quiet pair is compared in less than that, and people wait to see it.
-const FIRST_BEAT: Duration = Duration::from_millis(50);
-/// For so long.
-const FIRST_BEATS: Duration = Duration::from_secs(3);
-/// The same while the session comes to its end.
+const FIRST_BEAT: Duration = Duration::from_millis(5);
+/// What is waited for is seen at most such a share of the epoch later.
+const BEATS: u32 = 20;
+/// From one heartbeat to the next at most, while the session comes to its end.
 const LAST_BEAT: Duration = Duration::from_millis(25);
 /// How often the sink's own affairs are looked at between two of them.
 const LOOK: Duration = Duration::from_millis(10);
@@ -126,11 +126,8 @@ impl Conductor<'_> {
             if let Some(course) = end {
                 return course;
             }
-            let beat = match memory.unregistered {
-                true => LAST_BEAT,
-                false if began.elapsed() < FIRST_BEATS => FIRST_BEAT,
-                false => BEAT,
-            };
+            let longest = if memory.unregistered { LAST_BEAT } else { BEAT };
+            let beat = (began.elapsed() / BEATS).clamp(FIRST_BEAT, longest);
             if let Some(course) = self.rest(wish, memory.unregistered, beat) {
                 if matches!(course, Course::Stopped) {
                     self.pass_last_barrier(client);
@@ -147,7 +144,7 @@ impl Conductor<'_> {
             if self.stop.is_now() || (self.late)() {
                 return Some(Course::Stopped);
             }
-            if self.pulse.wait(LOOK) {
+            if self.pulse.wait(LOOK.min(until.saturating_duration_since(Instant::now()))) {
                 let why = self.pulse.lost();
                 return Some(Course::Lost(why.unwrap_or_else(|| "The epoch is over".into())));
             }
