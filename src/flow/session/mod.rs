@@ -244,6 +244,8 @@ pub struct Session {
     free: Option<FreeRoom>,
     /// It was said in this epoch that the sink has too little of it.
     is_forewarned: bool,
+    /// When that was last looked ahead for.
+    foreseen: Duration,
     /// When all the work there was room for was last started.
     pumped: Duration,
     problems: Problems,
@@ -316,6 +318,7 @@ impl Session {
             room: Room::default(),
             free: None,
             is_forewarned: false,
+            foreseen: Duration::ZERO,
             pumped: Duration::ZERO,
             problems: Problems::default(),
             foreign: Foreign::default(),

@@ -15,6 +15,8 @@ use crate::model::stamp::{DirKey, Lane};
 /// room.
 const COST_FACTOR: u32 = 16;
 const COST_MAX: Duration = Duration::from_secs(3_600);
+/// From one look ahead to the next at least, unless the sink says what room it has.
+const FORESIGHT: Duration = Duration::from_millis(20);
 /// How long a name waits that is held while another one is tried.
 const TURN: Duration = Duration::from_secs(1);
 /// What the sink says of its room may mislead (what compresses takes less): what does not fit is
@@ -31,9 +33,18 @@ impl Session {
         self.foresee(shared);
     }
 
+    /// Sees it again after an answer, now and then: all that is wanted is counted for it. What the
+    /// last answers told is seen when the sink next says what room it has.
+    pub(super) fn foresee_again(&mut self, shared: &mut Shared) {
+        if shared.now >= self.foreseen + FORESIGHT {
+            self.foresee(shared);
+        }
+    }
+
     /// Sees whether the sink is certain to have too little room, before it is full; that is noted
     /// once in an epoch. What it said last is never too little: it has less since, if anything.
-    pub(super) fn foresee(&mut self, shared: &mut Shared) {
+    fn foresee(&mut self, shared: &mut Shared) {
+        self.foreseen = shared.now;
         // No room at all may be no leave to write: what is refused tells.
         let Some(free) = self.free.filter(|free| free.bytes > 0) else { return };
         let (bytes, names) = self.lacking();

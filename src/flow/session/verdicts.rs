@@ -43,7 +43,7 @@ impl Session {
             match &answer.failed {
                 None => {
                     self.take_picks(sent, &answer, shared);
-                    self.foresee(shared);
+                    self.foresee_again(shared);
                 }
                 Some(failed) => self.listing_failed(sent, failed, shared),
             }
