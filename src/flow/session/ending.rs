@@ -45,6 +45,8 @@ pub(super) struct Termination {
     walked: Option<Duration>,
     hurried: Duration,
     sweeps: u32,
+    /// The sweep under way is the first walk.
+    is_first_walk: bool,
     differences: u64,
     /// What was last sent in each lane, and since when nothing more was.
     sent: ([Sequence; 2], Duration),
@@ -88,6 +90,7 @@ impl Session {
             walked: None,
             hurried: Duration::ZERO,
             sweeps: u32::from(is_sweep),
+            is_first_walk: is_sweep,
             differences: 0,
             sent: (self.sent, shared.now),
             writers: Writers::default(),
@@ -203,6 +206,7 @@ impl Session {
             termination.stage = Stage::Sweeping;
             termination.walked = None;
             termination.sweeps += 1;
+            termination.is_first_walk = false;
             termination.differences = 0;
             termination.writers = Writers::default();
         }
@@ -214,6 +218,7 @@ impl Session {
         let Sweep { ending, began, emptied, late, calm } = *sweep;
         let Some(termination) = &self.termination else { return };
         let (found, sweeps) = (termination.differences > 0, termination.sweeps);
+        let is_first_walk = termination.is_first_walk;
         let settled = self.settled(began);
         let done = match ending {
             Ending::Cutover => settled,
@@ -228,7 +233,8 @@ impl Session {
         self.tally.sweeps += 1;
         let again = match ending {
             Ending::Cutover => found,
-            Ending::Once => found && settled,
+            // What a first walk found may still be under way, as after any other first walk.
+            Ending::Once => found && (settled || is_first_walk),
         };
         if again && sweeps < SWEEPS_MAX {
             self.next_sweep();
