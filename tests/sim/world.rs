@@ -115,8 +115,6 @@ pub struct World {
     pub selection: Arc<Selection>,
     /// What the source's person has limited.
     pub limits: Limits,
-    /// How sinks that come wish to end.
-    pub ending: Option<Ending>,
     /// Numbers contents.
     pub serial: u64,
     /// Changes that are parts of one begun.
@@ -172,7 +170,6 @@ impl World {
             now: Duration::ZERO,
             selection: Arc::default(),
             limits: Limits::default(),
-            ending: None,
             serial: 0,
             parts: VecDeque::new(),
             dice,
@@ -254,8 +251,6 @@ impl World {
             marker: end.marker,
             partials: BTreeMap::new(),
             dry: false,
-            is_believed: true,
-            ending: self.ending,
         }
     }
 
@@ -270,12 +265,11 @@ impl World {
                 self.director.end(id, self.now);
             }
             Link::Cut { told: true } => {
-                let mut terms = self.terms(sink);
+                let terms = self.terms(sink);
                 self.enter_all(sink);
                 let mut ledger = self.memories[sink].ledger.lock().unwrap();
                 let trusted = ledger.meet(&terms.marker, terms.epoch).unwrap();
                 drop(ledger);
-                terms.is_believed = trusted;
                 self.note(|| format!("the sink shows {:?}, trusted: {trusted}", terms.marker));
                 self.note(|| format!("epoch {:?} begins", terms.epoch));
                 // What came before was sent under the rules of its time.

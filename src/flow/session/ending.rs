@@ -7,10 +7,9 @@
 //! | probing | files that were open for writing were probed once more | the end |
 //!
 //! A sweep that found nothing is the last; one that found something is followed by another, up
-//! to a bound. Where the end is wished from the beginning, and the ledger of an earlier session is
-//! not believed, the first walk is the first sweep. For `Ending::Cutover` nothing may be marked at
-//! the end; for `Ending::Once` names that changed after the backlog emptied are listed as hot, and
-//! for both what is still open for writing.
+//! to a bound. For `Ending::Cutover` nothing may be marked at the end; for `Ending::Once` names
+//! that changed after the backlog emptied are listed as hot, and for both what is still open for
+//! writing.
 
 use std::time::Duration;
 
@@ -45,8 +44,6 @@ pub(super) struct Termination {
     walked: Option<Duration>,
     hurried: Duration,
     sweeps: u32,
-    /// The sweep under way is the first walk.
-    is_first_walk: bool,
     differences: u64,
     /// What was last sent in each lane, and since when nothing more was.
     sent: ([Sequence; 2], Duration),
@@ -79,27 +76,18 @@ impl Session {
             return;
         }
         self.outcome = None;
-        // A walk that compares all, of a sink that was filled before, may find nothing: then it is
-        // all that a sweep is, and need not be followed by one.
-        let is_sweep = !self.terms.is_believed && self.is_untouched() && !self.terms.dry;
         self.termination = Some(Termination {
             ending,
-            stage: if is_sweep { Stage::Sweeping } else { Stage::Draining },
+            stage: Stage::Draining,
             began: shared.now,
             emptied: None,
             walked: None,
             hurried: Duration::ZERO,
-            sweeps: u32::from(is_sweep),
-            is_first_walk: is_sweep,
+            sweeps: 0,
             differences: 0,
             sent: (self.sent, shared.now),
             writers: Writers::default(),
         });
-    }
-
-    /// Whether nothing of this epoch was listed yet.
-    fn is_untouched(&self) -> bool {
-        self.counted_dirs == 0 && self.listings.is_empty() && self.clear_count == 0
     }
 
     /// Goes back to the transfer phase, after a termination phase that could not finish.
@@ -206,7 +194,6 @@ impl Session {
             termination.stage = Stage::Sweeping;
             termination.walked = None;
             termination.sweeps += 1;
-            termination.is_first_walk = false;
             termination.differences = 0;
             termination.writers = Writers::default();
         }
@@ -218,7 +205,6 @@ impl Session {
         let Sweep { ending, began, emptied, late, calm } = *sweep;
         let Some(termination) = &self.termination else { return };
         let (found, sweeps) = (termination.differences > 0, termination.sweeps);
-        let is_first_walk = termination.is_first_walk;
         let settled = self.settled(began);
         let done = match ending {
             Ending::Cutover => settled,
@@ -233,8 +219,7 @@ impl Session {
         self.tally.sweeps += 1;
         let again = match ending {
             Ending::Cutover => found,
-            // What a first walk found may still be under way, as after any other first walk.
-            Ending::Once => found && (settled || is_first_walk),
+            Ending::Once => found && settled,
         };
         if again && sweeps < SWEEPS_MAX {
             self.next_sweep();

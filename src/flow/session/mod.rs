@@ -151,10 +151,6 @@ pub struct Terms {
     pub partials: BTreeMap<u64, u64>,
     /// The sink only tells what would be done: one comparison, live changes are not followed.
     pub dry: bool,
-    /// Whether the ledger speaks of this sink as it is. If not, all of it is compared.
-    pub is_believed: bool,
-    /// How the session is to end, if that is wished from the beginning.
-    pub ending: Option<Ending>,
 }
 
 /// One sink's session.
@@ -365,9 +361,6 @@ impl Session {
         self.names = 0;
         self.tally = Figures { overflows: self.tally.overflows, ..Figures::default() };
         self.marks.restart(shared.now);
-        if let Some(ending) = self.terms.ending {
-            self.terminate(ending, shared);
-        }
     }
 
     /// Ends the epoch: throws away what was under way, which becomes marks and doubt.

@@ -53,6 +53,7 @@ struct Known {
     /// What the sink limits.
     bwlimit: Option<u64>,
     terms: Option<Terms>,
+    ending: Option<Ending>,
     /// The data sockets are connected and the director knows.
     begun: bool,
     ledger: SharedLedger,
@@ -210,7 +211,7 @@ impl Engine<'_, '_> {
             None => Arc::new(Mutex::new(self.open_ledger(&key, wish)?)),
         };
         let epoch = self.parts.epochs(wish.dry).next(wish.last_epoch)?;
-        let is_believed = self.meet(id, &ledger, wish, epoch)?;
+        self.meet(id, &ledger, wish, epoch)?;
         let (meter, last_synchronised) = self.sessions.outlasting(id);
         let (scope, host) = (self.parts.scope, &self.parts.host);
         let metered = (&meter, &self.parts.steering, self.parts.packing);
@@ -237,8 +238,6 @@ impl Engine<'_, '_> {
             marker: wish.marker,
             partials: wish.partials.iter().map(|one| (one.transfer, one.bytes)).collect(),
             dry: wish.dry,
-            is_believed,
-            ending: wish.ending,
         };
         let known = Known {
             key,
@@ -248,6 +247,7 @@ impl Engine<'_, '_> {
             is_dry: wish.dry,
             bwlimit: wish.bwlimit,
             terms: Some(terms),
+            ending: wish.ending,
             begun: false,
             ledger,
             meter,
@@ -263,21 +263,20 @@ impl Engine<'_, '_> {
         Ok(grant)
     }
 
-    /// Shows a sink's marker to its ledger, and the ledger to the workers. Whether the ledger is
-    /// believed.
+    /// Shows a sink's marker to its ledger, and the ledger to the workers.
     fn meet(
         &self,
         id: SinkId,
         ledger: &SharedLedger,
         wish: &Registration,
         epoch: Epoch,
-    ) -> Result<bool, Error> {
+    ) -> Result<(), Error> {
         let mut known = hold(ledger);
         if wish.dry {
             // All of it is compared, whatever the ledger says: it tells only what was offered.
-            let is_believed = known.meet(&wish.marker, epoch)?;
+            known.meet(&wish.marker, epoch)?;
             self.parts.ledgers.put(id, ledger);
-            return Ok(is_believed);
+            return Ok(());
         }
         if known.damage().is_none() && !known.has_met() && wish.marker.barrier > 0 {
             self.parts.monitor.note(
@@ -285,15 +284,14 @@ impl Engine<'_, '_> {
                  and names removed at the source before now will stay there",
             );
         }
-        let is_believed = known.meet(&wish.marker, epoch)?;
-        if !is_believed {
+        if !known.meet(&wish.marker, epoch)? {
             self.parts.monitor.note(
                 "The sink bears no mark of the session before: that one was ended, or this is \
                  another disk, or an older state of it. All of it is compared",
             );
         }
         self.parts.ledgers.put_with_signatures(id, ledger, &known.signatures());
-        Ok(is_believed)
+        Ok(())
     }
 
     fn open_ledger(&self, key: &PublicKey, wish: &Registration) -> Result<Ledger, Error> {
@@ -344,10 +342,14 @@ impl Engine<'_, '_> {
         let Some(known) = self.sessions.known.get_mut(&id) else { return Reply::NotYet };
         if !known.begun {
             known.begun = true;
+            let ending = known.ending;
             if let Some(terms) = known.terms.clone() {
                 self.director.begin(id, terms, now);
             }
             self.steer();
+            if let Some(ending) = ending {
+                self.director.terminate(id, ending, now);
+            }
             self.act();
         }
         Reply::Ready

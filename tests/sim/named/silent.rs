@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use osync::model::marker::MarkerId;
 use osync::model::session::{Ending, Outcome};
 use osync::model::status::State;
 
@@ -123,40 +122,5 @@ fn the_closing_sweep_finds_what_made_no_event() {
         );
         let sweeps = figures(&world, 0).sweeps - before;
         assert!(sweeps > 1, "seed {seed} {how}: a sweep that has found something was the last");
-    }
-}
-
-#[test]
-fn a_first_walk_that_compares_all_is_a_sweep() {
-    for (seed, how) in
-        (0..100).flat_map(|seed| ["", "slip d/x", "small d/n"].map(|how| (seed, how)))
-    {
-        let mut world = World::new(seed);
-        play(&mut world, &format!("{POOL} settle"), 4);
-        // The session was ended: the sink bears another mark.
-        world.sinks[0].marker.id = MarkerId([9; 16]);
-        world.restart_sink(0);
-        world.ending = Some(Ending::Once);
-        play(&mut world, how, 0);
-        let id = world.sinks[0].id;
-        world.source.set_written(&path("l"), seed % 2 == 0);
-        for _ in 0..2_000 {
-            if world.director.outcome(id).is_some() {
-                break;
-            }
-            world.run(Duration::from_millis(100));
-        }
-        let report = world.director.outcome(id).unwrap();
-        let is_written = seed % 2 == 0;
-        let expected = if is_written { Outcome::Problems } else { Outcome::Equal };
-        assert_eq!(report.outcome, expected, "seed {seed} {how}: {report:?}");
-        assert_eq!(report.hot.len(), usize::from(is_written), "seed {seed} {how}");
-        let found = differences(&world.source, &world.selection, &world.sinks[0]);
-        assert_eq!(found, [""; 0], "seed {seed} {how}");
-        let sweeps = figures(&world, 0).sweeps;
-        // What an event tells of is found by the walk or not, as it comes.
-        if !how.starts_with("small") {
-            assert_eq!(sweeps > 1, !how.is_empty(), "seed {seed} {how}: {sweeps} sweeps");
-        }
     }
 }
