@@ -17,6 +17,7 @@
 
 mod answers;
 mod changes;
+mod clearing;
 mod deltas;
 mod dispatch;
 mod ending;

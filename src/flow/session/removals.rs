@@ -1,6 +1,6 @@
 //! Clearing a directory that is to go at the sink: its names one by one, then the directory (H7).
 //!
-//! The sink says what remains; each name is looked at by path at the source, asked for in the
+//! The sink says what remains; in steps of many directories each name is looked at by path at the source, asked for in the
 //! ledger, and removed with a stamp of its own. What was never offered is
 //! foreign: it stays, with its directory.
 
@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::flow::allowance::{Pool, Verdict, WINDOW};
 use crate::flow::halts::Cause;
 use crate::flow::marks::{Hint, Mark, Marks};
+use crate::flow::session::clearing::{Clearing, Step};
 use crate::flow::session::flights::{Draft, Errand};
 use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::parked::{HALTED_DELAY, Parked, ParkedWhat, Query};
@@ -21,10 +22,6 @@ use crate::model::path::{Name, RelPath};
 use crate::model::session::DeletePolicy;
 use crate::model::stamp::{DirKey, Lane, Stamp};
 
-/// Names of one directory, or directories, that one step removes.
-const STEP_NAMES: usize = 128;
-/// Directories that one step clears.
-const STEP_SECTIONS: usize = 16;
 /// How long a name waits that foreign names keep from its change.
 const BLOCKED_DELAY: Duration = Duration::from_secs(30);
 /// How long a removal waits that a rename came between.
@@ -37,10 +34,10 @@ pub(super) struct Removal {
     name: Name,
     /// Something else is to stand at the name afterwards.
     replacing: bool,
-    /// What is still to be done, last first, by path below the name: names in a directory, then (no
-    /// names) the directory itself.
-    todo: Vec<(RelPath, Vec<Name>)>,
-    /// Questions, looks and operations under way.
+    todo: Clearing,
+    /// What the step under way removes, as far as the ledger has told.
+    leaving: Vec<RelPath>,
+    /// Questions to the ledger, looks and operations under way.
     waiting: u32,
     /// Foreign names, or others that could not go, keep the directory.
     blocked: bool,
@@ -54,64 +51,23 @@ pub(super) struct Removal {
     withheld: bool,
 }
 
-/// What is done at once.
-#[derive(Debug)]
-enum Step {
-    /// Names in these directories are removed.
-    Clear(Vec<(RelPath, Vec<Name>)>),
-    /// These directories are removed.
-    Empty(Vec<RelPath>),
-}
-
 impl Removal {
     /// Has names in a directory removed, and then the directory.
-    fn push(&mut self, below: RelPath, names: Vec<Name>) {
-        if !(self.replacing && below.is_root()) {
-            self.todo.push((below.clone(), Vec::new()));
-        }
-        if !names.is_empty() {
-            self.todo.push((below, names));
-        }
-    }
-
-    /// Takes what can be done at once of what comes next: a tree is cleared in as many steps as it
-    /// is deep, not as it has directories.
-    fn next_step(&mut self) -> Option<Step> {
-        if self.todo.last()?.1.is_empty() {
-            return Some(Step::Empty(self.next_dirs()));
-        }
-        let mut sections = Vec::new();
-        while sections.len() < STEP_SECTIONS {
-            let Some((below, mut names)) = self.todo.pop_if(|(_, names)| !names.is_empty()) else {
-                break;
-            };
-            if names.len() > STEP_NAMES {
-                let rest = names.split_off(STEP_NAMES);
-                self.todo.push((below.clone(), rest));
-            }
-            sections.push((below, names));
-        }
-        Some(Step::Clear(sections))
-    }
-
-    /// Directories that are empty by now, none of them in another.
-    fn next_dirs(&mut self) -> Vec<RelPath> {
-        let mut dirs: Vec<RelPath> = Vec::new();
-        while dirs.len() < STEP_NAMES {
-            let next = self.todo.pop_if(|(below, names)| {
-                let holds = |other: &RelPath| other.is_at_or_below(below);
-                names.is_empty() && !dirs.iter().any(holds)
-            });
-            let Some((below, _)) = next else { break };
-            dirs.push(below);
-        }
-        dirs
+    fn push(&mut self, below: &RelPath, names: Vec<Name>) {
+        let goes = !(self.replacing && below.is_root());
+        self.todo.push(below, names, goes);
     }
 
     /// Something in this directory stays: so do the directory and all above it.
     fn stays(&mut self, below: &RelPath) {
         self.blocked = true;
-        self.todo.retain(|(at, names)| !names.is_empty() || !below.is_at_or_below(at));
+        self.todo.stays(below);
+    }
+
+    /// Nothing more is removed.
+    fn drop_rest(&mut self) {
+        self.todo.clear();
+        self.leaving.clear();
     }
 }
 
@@ -147,7 +103,8 @@ impl Session {
             dir,
             name: name.clone(),
             replacing,
-            todo: Vec::new(),
+            todo: Clearing::default(),
+            leaving: Vec::new(),
             waiting: 0,
             blocked: false,
             is_foreign: false,
@@ -155,7 +112,7 @@ impl Session {
             failed: false,
             withheld: false,
         };
-        removal.push(below, names);
+        removal.push(&below, names);
         self.removals.insert(id, removal);
         self.busy(dir);
         self.removal_step(id, shared);
@@ -169,34 +126,44 @@ impl Session {
         }
         let base = self.removal_base(removal, shared);
         let Some(removal) = self.removals.get_mut(&id) else { return };
-        if base.is_none() {
+        let Some(base) = base else {
             removal.aborted = true;
-            removal.todo.clear();
-        }
-        let (Some(base), Some(step)) = (base, removal.next_step()) else {
             return self.removal_over(id, shared);
         };
-        let sections = match step {
-            Step::Empty(dirs) => {
-                removal.waiting += 1;
-                let paths = dirs.iter().map(|below| base.join_path(below)).collect();
-                return self.look_paths(id, paths, shared);
-            }
-            Step::Clear(sections) => sections,
-        };
-        removal.waiting += sections.len() as u32;
+        let Step { sections, dirs } = removal.todo.next_step();
+        removal.leaving = dirs.iter().map(|below| base.join_path(below)).collect();
+        let is_ours = self.terms.delete == DeletePolicy::All && !shared.selection.has_rules();
         for (below, names) in sections {
-            let path = base.join_path(&below);
-            if self.terms.delete == DeletePolicy::All && !shared.selection.has_rules() {
-                let paths = names.iter().map(|name| path.join(name)).collect();
-                self.look_paths(id, paths, shared);
+            let Some(removal) = self.removals.get_mut(&id) else { return };
+            let dir = base.join_path(&below);
+            if is_ours {
+                removal.leaving.extend(names.iter().map(|name| dir.join(name)));
                 continue;
             }
-            let (dir, asked) = (path.clone(), names.clone());
+            removal.waiting += 1;
+            let (path, asked) = (dir.clone(), names.clone());
             let query = self.ask(Query::Removal { removal: id, dir, names: asked });
             let sink = self.id;
             shared.actions.push_back(Action::AskOffered { sink, query, dir: path, names });
         }
+        self.removal_told(id, shared);
+    }
+
+    /// Looks at what leaves with the step under way, once the ledger has told of all of it.
+    fn removal_told(&mut self, id: u64, shared: &mut Shared) {
+        let Some(removal) = self.removals.get_mut(&id) else { return };
+        if removal.waiting > 0 {
+            return;
+        }
+        let paths = std::mem::take(&mut removal.leaving);
+        if !paths.is_empty() {
+            removal.waiting += 1;
+            return self.look_paths(id, paths, shared);
+        }
+        if removal.todo.is_empty() {
+            return self.removal_over(id, shared);
+        }
+        self.removal_step(id, shared);
     }
 
     /// The path that is being cleared; nothing while a rename fences it.
@@ -228,24 +195,21 @@ impl Session {
             }
         }
         let Some(removal) = self.removals.get_mut(&id) else { return };
+        removal.waiting -= 1;
         let Some(below) = base.and_then(|base| dir.below(&base)) else {
-            removal.waiting -= 1;
             return self.abort_removal(id, shared);
         };
         if ours.len() < names.len() {
             removal.stays(&below);
         }
         removal.is_foreign |= !theirs.is_empty();
+        if !removal.aborted {
+            removal.leaving.extend(ours.into_iter().map(|at| dir.join(&names[at])));
+        }
         for at in theirs {
             self.foreign.add(dir.join(&names[at]));
         }
-        if ours.is_empty() {
-            removal.waiting -= 1;
-            self.removal_step(id, shared);
-        } else {
-            let paths = ours.into_iter().map(|at| dir.join(&names[at])).collect();
-            self.look_paths(id, paths, shared);
-        }
+        self.removal_told(id, shared);
     }
 
     /// Each name is looked at by itself before it is removed (H13).
@@ -328,7 +292,7 @@ impl Session {
         match (answer, base) {
             (Answer::Applied, _) => {}
             (Answer::Needed(Need::Remains { dir, names }), Some(base)) => match dir.below(&base) {
-                Some(below) => removal.push(below, names),
+                Some(below) => removal.push(&below, names),
                 None => return self.abort_removal(id, shared),
             },
             (Answer::Needed(Need::Spared { path }), Some(base)) => {
@@ -339,7 +303,7 @@ impl Session {
             }
             (Answer::Failed(failure), Some(base)) => {
                 removal.failed = true;
-                removal.todo.clear();
+                removal.drop_rest();
                 self.failed_at(base, &failure, shared);
             }
             _ => return self.abort_removal(id, shared),
@@ -466,7 +430,7 @@ impl Session {
     fn hold_back(&mut self, id: u64) {
         if let Some(removal) = self.removals.get_mut(&id) {
             removal.withheld = true;
-            removal.todo.clear();
+            removal.drop_rest();
         }
     }
 
@@ -474,7 +438,7 @@ impl Session {
     fn abort_removal(&mut self, id: u64, shared: &mut Shared) {
         if let Some(removal) = self.removals.get_mut(&id) {
             removal.aborted = true;
-            removal.todo.clear();
+            removal.drop_rest();
         }
         self.removal_step(id, shared);
     }
