@@ -293,6 +293,10 @@ pub const LEDGER_RESIDENT_MAX: u64 = 18 << 20;
 pub const LEDGER_EPOCHS_MAX: usize = 4_096;
 /// Renames that a ledger remembers until they are durable; what is beyond stays in doubt.
 pub const LEDGER_MOVES_MAX: usize = 10_000;
+/// Layers at one place of a ledger above which small ones become one.
+pub const LEDGER_LAYERS_MAX: usize = 8;
+/// Names, and directories, of a layer that is small.
+pub const LEDGER_LAYER_NAMES_MAX: usize = 1_024;
 /// Removed names that a ledger remembers to the end of the epoch; beyond it the oldest are
 /// forgotten as soon as they are durable.
 pub const LEDGER_TOMBS_MAX: usize = 10_000;

@@ -498,6 +498,19 @@ impl super::writing::Pen<'_, '_> {
         name: &[u8],
         identity: &Identity,
     ) -> Result<(), Failed> {
+        if !self.leave_object(set, name, identity)? {
+            self.ledger.parted.insert(*identity);
+        }
+        Ok(())
+    }
+
+    /// The same, of a name that did not count. Tells whether it was the last one noted.
+    pub(super) fn leave_object(
+        &mut self,
+        set: SetNo,
+        name: &[u8],
+        identity: &Identity,
+    ) -> Result<bool, Failed> {
         self.change.put_kin(&member_key(identity, set, name), None)?;
         let key = object_key(identity);
         let mut is_last = true;
@@ -506,10 +519,9 @@ impl super::writing::Pen<'_, '_> {
             Ok(false)
         })?;
         if is_last {
-            return self.change.put_kin(&key, None);
+            self.change.put_kin(&key, None)?;
         }
-        self.ledger.parted.insert(*identity);
-        Ok(())
+        Ok(is_last)
     }
 
     /// The generation that a name is of at the sink, as far as answers told.

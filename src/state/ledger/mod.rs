@@ -16,6 +16,7 @@ mod record;
 mod resident;
 mod seal;
 mod store;
+mod thinning;
 mod tree;
 mod writing;
 
@@ -201,9 +202,13 @@ impl Ledger {
         let ask = |view: &View<'_>| {
             let mut offered = Vec::with_capacity(names.len());
             for name in names {
+                // The youngest set first: most likely it is there.
                 let mut found = false;
-                for set in &sets {
-                    found |= self.is_offered(view, *set, name.as_bytes())?;
+                for set in sets.iter().rev() {
+                    found = self.is_offered(view, *set, name.as_bytes())?;
+                    if found {
+                        break;
+                    }
                 }
                 offered.push(found);
             }

@@ -236,6 +236,40 @@ impl Change<'_> {
         self.store.values.put(&mut self.txn, key.as_bytes(), value)
     }
 
+    /// All records of a set, by name, until `each` is false.
+    pub(super) fn names_of(
+        &self,
+        set: &[u8; 4],
+        each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Failed> {
+        self.rows_of(&self.store.names, set, each)
+    }
+
+    /// The keys of all directories of a set, until `each` is false.
+    pub(super) fn places_of(
+        &self,
+        set: &[u8; 4],
+        mut each: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), Failed> {
+        self.rows_of(&self.store.places, set, |key, _| each(key))
+    }
+
+    fn rows_of(
+        &self,
+        table: &Table,
+        set: &[u8; 4],
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Failed> {
+        for row in table.prefix_iter(&self.txn, set)? {
+            self.store.resident.meet_row();
+            let (key, value) = row?;
+            if !each(&key[set.len()..], value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Hands the change to the kernel.
     pub(super) fn commit(self) -> Result<(), Failed> {
         self.txn.commit()

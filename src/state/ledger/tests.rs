@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::Ledger;
 use crate::model::entry::{FileTime, Hash, Identity};
 use crate::model::ledger::{Deed, Entered, Entries, Facts, Kind, Known, Proof};
+use crate::model::limits::LEDGER_LAYERS_MAX;
 use crate::model::marker::{Marker, MarkerId};
 use crate::model::offer::{Offer, Offering};
 use crate::model::path::{Name, RelPath};
@@ -177,6 +178,39 @@ fn an_exchange_holds_both_at_both() {
     book.offer(Offer::Exchanged { a: path("a"), b: path("b") });
     book.name("a/z");
     book.check(&["a/x", "a/y", "b/x", "b/y", "a/z"], &["b/z"]);
+}
+
+#[test]
+fn directories_that_change_places_all_the_time_stay_cheap() {
+    let mut book = Book::new();
+    for dir in ["a", "b", "c/d"] {
+        book.name(&format!("{dir}/first"));
+        book.name(&format!("{dir}/sub/deep/first"));
+    }
+    for turn in 0..100 {
+        let dirs = ["a", "b", "c/d"];
+        let (one, other) = (dirs[turn % 3], dirs[(turn + 1) % 3]);
+        book.offer(Offer::Exchanged { a: path(one), b: path(other) });
+        book.name(&format!("{one}/turn{turn}"));
+        book.name(&format!("{other}/sub/deep/turn{turn}"));
+        book.stands(turn as u64 + 1, &format!("{one}/turn{turn}"), Some(HASH));
+        if turn % 10 == 0 {
+            book.moved("c", "e");
+            book.moved("e", "c");
+        }
+    }
+    for dir in ["a", "b", "c/d", "a/sub/deep", "b/sub/deep", "c/d/sub/deep"] {
+        let layers = book.ledger().tree.sets_at(dir.as_bytes()).len();
+        assert!(layers <= 4 * LEDGER_LAYERS_MAX, "{dir} has {layers} layers");
+    }
+    let missing = book.missing("a", &[]);
+    for name in ["first", "turn0", "turn49", "turn99"] {
+        assert!(missing.iter().any(|missing| missing == name), "{name} is missed");
+    }
+    book.check(
+        &["a/first", "b/turn0", "c/d/turn50", "e/d/turn10", "b/sub/deep/turn0", "a/sub/deep/first"],
+        &["a/turn100", "a/deep", "c/first", "a/sub/first", "e/turn10"],
+    );
 }
 
 #[test]

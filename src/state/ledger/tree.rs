@@ -175,8 +175,46 @@ impl Tree {
         changes.push(slot);
     }
 
+    /// A set that takes nothing that is offered.
+    pub(super) fn begin_layer(&mut self) -> SetNo {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// One layer takes the place of some others; gives those of them that lie nowhere any more.
+    pub(super) fn change_layers(
+        &mut self,
+        slot: (SetNo, Key),
+        others: &[SetNo],
+        layer: SetNo,
+        changes: &mut Changes,
+    ) -> Vec<SetNo> {
+        if let Some(place) = self.places.get_mut(&slot) {
+            place.layers.retain(|layer| !others.contains(layer));
+        }
+        self.lay(slot, &[layer], changes);
+        self.release(others);
+        others.iter().copied().filter(|other| !self.held.contains_key(other)).collect()
+    }
+
+    /// Lets what stands at a place of a layer stand at one of another layer as well, or instead.
+    pub(super) fn share_place(
+        &mut self,
+        from: (SetNo, Key),
+        to: (SetNo, Key),
+        instead: bool,
+        changes: &mut Changes,
+    ) {
+        self.freeze_at(from, changes);
+        let Some(layers) = self.places.get(&from).map(|place| place.layers.clone()) else { return };
+        self.lay(to, &layers, changes);
+        if instead {
+            self.remove(from.0, from.1, changes);
+        }
+    }
+
     /// Where a path's last name stands, by the sets of their own above it.
-    fn slot(&self, path: &[u8]) -> Option<(SetNo, Key)> {
+    pub(super) fn slot(&self, path: &[u8]) -> Option<(SetNo, Key)> {
         let (above, name) = split(path);
         (!name.is_empty()).then_some((self.own_at(above)?, key_of(name)))
     }
@@ -222,7 +260,7 @@ impl Tree {
         if sets.is_empty() || from.is_empty() || to.is_empty() {
             return;
         }
-        self.freeze(from, changes);
+        self.freeze_all(from, changes);
         self.lay_at(to, &sets, changes);
     }
 
@@ -233,7 +271,7 @@ impl Tree {
             return;
         }
         for (path, sets) in [(a, at_b), (b, at_a)] {
-            self.freeze(path, changes);
+            self.freeze_all(path, changes);
             if !sets.is_empty() {
                 self.lay_at(path, &sets, changes);
             }
@@ -253,11 +291,25 @@ impl Tree {
             at = Some((set, key));
             set = own;
         }
-        let Some((set, key)) = at else { return };
-        if let Some(place) = self.places.get_mut(&(set, key)) {
+        if let Some(slot) = at {
+            self.freeze_at(slot, changes);
+        }
+    }
+
+    /// Makes layers of all sets that stand at a path: they come to lie at another one as well.
+    fn freeze_all(&mut self, path: &[u8], changes: &mut Changes) {
+        let (above, name) = split(path);
+        let key = key_of(name);
+        for set in self.sets_at(above) {
+            self.freeze_at((set, key), changes);
+        }
+    }
+
+    fn freeze_at(&mut self, slot: (SetNo, Key), changes: &mut Changes) {
+        if let Some(place) = self.places.get_mut(&slot).filter(|place| place.own != NONE) {
             let own = std::mem::replace(&mut place.own, NONE);
             self.above.remove(&own);
-            self.lay((set, key), &[own], changes);
+            self.lay(slot, &[own], changes);
         }
     }
 

@@ -14,7 +14,7 @@ use crate::model::stamp::Epoch;
 type Written = Result<(), store::Failed>;
 
 /// A directory with its own set, and what renames have brought there.
-struct Lately {
+pub(super) struct Lately {
     dir: Vec<u8>,
     set: SetNo,
     layers: Vec<SetNo>,
@@ -24,15 +24,15 @@ struct Lately {
 pub(super) struct Pen<'a, 'b> {
     pub(super) ledger: &'a mut Ledger,
     pub(super) change: &'a mut Change<'b>,
-    changes: Changes,
-    key: Vec<u8>,
+    pub(super) changes: Changes,
+    pub(super) key: Vec<u8>,
     pub(super) value: Vec<u8>,
     /// Objects of which a name stands apart, which nobody knew.
     pub(super) strays: Vec<Identity>,
     /// The set whose own attributes were last noted as outstanding.
     undressed: Option<(SetNo, Moment)>,
     /// The directory that was written in last.
-    lately: Option<Lately>,
+    pub(super) lately: Option<Lately>,
 }
 
 impl Ledger {
@@ -152,12 +152,14 @@ impl Pen<'_, '_> {
             Offer::Moved { from, to } => {
                 self.lately = None;
                 self.ledger.tree.moved(from.as_bytes(), to.as_bytes(), &mut self.changes);
-                self.offer_both(moment, from, to)
+                self.offer_both(moment, from, to)?;
+                self.thin_both(from, to)
             }
             Offer::Exchanged { a, b } => {
                 self.lately = None;
                 self.ledger.tree.exchanged(a.as_bytes(), b.as_bytes(), &mut self.changes);
-                self.offer_both(moment, a, b)
+                self.offer_both(moment, a, b)?;
+                self.thin_both(a, b)
             }
         }
     }
@@ -165,6 +167,11 @@ impl Pen<'_, '_> {
     fn offer_both(&mut self, moment: Moment, first: &RelPath, second: &RelPath) -> Written {
         self.offer(moment, &Offer::Name(first.clone()))?;
         self.offer(moment, &Offer::Name(second.clone()))
+    }
+
+    fn thin_both(&mut self, first: &RelPath, second: &RelPath) -> Written {
+        self.thin(first.as_bytes())?;
+        self.thin(second.as_bytes())
     }
 
     fn offer_dir(&mut self, moment: Moment, path: &RelPath) -> Written {
@@ -513,7 +520,7 @@ impl Pen<'_, '_> {
         hidden
     }
 
-    fn put_places(&mut self) -> Written {
+    pub(super) fn put_places(&mut self) -> Written {
         let mut changes = std::mem::take(&mut self.changes);
         changes.sort_unstable();
         changes.dedup();
