@@ -341,7 +341,7 @@ impl Director {
     fn mark(&mut self, dir: DirKey, name: &Name, hint: Hint, delay: Duration) {
         let now = self.shared.now;
         for session in self.following() {
-            session.mark(dir, name, hint, now, delay);
+            session.hear(dir, name, hint, now, delay);
         }
     }
 

@@ -127,6 +127,8 @@ pub struct Mark {
     pub began: Duration,
     /// How often in a row it failed.
     pub failures: u32,
+    /// An event told of it.
+    pub is_heard: bool,
     /// It failed, and an event may mean that it would not fail again.
     is_curable: bool,
     /// Bytes of content that count as done once it is settled, if it counts.
@@ -258,6 +260,7 @@ impl Marks {
             state: State::Waiting,
             began: since,
             failures: 0,
+            is_heard: false,
             is_curable: false,
             owed: None,
             slot,
@@ -359,6 +362,13 @@ impl Marks {
         mark.state = State::Waiting;
         self.held.release(dir, name);
         self.reslot(dir, name, at);
+    }
+
+    /// An event has told of a marked name.
+    pub fn hear(&mut self, dir: DirKey, name: &Name) {
+        if let Some(mark) = self.table.get_mut(&dir).and_then(|names| names.get_mut(name)) {
+            mark.is_heard = true;
+        }
     }
 
     /// A marked name may be linked to another again.

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use crate::flow::marks::State;
+use crate::flow::marks::{Mark, State};
 use crate::flow::session::writers::Writers;
 use crate::flow::session::{Session, Shared};
 use crate::model::limits::SWEEPS_MAX;
@@ -25,6 +25,9 @@ use crate::model::stamp::Sequence;
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long names that go on changing keep `Ending::Once` waiting.
 const HOT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it waits for more than that these names alone are left: for attributes of their
+/// directories, and for what is on its way while no name is seen to change.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a termination phase waits under a halt in which nothing moves.
 const HALTED_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a cutover waits for the sink to have room.
@@ -50,15 +53,21 @@ pub(super) struct Termination {
     writers: Writers,
 }
 
-/// A sweep that has seen every directory.
+/// A walk, or a sweep, that has seen every directory.
+#[derive(Clone, Copy)]
 struct Sweep {
     ending: Ending,
     began: Duration,
     emptied: Duration,
-    /// The source has not been quiet for too long.
-    late: bool,
-    /// The source may still become quiet in time.
-    calm: bool,
+    /// How long ago it saw the last one.
+    since: Duration,
+}
+
+impl Sweep {
+    /// Whether the source has not been quiet for too long.
+    fn is_late(&self) -> bool {
+        self.since > QUIET_TIMEOUT
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,12 +138,29 @@ impl Session {
             && self.marks.iter().all(|(_, _, mark)| is_given_up(mark, since))
     }
 
-    /// Whether what was marked up to a moment is settled, whatever came since.
-    fn settled_up_to(&self, moment: Duration, since: Duration) -> bool {
+    /// Whether all is settled that the end waits for.
+    fn is_done(&self, sweep: &Sweep) -> bool {
+        let Sweep { ending, began, emptied, since } = *sweep;
+        if self.settled(began) {
+            return true;
+        }
+        if ending == Ending::Cutover || since < HOT_TIMEOUT {
+            return false;
+        }
+        // What no event told of may have changed before.
+        let is_patient = since < PATIENCE;
+        let is_hot = |mark: &Mark| mark.since > emptied && (mark.is_heard || !is_patient);
+        self.settled_but(began, is_hot)
+            && !self.is_bringing(is_patient)
+            && (!is_patient || self.marks.iter().any(|(_, _, mark)| is_hot(mark)))
+    }
+
+    /// Whether all marks are settled but for hot ones.
+    fn settled_but(&self, since: Duration, is_hot: impl Fn(&Mark) -> bool) -> bool {
         !self.room.is_short()
             && self.walked()
             && self.removals.is_empty()
-            && self.marks.iter().all(|(_, _, m)| m.since > moment || is_given_up(m, since))
+            && self.marks.iter().all(|(_, _, mark)| is_hot(mark) || is_given_up(mark, since))
     }
 
     pub(super) fn pump_ending(&mut self, shared: &mut Shared) {
@@ -166,25 +192,19 @@ impl Session {
         }
         let Some(termination) = &self.termination else { return };
         let (ending, began) = (termination.ending, termination.began);
-        let late = shared.now > walked + QUIET_TIMEOUT;
-        let calm = shared.now < walked + HOT_TIMEOUT;
+        let sweep = Sweep { ending, began, emptied, since: shared.now - walked };
         match termination.stage {
             Stage::Draining => {
-                let drained = match ending {
-                    Ending::Cutover => self.settled(began),
-                    Ending::Once => {
-                        self.settled(began) || (!calm && self.settled_up_to(emptied, began))
-                    }
-                };
+                let drained = self.is_done(&sweep);
                 if drained && self.terms.dry {
                     self.conclude(self.settled(began), shared);
                 } else if drained {
                     self.next_sweep();
-                } else if late && ending == Ending::Cutover {
+                } else if sweep.is_late() && ending == Ending::Cutover {
                     self.finish(Outcome::Unfinished, shared);
                 }
             }
-            Stage::Sweeping => self.swept(&Sweep { ending, began, emptied, late, calm }, shared),
+            Stage::Sweeping => self.swept(&sweep, shared),
             Stage::Probing => self.probed(ending, began, shared),
         }
     }
@@ -202,20 +222,16 @@ impl Session {
     }
 
     fn swept(&mut self, sweep: &Sweep, shared: &mut Shared) {
-        let Sweep { ending, began, emptied, late, calm } = *sweep;
+        let Sweep { ending, began, .. } = *sweep;
         let Some(termination) = &self.termination else { return };
         let (found, sweeps) = (termination.differences > 0, termination.sweeps);
-        let settled = self.settled(began);
-        let done = match ending {
-            Ending::Cutover => settled,
-            Ending::Once => settled || (!calm && self.settled_up_to(emptied, began)),
-        };
-        if !done {
-            if late {
+        if !self.is_done(sweep) {
+            if sweep.is_late() {
                 self.finish(Outcome::Unfinished, shared);
             }
             return;
         }
+        let settled = self.settled(began);
         self.tally.sweeps += 1;
         let again = match ending {
             Ending::Cutover => found,
@@ -317,6 +333,15 @@ impl Session {
             Outcome::Problems if self.terms.dry => {
                 "Dry run, with problems: nothing was changed".to_owned()
             }
+            Outcome::Problems
+                if self.problems.count() == 0 && hot.is_empty() && written.is_empty() =>
+            {
+                format!(
+                    "Finished, but not all that changed last has arrived: run it again (still to \
+                     do: {})",
+                    self.left_to_do()
+                )
+            }
             Outcome::Problems if self.problems.count() == 0 && hot.is_empty() => {
                 "Finished; some files are still open for writing: the report lists them".to_owned()
             }
@@ -356,7 +381,7 @@ impl Session {
 }
 
 /// A mark that failed and was tried again since: it is a problem, and keeps nobody waiting.
-fn is_given_up(mark: &crate::flow::marks::Mark, since: Duration) -> bool {
+fn is_given_up(mark: &Mark, since: Duration) -> bool {
     mark.state == State::Waiting
         && mark.failures > 0
         && (mark.began >= since || mark.failures > 1)

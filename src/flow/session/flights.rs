@@ -113,7 +113,7 @@ pub(super) struct Flight {
 /// A message that waits for credit.
 #[derive(Debug)]
 pub(super) struct Ready {
-    flight: Flight,
+    pub(super) flight: Flight,
     body: Body,
     content: Option<Vec<u8>>,
     offers: Vec<Offering>,

@@ -483,6 +483,12 @@ impl Session {
         }
     }
 
+    /// Marks a name that an event told of.
+    pub fn hear(&mut self, dir: DirKey, name: &Name, hint: Hint, now: Duration, delay: Duration) {
+        self.mark(dir, name, hint, now, delay);
+        self.marks.hear(dir, name);
+    }
+
     /// One directory is to be listed again, soon.
     fn unclear(&mut self, dir: DirKey) {
         self.void_listings(dir);

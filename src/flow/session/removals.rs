@@ -1,8 +1,10 @@
 //! Clearing a directory that is to go at the sink: its names one by one, then the directory (H7).
 //!
-//! The sink says what remains; in steps of many directories each name is looked at by path at the source, asked for in the
-//! ledger, and removed with a stamp of its own. What was never offered is
-//! foreign: it stays, with its directory.
+//! The sink says what remains. Each name is looked at by path at the source, asked for in the
+//! ledger, and removed; hundreds of names, of as many directories, are one step (see [`clearing`]).
+//! What was never offered is foreign: it stays, with its directory.
+//!
+//! [`clearing`]: crate::flow::session::clearing
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
 //! What listings found wanting at the sink: batches of names that are read and sent in turn.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::marks::Hint;
-use crate::flow::session::flights::{Draft, Errand};
+use crate::flow::session::flights::{Cargo, Draft, Errand, Flight};
 use crate::flow::session::kin::{Lead, Way};
 use crate::flow::session::listings::SentListing;
-use crate::flow::session::looks::{Kept, Place, Sighted};
+use crate::flow::session::looks::{Kept, Place, Purpose, Sighted};
 use crate::flow::session::transfers::Large;
 use crate::flow::session::{Session, Shared};
 use crate::model::entry::{Entry, Hash, Sighting};
@@ -143,6 +143,30 @@ impl Session {
     pub(super) fn is_comparing(&self, dir: DirKey) -> bool {
         self.dirs.get(&dir).is_some_and(|state| state.wanted > 0)
             || self.listings.values().any(|listing| listing.dir == dir)
+    }
+
+    /// Whether something that a listing found wanting is read, or sent and not yet answered; or,
+    /// if asked for, attributes of directories.
+    pub(super) fn is_bringing(&self, dirs_too: bool) -> bool {
+        let counts = |errand: &Errand| match errand {
+            Errand::Want(_) => true,
+            Errand::OwnMeta => dirs_too,
+            Errand::Mark | Errand::Removal(_) | Errand::Rename => false,
+        };
+        let brings = |flight: &Flight| match &flight.cargo {
+            Cargo::Ops(ops) => ops.iter().any(|op| counts(&op.errand)),
+            Cargo::Listing(_) | Cargo::Chunk { .. } | Cargo::Sign { .. } | Cargo::Drop => false,
+        };
+        let is_looked_at = |purpose: &Purpose| match purpose {
+            Purpose::Wants { .. } => true,
+            Purpose::OwnMeta { .. } => dirs_too,
+            _ => false,
+        };
+        !self.gathered.is_empty()
+            || (dirs_too && !self.metas.is_empty())
+            || self.pending.values().any(|look| is_looked_at(&look.purpose))
+            || self.flights.iter().flat_map(BTreeMap::values).any(brings)
+            || self.ready.iter().flatten().any(|ready| brings(&ready.flight))
     }
 
     /// A look for wanted names was in vain: they are looked at again, first.

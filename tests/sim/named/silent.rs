@@ -124,3 +124,32 @@ fn the_closing_sweep_finds_what_made_no_event() {
         assert!(sweeps > 1, "seed {seed} {how}: a sweep that has found something was the last");
     }
 }
+
+#[test]
+fn what_the_closing_sweep_finds_is_waited_for_however_slow_the_sink() {
+    for seed in 0..50 {
+        let mut world = World::new(seed);
+        play(&mut world, &format!("{POOL} settle"), 4);
+        play(&mut world, "slip d/x; slip d/e/z; slip l", 1);
+        let id = world.sinks[0].id;
+        world.director.terminate(id, Ending::Once, world.now);
+        while world.director.outcome(id).is_none() {
+            // A round trip of seconds.
+            for (work, time) in [(true, Duration::from_secs(3)), (false, Duration::from_millis(5))]
+            {
+                world.holds.work = work;
+                world.run(time);
+            }
+        }
+        let report = world.director.outcome(id).unwrap();
+        assert_eq!(
+            report.outcome,
+            Outcome::Equal,
+            "seed {seed}: {} {:?}",
+            report.text,
+            report.hot.iter().map(|h| String::from_utf8_lossy(h).to_string()).collect::<Vec<_>>()
+        );
+        let differing = differences(&world.source, &world.selection, &world.sinks[0]);
+        assert_eq!(differing, [""; 0], "seed {seed}");
+    }
+}
