@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::flow::session::kin::{Lead, LinkTo};
 use crate::flow::session::ledger::{deed_of, offer_of};
 use crate::flow::session::listings::SentListing;
+use crate::flow::session::load::Load;
+use crate::flow::session::looks::{Pending, Purpose};
 use crate::flow::session::{Action, Outgoing, Session, Shared};
 use crate::model::delta::{Basis, Delta};
 use crate::model::entry::Entry;
@@ -117,6 +119,32 @@ pub(super) struct Ready {
     body: Body,
     content: Option<Vec<u8>>,
     offers: Vec<Offering>,
+    /// What it has taken up, if more operations may join it.
+    open: Option<Load>,
+}
+
+impl Ready {
+    /// Whether more operations may join it.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Takes in what another message of operations carries.
+    fn absorb(&mut self, other: Ready) {
+        self.flight.bytes += other.flight.bytes - MESSAGE_BYTES;
+        if let (Cargo::Ops(sent), Cargo::Ops(more)) = (&mut self.flight.cargo, other.flight.cargo) {
+            sent.extend(more);
+        }
+        if let (Body::Operations(operations), Body::Operations(more)) = (&mut self.body, other.body)
+        {
+            operations.extend(more);
+        }
+        match (&mut self.content, other.content) {
+            (Some(content), Some(more)) => content.extend(more),
+            (content, more) => *content = content.take().or(more),
+        }
+        self.offers.extend(other.offers);
+    }
 }
 
 /// An operation about to be sent.
@@ -157,35 +185,6 @@ fn entry_bytes(listed: &Listed) -> u64 {
     ENTRY_BYTES + marks + (listed.name.as_bytes().len() + target) as u64
 }
 
-/// What a message of operations has taken up.
-#[derive(Debug, Default)]
-struct Load {
-    operations: usize,
-    /// Bytes of content, and of extended attributes.
-    content: u64,
-    xattrs: u64,
-    /// Bytes of paths.
-    paths: u64,
-}
-
-impl Load {
-    /// Whether one more finds room; the first always does.
-    fn takes(&self, op: &Op) -> bool {
-        let content = self.content + self.xattrs + op.frame_bytes() + op.xattr_bytes();
-        self.operations == 0
-            || self.operations < BATCH_OPS_MAX
-                && content <= BATCH_BYTES_MAX
-                && self.paths + op.path_bytes() <= BATCH_BYTES_MAX
-    }
-
-    fn add(&mut self, op: &Op) {
-        self.operations += 1;
-        self.content += op.frame_bytes();
-        self.xattrs += op.xattr_bytes();
-        self.paths += op.path_bytes();
-    }
-}
-
 impl Session {
     /// Sends operations, in as many messages as the bounds ask for. `content` holds the bytes of
     /// their `Put`s in order. Each draft's stamp must be held; its answer releases it.
@@ -202,24 +201,55 @@ impl Session {
             if !load.takes(&draft.op) {
                 let rest = content.split_off((load.content as usize).min(content.len()));
                 let head = std::mem::replace(&mut content, rest);
-                self.post_batch(lane, std::mem::take(&mut batch), head, shared);
+                let ready = self.ready_of(std::mem::take(&mut batch), head, shared);
+                self.post(lane, ready, shared);
                 load = Load::default();
             }
             load.add(&draft.op);
             batch.push(draft);
         }
         if !batch.is_empty() {
-            self.post_batch(lane, batch, content, shared);
+            let ready = self.ready_of(batch, content, shared);
+            self.post(lane, ready, shared);
         }
     }
 
-    fn post_batch(
+    /// Sends what a look at wanted names brought, with what others bring if that is little: of
+    /// small directories many go into one message. `drafts` fit into one, with their content.
+    pub(super) fn post_wanted(
         &mut self,
-        lane: Lane,
         drafts: Vec<Draft>,
         content: Vec<u8>,
         shared: &mut Shared,
     ) {
+        if drafts.is_empty() {
+            return;
+        }
+        let mut load = Load::default();
+        drafts.iter().for_each(|draft| load.add(&draft.op));
+        let most = self.pace.content_bytes(BATCH_BYTES_MAX);
+        if !load.takes_all(&load, most) {
+            // Not even two of its kind find room.
+            return self.post_ops(Lane::Backlog, drafts, content, shared);
+        }
+        let ready = self.ready_of(drafts, content, shared);
+        let last = self.ready[Lane::Backlog.index()].back_mut();
+        let joined = last.and_then(|last| {
+            let open = last.open.as_mut().filter(|open| open.takes_all(&load, most))?;
+            open.join(&load);
+            Some(last)
+        });
+        match joined {
+            Some(last) => last.absorb(ready),
+            None => {
+                let ready = Ready { open: Some(load), ..ready };
+                self.ready[Lane::Backlog.index()].push_back(ready);
+            }
+        }
+        self.pump_ready(Lane::Backlog, shared);
+    }
+
+    fn ready_of(&mut self, drafts: Vec<Draft>, content: Vec<u8>, shared: &mut Shared) -> Ready {
         let mut sent = Vec::with_capacity(drafts.len());
         let mut operations = Vec::with_capacity(drafts.len());
         let mut offers = Vec::new();
@@ -252,13 +282,13 @@ impl Session {
         let bytes =
             MESSAGE_BYTES + OP_BYTES * operations.len() as u64 + paths + content_bytes + xattrs;
         let has_content = operations.iter().any(|o| matches!(o.op, Op::Put { .. }));
-        let ready = Ready {
+        Ready {
             flight: Flight { bytes, cargo: Cargo::Ops(sent) },
             body: Body::Operations(operations),
             content: has_content.then_some(content),
             offers,
-        };
-        self.post(lane, ready, shared);
+            open: None,
+        }
     }
 
     /// Sends a part of a listing.
@@ -293,6 +323,7 @@ impl Session {
             body: Body::Listing(part),
             content: None,
             offers,
+            open: None,
         };
         self.post(Lane::Backlog, ready, shared);
     }
@@ -357,7 +388,8 @@ impl Session {
     ) {
         let bytes = MESSAGE_BYTES + header + content.as_ref().map_or(0, Vec::len) as u64;
         let flight = Flight { bytes, cargo };
-        self.post(Lane::Backlog, Ready { flight, body, content, offers: Vec::new() }, shared);
+        let ready = Ready { flight, body, content, offers: Vec::new(), open: None };
+        self.post(Lane::Backlog, ready, shared);
     }
 
     /// Keeps the own attributes of a directory until there are more to go with them.
@@ -389,10 +421,12 @@ impl Session {
     pub(super) fn pump_ready(&mut self, lane: Lane, shared: &mut Shared) {
         let at = lane.index();
         while let Some(next) = self.ready[at].front() {
-            if !self.may_send(lane, next.flight.bytes, shared.now) {
+            let is_held = self.ready[at].len() == 1 && next.is_open() && self.expects_wanted();
+            if is_held || !self.may_send(lane, next.flight.bytes, shared.now) {
                 return;
             }
-            let Some(Ready { flight, body, content, offers }) = self.ready[at].pop_front() else {
+            let Some(Ready { flight, body, content, offers, .. }) = self.ready[at].pop_front()
+            else {
                 return;
             };
             self.credit[at].spend(flight.bytes);
@@ -411,6 +445,12 @@ impl Session {
                 offers,
             }));
         }
+    }
+
+    /// Whether more that is wanted comes soon, while the sink has enough to do.
+    fn expects_wanted(&self) -> bool {
+        let brings = |look: &Pending| matches!(look.purpose, Purpose::Wants { .. });
+        !self.flights[Lane::Backlog.index()].is_empty() && self.pending.values().any(brings)
     }
 
     fn take_off(&mut self, dir: DirKey) {
@@ -495,42 +535,5 @@ impl Session {
         self.flights.iter().flat_map(|lane| lane.values()).any(|flight| touches(&flight.cargo))
             || self.ready.iter().flatten().any(|ready| touches(&ready.flight.cargo))
             || self.gathered.iter().any(|draft| is_within(draft.dir))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Load;
-    use crate::model::entry::{Attributes, FileTime, Hash, Meta};
-    use crate::model::limits::{BATCH_BYTES_MAX, BATCH_OPS_MAX, FRAME_BYTES_MAX};
-    use crate::model::op::Op;
-    use crate::model::path::{Name, RelPath};
-
-    fn loaded(op: &Op) -> Load {
-        let mut load = Load::default();
-        while load.takes(op) {
-            load.add(op);
-        }
-        load
-    }
-
-    #[test]
-    fn a_message_ends_by_count_by_content_and_by_paths() {
-        let name = Name::new([b'x'; 250]).unwrap();
-        let make =
-            |bytes| (0..bytes / 251).fold(RelPath::root(), |path: RelPath, _| path.join(&name));
-        let put = |size, path| {
-            let attributes = Attributes::plain(Meta::plain(0, 0, 0, FileTime::default()));
-            Op::Put { path, size, attributes, hash: Hash([0; 32]) }
-        };
-        assert_eq!(loaded(&put(1, make(300))).operations, BATCH_OPS_MAX);
-        assert_eq!(loaded(&put(BATCH_BYTES_MAX / 4, make(300))).operations, 4);
-        let deep = loaded(&Op::MakeDir { path: make(60_000) });
-        assert!(deep.paths <= BATCH_BYTES_MAX && deep.operations > 1, "{deep:?}");
-        assert!(deep.paths < FRAME_BYTES_MAX as u64 / 2);
-        assert!(
-            Load::default().takes(&put(BATCH_BYTES_MAX * 2, make(300))),
-            "one always finds room"
-        );
     }
 }

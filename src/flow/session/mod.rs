@@ -27,6 +27,7 @@ mod flights;
 mod kin;
 mod ledger;
 mod listings;
+mod load;
 mod looks;
 mod losses;
 mod parked;

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::flow::session::flights::Ready;
 use crate::flow::session::{Session, Shared};
 use crate::model::stamp::Lane;
 
@@ -22,7 +23,7 @@ impl Session {
 
     /// Whether more may be read for a lane, which so many bytes may come of.
     pub(super) fn lane_room(&self, lane: Lane, bytes: u64, shared: &Shared) -> bool {
-        self.ready[lane.index()].is_empty()
+        self.ready[lane.index()].iter().all(Ready::is_open)
             && self.credit[lane.index()].has_room(bytes)
             && (lane == Lane::Live || self.is_within_limits(shared))
     }

@@ -16,7 +16,7 @@ use crate::model::limits::LIVE_BYTES_MAX;
 use crate::model::look::{self, ReadContent, Seen, Sight};
 use crate::model::op::{Op, Version};
 use crate::model::path::{Name, RelPath};
-use crate::model::stamp::{DirKey, Lane, Stamp};
+use crate::model::stamp::{DirKey, Stamp};
 
 /// Entries of one directory that the sink needs.
 #[derive(Debug)]
@@ -230,7 +230,7 @@ impl Session {
             kept.next(brought, is_put);
             drafts.extend(draft);
         }
-        self.post_ops(Lane::Backlog, drafts, kept.finish(), shared);
+        self.post_wanted(drafts, kept.finish(), shared);
     }
 
     /// What stands at a wanted name becomes an operation, or a mark if it is not what it was.
