@@ -73,6 +73,32 @@ fn a_second_sink_on_the_same_directory() {
 }
 
 #[test]
+fn a_revoked_sink_keeps_no_source_waiting() {
+    let mut pair = Pair::new();
+    zoo::pool(&pair.source_dir(), 10, 10);
+    let source = pair.start_source(&[]);
+    let sink = pair.start_sink(&[]);
+    pair.until_ready();
+    let (states, pool) =
+        (["source-state", "other-state"].map(|it| pair.arg(it)), pair.arg("source"));
+    let shown = pair.run(&["key", "--state", &states[1], "show"]);
+    let key = shown.stdout.split_whitespace().last().unwrap().to_owned();
+    pair.run(&["key", "--state", &states[0], "authorise", &key, &pool]).assert_code(&[0]);
+    let (address, dir) = (format!("127.0.0.1:{}", pair.port()), pair.arg("other"));
+    let invite = pair.arg("invite");
+    let other = ["sink", &address, &dir, "--state", &states[1], "--invite-file", &invite];
+    let other = pair.start(&other);
+    until_true("the other sink has the pool", SOON, || {
+        fs::read_dir(pair.path("other/pool-000")).is_ok_and(|names| names.count() == 10)
+    });
+    pair.cutover().assert_code(&[0]);
+    sink.end(SOON).assert_code(&[0]);
+    pair.run(&["key", "--state", &states[0], "revoke", &key]).assert_code(&[0]);
+    source.end(SOON).assert_code(&[0]).assert_says(&["both trees are equal"]);
+    other.terminate_and_end();
+}
+
+#[test]
 fn trees_that_contain_each_other() {
     let mut pair = Pair::new();
     zoo::pool(&pair.source_dir(), 10, 10);

@@ -72,6 +72,8 @@ struct Known {
 pub struct Sessions {
     known: BTreeMap<SinkId, Known>,
     next: u32,
+    /// How the session ended that ended last, and how the source ends with the last of them.
+    last_end: Option<FinalReport>,
 }
 
 impl Sessions {
@@ -439,18 +441,24 @@ impl Engine<'_, '_> {
         let is_dry = known.as_ref().is_some_and(|known| known.is_dry);
         let finished = known.and_then(|known| known.finished.take());
         self.lose(id, "The sink has left");
-        match finished {
-            Some(report) if report.outcome != Outcome::Unfinished => {
-                self.director.remove(id, self.now());
-                self.sessions.known.remove(&id);
-                self.parts.ledgers.remove(id);
-                if self.sessions.known.is_empty() && (self.parts.is_dry || !is_dry) {
-                    self.ended = Some(Ended::Finished(report));
-                }
+        let finished = finished.filter(|report| report.outcome != Outcome::Unfinished);
+        if let Some(report) = finished {
+            if self.parts.is_dry || !is_dry {
+                self.sessions.last_end = Some(report);
             }
-            _ => {}
+            self.forget(id);
         }
         Reply::Farewell
+    }
+
+    /// A sink does not come back. Where one has ended its session, the source ends with the last.
+    fn forget(&mut self, id: SinkId) {
+        self.director.remove(id, self.now());
+        self.sessions.known.remove(&id);
+        self.parts.ledgers.remove(id);
+        if self.sessions.known.is_empty() {
+            self.ended = self.sessions.last_end.take().map(Ended::Finished);
+        }
     }
 
     /// Watches over the sessions: silence, and ends that the director has reached.
@@ -460,6 +468,7 @@ impl Engine<'_, '_> {
                 let ids = revoked.iter().flat_map(|key| self.sessions.all_of(key));
                 for id in ids.collect::<Vec<_>>() {
                     self.lose(id, "A person revoked the sink's key");
+                    self.forget(id);
                 }
             }
             Some(Err(error)) => tracing::error!(%error, "the lists of keys can't be read"),
