@@ -25,9 +25,9 @@ use crate::model::stamp::Sequence;
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long names that go on changing keep `Ending::Once` waiting.
 const HOT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long it waits for more than that these names alone are left: for attributes of their
-/// directories, and for what is on its way while no name is seen to change.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long each walk to the end waits for more than that these names alone are left: for
+/// attributes of their directories, and for what is on its way though no event told of it.
+const PATIENCE: Duration = Duration::from_secs(12);
 /// How long a termination phase waits under a halt in which nothing moves.
 const HALTED_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a cutover waits for the sink to have room.
@@ -359,6 +359,7 @@ impl Session {
             }
         };
         let bytes = |path: &RelPath| path.as_bytes().to_vec();
+        let written = written.iter().filter(|path| !hot.contains(path));
         let mut figures = self.figures(shared);
         if outcome == Outcome::Equal {
             // The last sweep has seen every file once; what came before is progress, not a count.
@@ -373,7 +374,7 @@ impl Session {
             figures,
             problems: self.problems.lines(),
             foreign: self.foreign.names(),
-            hot: hot.iter().chain(&written).take(REPORT_LINES_MAX).map(bytes).collect(),
+            hot: hot.iter().chain(written).take(REPORT_LINES_MAX).map(bytes).collect(),
             lost_attributes: self.lost(),
         });
         self.termination = None;

@@ -45,8 +45,12 @@ use self::tree::{Changes, KEY_BYTES, Key, Place, SetNo, Tree, key_of, split};
 const LAYOUT: &[u8] = b"1";
 /// Tells whether an object with several names was ever offered.
 const GROUPS: &str = "groups";
+/// The number of the next set.
+const NEXT: &str = "next";
 const NO_GROUPS: &[u8] = &[0];
 const SOME_GROUPS: &[u8] = &[1];
+/// Sets, at most: the last number is far away from here even for a run of years.
+const SETS_MAX: SetNo = SetNo::MAX / 2;
 /// A report that never comes: what waits for it is never durable.
 const NEVER: u64 = u64::MAX;
 /// The name under which a directory's own attributes stand in its set.
@@ -402,6 +406,13 @@ fn remember(store: &Store) -> Result<Option<Memory>, store::Failed> {
         (Some((set, key)), Some(place)) => tree.enter(set, key, place),
         _ => is_whole = false,
     })?;
+    // Names of a set outlive what it lay at.
+    for last in [view.value(NEXT)?, view.last_name()?].into_iter().flatten() {
+        let number = last.first_chunk().map_or(SetNo::MAX, |set| SetNo::from_be_bytes(*set));
+        tree.pass_over(number.saturating_add(1));
+    }
+    // Nobody has come so far but by damage.
+    is_whole &= tree.next() < SETS_MAX;
     let (durable, floor) = (BTreeMap::new(), Epoch(0));
     let mut memory = Memory { tree, durable, marker: None, floor, has_groups: false, is_new: true };
     let Some(layout) = view.value("layout")? else { return Ok(is_whole.then_some(memory)) };

@@ -174,6 +174,11 @@ impl View<'_> {
         Ok(())
     }
 
+    /// The last key of a name.
+    pub(super) fn last_name(&self) -> Result<Option<&[u8]>, Failed> {
+        Ok(self.store.names.last(&self.txn)?.map(|(key, _)| key))
+    }
+
     /// All directories.
     pub(super) fn places(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Failed> {
         for row in self.store.places.iter(&self.txn)? {

@@ -214,6 +214,42 @@ fn directories_that_change_places_all_the_time_stay_cheap() {
 }
 
 #[test]
+fn a_new_directory_never_inherits_what_was_offered_in_one_that_is_gone() {
+    for turns in [1, 3, 40] {
+        let mut book = Book::new();
+        book.name("keep");
+        let mut names = Vec::new();
+        for turn in 0..turns {
+            book.name(&format!("a/x{turn}"));
+            book.name(&format!("b/y{turn}"));
+            book.offer(Offer::Exchanged { a: path("a"), b: path("b") });
+            names.extend([format!("x{turn}"), format!("y{turn}")]);
+        }
+        book.name("a/last");
+        book.name("b/last");
+        let below = ["a", "b"].into_iter().flat_map(|dir| {
+            names.iter().map(move |name| format!("{dir}/{name}")).chain([format!("{dir}/last")])
+        });
+        let gone: Vec<String> = below.chain(["a".to_owned(), "b".to_owned()]).collect();
+        let mut report = 0;
+        for gone in &gone {
+            (report, book.stamp) = (report + 1, book.stamp + 1);
+            book.enter(report, book.stamp, Deed::Gone(path(gone)), 0);
+        }
+        book.durable(report);
+        for epoch in [2, 3] {
+            assert!(book.ledger().meet(&marker(1, report), Epoch(epoch)).unwrap());
+            book.reopen();
+        }
+        for number in 0..200 {
+            book.name(&format!("new{number}/new"));
+            let missing = book.missing(&format!("new{number}"), &["new"]);
+            assert_eq!(missing, [""; 0], "new{number} after {turns} exchanges");
+        }
+    }
+}
+
+#[test]
 fn durable_follows_only_from_a_barrier_and_ends_with_the_next_offer() {
     let mut book = Book::new();
     book.name("d/f");

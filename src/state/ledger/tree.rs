@@ -64,6 +64,17 @@ impl Tree {
         Tree { places: HashMap::new(), held: HashMap::new(), above: HashMap::new(), next: ROOT + 1 }
     }
 
+    /// The number that the next set gets: no set had it before, not even one that is no more, for
+    /// what was offered there would count as offered in the new one.
+    pub(super) fn next(&self) -> SetNo {
+        self.next
+    }
+
+    /// Sets have had all numbers below this one.
+    pub(super) fn pass_over(&mut self, next: SetNo) {
+        self.next = self.next.max(next);
+    }
+
     /// Whether a directory of that name was offered in a set.
     pub(super) fn has_dir(&self, set: SetNo, key: &Key) -> bool {
         self.places.contains_key(&(set, *key))

@@ -4,8 +4,8 @@ use super::kin::object_of;
 use super::store::Read;
 use super::{
     Change, Changes, Deed, Entered, Entries, Error, Facts, LEDGER_EPOCHS_MAX, LEDGER_MOVES_MAX,
-    LEDGER_TOMBS_MAX, Ledger, Moment, NEVER, Name, OWN, Offer, Offering, Proof, Record, RelPath,
-    SetNo, Step, key_into, key_of, record, split, store,
+    LEDGER_TOMBS_MAX, Ledger, Moment, NEVER, NEXT, Name, OWN, Offer, Offering, Proof, Record,
+    RelPath, SetNo, Step, key_into, key_of, record, split, store,
 };
 use crate::model::entry::{Hash, Identity};
 use crate::model::ledger::{Kind, Unsettled};
@@ -522,6 +522,9 @@ impl Pen<'_, '_> {
 
     pub(super) fn put_places(&mut self) -> Written {
         let mut changes = std::mem::take(&mut self.changes);
+        if !changes.is_empty() {
+            self.change.put_value(NEXT, &self.ledger.tree.next().to_be_bytes())?;
+        }
         changes.sort_unstable();
         changes.dedup();
         for (set, key) in changes {

@@ -134,8 +134,9 @@ fn what_the_closing_sweep_finds_is_waited_for_however_slow_the_sink() {
         let id = world.sinks[0].id;
         world.director.terminate(id, Ending::Once, world.now);
         while world.director.outcome(id).is_none() {
-            // A round trip of seconds.
-            for (work, time) in [(true, Duration::from_secs(3)), (false, Duration::from_millis(5))]
+            // A round trip that is longer than hot names are waited for.
+            for (work, time) in
+                [(true, Duration::from_millis(2_200)), (false, Duration::from_millis(5))]
             {
                 world.holds.work = work;
                 world.run(time);
