@@ -214,6 +214,19 @@ fn directories_that_change_places_all_the_time_stay_cheap() {
 }
 
 #[test]
+fn what_lies_below_a_renamed_directory_outlives_the_layers_elsewhere() {
+    let mut book = Book::new();
+    book.name("d/x/f");
+    book.moved("d", "e");
+    book.moved("e/x", "g");
+    for turn in 0..30 {
+        book.name(&format!("g/new{turn}"));
+        book.offer(Offer::Exchanged { a: path("g"), b: path("h") });
+    }
+    book.check(&["d/x/f", "e/x/f", "g/f", "h/f", "h/new0"], &["d/x/new0", "e/x/new0"]);
+}
+
+#[test]
 fn a_new_directory_never_inherits_what_was_offered_in_one_that_is_gone() {
     for turns in [1, 3, 40] {
         let mut book = Book::new();
