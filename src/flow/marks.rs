@@ -127,7 +127,7 @@ pub struct Mark {
     pub began: Duration,
     /// How often in a row it failed.
     pub failures: u32,
-    /// An event told of it.
+    /// An event told of it, or it changed while it was read.
     pub is_heard: bool,
     /// It failed, and an event may mean that it would not fail again.
     is_curable: bool,

@@ -320,7 +320,8 @@ impl Session {
         let same = version_of(&file) == Some(first) && bytes == first.size;
         let attributes = if same { file.attributes() } else { attributes };
         if !same {
-            self.mark(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
+            // That it changes at this moment is as good as an event.
+            self.hear(dir, &name, Hint::CONTENT, shared.now, Duration::ZERO);
         }
         let lead = self.transfers.remove(&id).and_then(|transfer| transfer.lead);
         shared.close_transfer(id, dir);
